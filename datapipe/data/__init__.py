@@ -1,0 +1,1 @@
+"""The one currency between stages: Arrow batches, their types, and the way to frames and back."""

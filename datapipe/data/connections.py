@@ -1,0 +1,217 @@
+"""Pooled connections: one engine per URL and process, safe after a fork."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine, make_url
+
+from datapipe.errors import FatalError, PlanError, TransientError
+from datapipe.plan import DatabaseUrl
+from datapipe.settings import connection, expand, named_connections, settings
+
+_EXTRAS = {"mysql": "mysql", "mariadb": "mysql"}
+
+
+class ConnectionManager:
+    """Engines by URL: pooled, checked before use, recycled, renewed in a forked child.
+
+    Parameters
+    ----------
+    pool_size, max_overflow : int
+        Connections kept per database, and how many more may open under load.
+    recycle : int
+        Seconds after which a connection is replaced.
+
+    Examples
+    --------
+    >>> manager = ConnectionManager()
+    >>> manager.health_check("sqlite:///:memory:")
+    True
+    """
+
+    def __init__(self, pool_size: int | None = None, max_overflow: int | None = None, recycle: int = 1800) -> None:
+        found = settings()
+        self.pool_size = found.pool_size if pool_size is None else pool_size
+        self.max_overflow = found.pool_overflow if max_overflow is None else max_overflow
+        self.recycle = recycle
+        self._lock = threading.Lock()
+        self._engines: dict[str, Engine] = {}
+        self._process = os.getpid()
+
+    def engine(self, target: str | URL | DatabaseUrl | Engine) -> Engine:
+        """The engine for a URL; an engine is returned as it is.
+
+        Raises
+        ------
+        PlanError
+            If the URL is wrong or its driver is not installed.
+        """
+        if isinstance(target, Engine):
+            return target
+        if isinstance(target, DatabaseUrl) and target.engine is not None:
+            return target.engine  # type: ignore[no-any-return]  # DatabaseUrl does not import SQLAlchemy
+        url = _with_driver(to_url(target))
+        key = url.render_as_string(hide_password=False)
+        with self._lock:
+            if self._process != os.getpid():
+                for engine in self._engines.values():
+                    engine.dispose(close=False)  # the sockets belong to the parent
+                self._engines, self._process = {}, os.getpid()
+            if key not in self._engines:
+                self._engines[key] = self._create(url)
+            return self._engines[key]
+
+    def _create(self, url: URL) -> Engine:
+        options: dict[str, Any] = {"pool_pre_ping": True, "pool_recycle": self.recycle, "hide_parameters": True}
+        if url.get_backend_name() != "sqlite":
+            options |= {"pool_size": self.pool_size, "max_overflow": self.max_overflow}
+        try:
+            return sa.create_engine(url, **options)
+        except ImportError as error:
+            extra = _EXTRAS.get(url.get_backend_name())
+            install = f'pip install "datapipe-sdk[{extra}]"' if extra else f"install {error.name}"
+            raise PlanError(f"the driver for {url.drivername} is missing", hint=f"Run: {install}") from None
+        except sa.exc.ArgumentError as error:
+            raise PlanError(f"no database driver is called {url.drivername!r}", hint=str(error)) from None
+
+    def health_check(self, target: str | DatabaseUrl | Engine) -> bool:
+        """Whether the database answers."""
+        try:
+            with self.engine(target).connect() as conn:
+                conn.execute(sa.text("SELECT 1"))
+        except (sa.exc.SQLAlchemyError, OSError):
+            return False
+        return True
+
+    @contextmanager
+    def connect(self, target: str | DatabaseUrl | Engine) -> Iterator[sa.Connection]:
+        """A pooled connection, with connection failures named plainly.
+
+        Raises
+        ------
+        TransientError
+            If the server cannot be reached.
+        FatalError
+            If it refuses the user, the password or the database.
+        """
+        engine = self.engine(target)
+        try:
+            conn = engine.connect()
+        except sa.exc.OperationalError as error:
+            raise _unreachable(engine.url, error) from None
+        try:
+            yield conn
+        finally:
+            conn.close()
+
+    def dispose(self) -> None:
+        """Close every pooled connection of this manager; engines lent to it are not its own."""
+        with self._lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines = {}
+
+
+@functools.cache
+def shared() -> ConnectionManager:
+    """The manager of this process, so that every run shares one pool per URL."""
+    return ConnectionManager()
+
+
+def resolve(url: DatabaseUrl | None, name: str | None, *, default: str, step: str) -> DatabaseUrl:
+    """Where a step of a plan connects: its URL, its named connection, or the default variable.
+
+    Parameters
+    ----------
+    default : str
+        ``SOURCE_DB_URL`` or ``DEST_DB_URL``.
+
+    Raises
+    ------
+    PlanError
+        If the name or the variable is unknown, or nothing is given and there is no default.
+    """
+    try:
+        if url is None and name is None:
+            found = settings().source_db_url if default == "SOURCE_DB_URL" else settings().dest_db_url
+            if not found:
+                option = "source=" if default == "SOURCE_DB_URL" else "to="
+                raise PlanError("no database is named", hint=f"Give {option} or set {default}")
+            return complete(DatabaseUrl.parse(expand(found)))
+        target = url if url is not None else connection(str(name))
+        return complete(_as_url(target))
+    except PlanError as error:
+        raise error.at(step) from None
+
+
+def _as_url(target: Any) -> DatabaseUrl:
+    if isinstance(target, DatabaseUrl):
+        return DatabaseUrl.parse(expand(target.full or target.safe)) if target.references else target
+    if isinstance(target, Engine):
+        return DatabaseUrl(target.url.render_as_string(hide_password=True), engine=target)
+    return DatabaseUrl.parse(expand(str(target)))
+
+
+def complete(url: DatabaseUrl) -> DatabaseUrl:
+    """A URL that travelled without its password, with the password of this process's own connection."""
+    if url.engine is not None or url.driver in {"sqlite", "duckdb"}:
+        return url
+    wanted = make_url(url.full or url.safe)
+    if wanted.password is not None or wanted.username is None:
+        return url
+    own = [settings().source_db_url, settings().dest_db_url, *named_connections().values()]
+    for candidate in own:
+        if candidate is None or isinstance(candidate, Engine):
+            continue
+        known = make_url(expand(str(candidate)))
+        if known.password is not None and _place(known) == _place(wanted):
+            completed = wanted.set(password=known.password).render_as_string(hide_password=False)
+            return DatabaseUrl(url.safe, completed)
+    return url
+
+
+def _place(url: URL) -> tuple[Any, ...]:
+    return url.get_backend_name(), url.host, url.port, url.database, url.username
+
+
+def to_url(target: str | URL | DatabaseUrl) -> URL:
+    """SQLAlchemy's form of a URL.
+
+    Raises
+    ------
+    PlanError
+        If the text is not a database URL.
+    """
+    if isinstance(target, URL):
+        return target
+    text = (target.full or target.safe) if isinstance(target, DatabaseUrl) else target
+    try:
+        return make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        DatabaseUrl.parse(text)
+        raise PlanError("the database URL does not parse", hint="Check the port and percent-encode / and @") from None
+
+
+def _with_driver(url: URL) -> URL:
+    """PostgreSQL always by psycopg 3, which the fast roads need."""
+    if url.drivername in {"postgres", "postgresql", "postgresql+psycopg2"}:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername == "mysql":
+        return url.set(drivername="mysql+pymysql")
+    return url
+
+
+def _unreachable(url: URL, error: sa.exc.OperationalError) -> FatalError | TransientError:
+    reason = str(error.orig).strip().splitlines()[-1].removeprefix("connection failed: ")
+    where = f"{url.host or 'local'}:{url.port or ''}/{url.database or ''}".replace(":/", "/")
+    if any(word in reason for word in ("password", "authentication", "does not exist", "Access denied", "no pg_hba")):
+        name = f"DATAPIPE_CONNECTION_<NAME>=driver://user:password@{where}"
+        return FatalError(f"{where} refused the connection: {reason}", hint=f"Check the URL, or set {name}")
+    return TransientError(f"cannot reach {where}: {reason}", hint="Check that the server runs and the URL is right")

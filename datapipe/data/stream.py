@@ -1,0 +1,117 @@
+"""What flows between stages: Arrow record batches of one schema, read once, and the room a run may use."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+
+from datapipe.data.cancel import CancelToken
+
+T = TypeVar("T")
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Record batches with a schema that is known before the first of them.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+    batches : iterator of pyarrow.RecordBatch
+        One pass only. An iterator that is stopped early raises; it never just ends.
+    total : int, optional
+        The number of rows, when the source knows it.
+    """
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What one run may use.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes for the whole run.
+    batch_rows : int
+        Rows of a batch handed to user code.
+    limit : int, optional
+        Rows to read from the source at most (a preview).
+    scratch : pathlib.Path
+        A private directory of this run, removed at its end.
+    cancel : CancelToken
+    call : callable
+        Runs a user's function in the thread that called ``run()``.
+    """
+
+    memory: int = 512 * MIB
+    batch_rows: int = 10_000
+    limit: int | None = None
+    scratch: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    cancel: CancelToken = field(default_factory=CancelToken)
+    call: Callable[[Callable[[], T]], T] = lambda work: work()
+
+    @property
+    def batch_bytes(self) -> int:
+        """The size of a transfer batch, in bytes: small beside the memory, large beside the cost of a call."""
+        return max(MIB // 4, min(4 * MIB, self.memory // 64))
+
+
+@contextlib.contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """A private directory (mode 0700), removed with everything in it."""
+    with tempfile.TemporaryDirectory(prefix="datapipe-", ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+def resized(batches: Iterable[pa.RecordBatch], *, rows: int | None = None, size: int = 4 * MIB) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of exactly ``rows`` rows (the last may be shorter), or of about ``size`` bytes.
+
+    Small batches are joined, large ones are cut; empty ones vanish.
+    """
+    waiting: list[pa.RecordBatch] = []
+    held_rows = held_bytes = 0
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        waiting.append(batch)
+        held_rows += batch.num_rows
+        held_bytes += batch.nbytes
+        if (held_rows >= rows) if rows else (held_bytes >= size // 2):
+            full = _joined(waiting)
+            step = rows or max(1, full.num_rows * size // max(1, full.nbytes))
+            cut = full.num_rows - full.num_rows % rows if rows else full.num_rows
+            for start in range(0, cut, step):
+                yield full.slice(start, min(step, cut - start))
+            rest = full.slice(cut)
+            waiting = [rest] if rest.num_rows else []
+            held_rows, held_bytes = rest.num_rows, rest.nbytes if rest.num_rows else 0
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def limited(batches: Iterable[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
+    """The first ``limit`` rows."""
+    left = limit
+    for batch in batches:
+        if left is None:
+            yield batch
+            continue
+        yield batch.slice(0, left)
+        left -= min(left, batch.num_rows)
+        if not left:
+            return

@@ -1,0 +1,235 @@
+"""Neutral types and their carriers: one table for every database.
+
+A column's type is its Arrow type. A type Arrow lacks travels as text and names itself in the field's metadata
+under ``datapipe.type``: ``jsonb``, ``inet``, ``numeric`` (one without precision), and so on.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from datapipe.errors import SchemaError
+
+_TAG = b"datapipe.type"
+TIMESTAMP = pa.timestamp("us")
+TIMESTAMPTZ = pa.timestamp("us", "UTC")
+INTERVAL = pa.month_day_nano_interval()
+EXACT_NUMERIC = pa.decimal128(38, 20)  # what a step that computes on an unconstrained numeric gets
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """One Arrow type and the column type that holds it in each database; None where none does."""
+
+    arrow: pa.DataType
+    postgresql: str
+    sqlite: str | None
+    duckdb: str
+
+
+# SQLite decides how a value is stored by words in the declared type: TEXT keeps digits as they are.
+CARRIERS: tuple[Carrier, ...] = (
+    Carrier(pa.bool_(), "boolean", "BOOLEAN", "BOOLEAN"),
+    Carrier(pa.int8(), "smallint", "TINYINT", "TINYINT"),
+    Carrier(pa.int16(), "smallint", "SMALLINT", "SMALLINT"),
+    Carrier(pa.int32(), "integer", "INTEGER", "INTEGER"),
+    Carrier(pa.int64(), "bigint", "BIGINT", "BIGINT"),
+    Carrier(pa.uint8(), "smallint", "SMALLINT", "UTINYINT"),
+    Carrier(pa.uint16(), "integer", "INTEGER", "USMALLINT"),
+    Carrier(pa.uint32(), "bigint", "BIGINT", "UINTEGER"),
+    Carrier(pa.uint64(), "numeric(20,0)", "DECIMAL TEXT(20,0)", "UBIGINT"),
+    Carrier(pa.float32(), "real", "REAL", "FLOAT"),
+    Carrier(pa.float64(), "double precision", "DOUBLE", "DOUBLE"),
+    Carrier(pa.string(), "text", "TEXT", "VARCHAR"),
+    Carrier(pa.binary(), "bytea", "BLOB", "BLOB"),
+    Carrier(pa.date32(), "date", "DATE", "DATE"),
+    Carrier(pa.time64("us"), "time", "TIME", "TIME"),
+    Carrier(TIMESTAMP, "timestamp", "TIMESTAMP", "TIMESTAMP"),
+    Carrier(TIMESTAMPTZ, "timestamptz", "TIMESTAMPTZ", "TIMESTAMPTZ"),
+    Carrier(INTERVAL, "interval", None, "INTERVAL"),
+    Carrier(pa.uuid(), "uuid", "UUID TEXT", "UUID"),
+)
+_BY_ARROW = {carrier.arrow: carrier for carrier in CARRIERS}
+_TAG_NAME = re.compile(r"[a-z_][\w ]*(?:\(\d+(?:,\d+)?\))?(?:\[\])*\Z", re.I)
+
+
+def tagged(name: str, declared: str, *, nullable: bool = True) -> pa.Field:
+    """A text field whose values are of the database type ``declared``."""
+    return pa.field(name, pa.string(), nullable, metadata={_TAG: declared.encode()})
+
+
+def tag(field: pa.Field) -> str | None:
+    """The database type a text field stands for, if it is not plain text."""
+    found = (field.metadata or {}).get(_TAG)
+    return found.decode() if found else None
+
+
+def normal(type_: pa.DataType) -> pa.DataType:
+    """The type datapipe uses for an Arrow type: one spelling of each.
+
+    Raises
+    ------
+    SchemaError
+        For types no stage can carry exactly.
+
+    Examples
+    --------
+    >>> normal(pa.large_string()), normal(pa.dictionary(pa.int8(), pa.string())), normal(pa.date64())
+    (DataType(string), DataType(string), DataType(date32[day]))
+    """
+    t = pa.types
+    if t.is_dictionary(type_) or t.is_run_end_encoded(type_):
+        return normal(type_.value_type)
+    if t.is_large_string(type_) or t.is_string_view(type_):
+        return pa.string()
+    if t.is_large_binary(type_) or t.is_binary_view(type_) or t.is_fixed_size_binary(type_):
+        return pa.binary()
+    if t.is_large_list(type_) or t.is_fixed_size_list(type_) or t.is_list_view(type_) or t.is_list(type_):
+        return pa.list_(normal(type_.value_type))
+    if t.is_struct(type_):
+        return pa.struct([pa.field(f.name, normal(f.type)) for f in type_])
+    if t.is_date64(type_):
+        return pa.date32()
+    if t.is_time(type_):
+        return pa.time64("us")
+    if t.is_timestamp(type_):
+        return TIMESTAMPTZ if type_.tz else TIMESTAMP
+    if t.is_duration(type_):
+        return INTERVAL
+    if t.is_float16(type_):
+        return pa.float32()
+    if t.is_decimal(type_):
+        return _normal_decimal(type_)
+    return type_
+
+
+def _normal_decimal(type_: pa.DataType) -> pa.DataType:
+    precision, scale = type_.precision, type_.scale
+    if scale < 0:
+        precision, scale = precision - scale, 0
+    if precision > 38:
+        raise SchemaError(
+            f"{type_} has more than 38 digits", hint="Cast it to text or to decimal(38, n) before this step"
+        )
+    return pa.decimal128(precision, scale)
+
+
+def normal_field(field: pa.Field) -> pa.Field:
+    """A field with its normal type; its tag is kept."""
+    if isinstance(field.type, pa.BaseExtensionType) and field.type != pa.uuid():
+        if field.type.extension_name == "arrow.json":
+            return tagged(field.name, "json", nullable=field.nullable)
+        return pa.field(field.name, normal(field.type.storage_type), field.nullable)
+    try:
+        return pa.field(field.name, normal(field.type), field.nullable, metadata=_only_tag(field))
+    except SchemaError as error:
+        error.column = field.name
+        error.message = f"column {field.name!r}: {error.message}"
+        raise
+
+
+def _only_tag(field: pa.Field) -> dict[bytes, bytes] | None:
+    found = tag(field)
+    return {_TAG: found.encode()} if found else None
+
+
+def describe(field: pa.Field) -> str:
+    """A field's type for people: ``bigint``, ``numeric(15,2)``, ``text``."""
+    try:
+        return postgresql_type(field)
+    except SchemaError:
+        return str(field.type)
+
+
+def postgresql_type(field: pa.Field) -> str:
+    """The PostgreSQL column type for a field.
+
+    Raises
+    ------
+    SchemaError
+        If PostgreSQL has none for it.
+    """
+    declared = tag(field)
+    if declared:
+        return declared if _TAG_NAME.match(declared) else "text"
+    return _postgresql(field.type, field.name)
+
+
+def _postgresql(type_: pa.DataType, column: str) -> str:
+    if pa.types.is_decimal(type_):
+        return f"numeric({type_.precision},{type_.scale})"
+    if pa.types.is_list(type_):
+        return f"{_postgresql(type_.value_type, column)}[]"
+    if pa.types.is_struct(type_) or pa.types.is_map(type_):
+        return "jsonb"
+    return _carrier(type_, column, "PostgreSQL").postgresql
+
+
+def sqlite_type(field: pa.Field) -> str:
+    """The type to declare for a field in SQLite, chosen so that the value is stored exactly.
+
+    Raises
+    ------
+    SchemaError
+        If SQLite has none for it.
+    """
+    declared = tag(field)
+    if declared:
+        return {"json": "JSON TEXT", "jsonb": "JSON TEXT", "numeric": "DECIMAL TEXT"}.get(declared, "TEXT")
+    type_ = field.type
+    if pa.types.is_decimal(type_):
+        # 15 digits survive SQLite's doubles; more must be kept as text.
+        word = "DECIMAL" if type_.precision <= 15 else "DECIMAL TEXT"
+        return f"{word}({type_.precision},{type_.scale})"
+    found = _carrier(type_, field.name, "SQLite").sqlite
+    if found is None:
+        raise _no_carrier(field.name, type_, "SQLite")
+    return found
+
+
+def duckdb_type(field: pa.Field) -> str:
+    """The DuckDB column type for a field.
+
+    Raises
+    ------
+    SchemaError
+        If DuckDB has none for it.
+    """
+    if tag(field) in {"json", "jsonb"}:
+        return "JSON"
+    return _duckdb(field.type, field.name)
+
+
+def _duckdb(type_: pa.DataType, column: str) -> str:
+    if pa.types.is_decimal(type_):
+        return f"DECIMAL({type_.precision},{type_.scale})"
+    if pa.types.is_list(type_):
+        return f"{_duckdb(type_.value_type, column)}[]"
+    if pa.types.is_struct(type_):
+        inner = ", ".join(f'"{f.name}" {_duckdb(f.type, column)}' for f in type_)
+        return f"STRUCT({inner})"
+    return _carrier(type_, column, "DuckDB").duckdb
+
+
+def _carrier(type_: pa.DataType, column: str, database: str) -> Carrier:
+    found = _BY_ARROW.get(type_)
+    if found is None:
+        raise _no_carrier(column, type_, database)
+    return found
+
+
+def _no_carrier(column: str, type_: pa.DataType, database: str) -> SchemaError:
+    if pa.types.is_null(type_):
+        return SchemaError(
+            f"column {column!r} holds only NULLs and has no type",
+            column=column,
+            hint=f'Give it one, for example .sql(\'SELECT * REPLACE (CAST("{column}" AS VARCHAR) AS "{column}") FROM input_data\')',
+        )
+    return SchemaError(
+        f"column {column!r} of type {type_} has no exact counterpart in {database}",
+        column=column,
+        hint="Cast it in a .sql() step, for example to VARCHAR",
+    )

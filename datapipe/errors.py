@@ -1,0 +1,122 @@
+"""Every public exception, grouped by what the caller does next.
+
+DatapipeError
+|-- PlanError             fix the plan or the code; nothing has been written
+|   `-- NotPortableError  this plan holds something that has no document form
+|-- DataError             fix the data, or the contract it breaks
+|   `-- SchemaError       source and target disagree about columns or types
+|-- TransientError        try again: the server was away, a lock was lost
+|-- FatalError            stop: a retry cannot help
+`-- RunCancelled          somebody asked the run to stop
+
+Messages say what happened, where, and what to do. They hold no data values: a row is named by its number.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class DatapipeError(Exception):
+    """Base of every error datapipe raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    step : str, optional
+        The step of the plan it happened in, such as ``"step 2 (sql)"``.
+    hint : str, optional
+        What to do next.
+    column, row : optional
+        The column, and the row number counted from 1, that the error is about.
+
+    Attributes
+    ----------
+    result : RunResult or None
+        The result of the failed run, when the error came from one.
+
+    Examples
+    --------
+    >>> str(DatapipeError("table users does not exist", step="ingestion", hint="check the name"))
+    'ingestion: table users does not exist. check the name'
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        step: str | None = None,
+        hint: str | None = None,
+        column: str | None = None,
+        row: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.step = step
+        self.hint = hint
+        self.column = column
+        self.row = row
+        self.result: Any = None
+
+    def __str__(self) -> str:
+        text = f"{self.step}: {self.message}" if self.step else self.message
+        if not self.hint:
+            return text
+        return f"{text.rstrip('.')}. {self.hint}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message,), self.__dict__
+
+    def at(self, step: str) -> DatapipeError:
+        """Name the step this error happened in, unless it is named already; returns the error itself."""
+        self.step = self.step or step
+        return self
+
+
+class PlanError(DatapipeError, ValueError):
+    """The plan is wrong: fix the code. Nothing has been written."""
+
+
+class NotPortableError(PlanError):
+    """The plan holds a frame, a function or an engine of this process, which no document can carry."""
+
+
+class DataError(DatapipeError):
+    """The data break a rule of the plan, a type or a constraint. The target is unchanged."""
+
+
+class SchemaError(DataError):
+    """The data and the target disagree about columns or types. The target is unchanged."""
+
+
+class TransientError(DatapipeError):
+    """Something outside failed in a way that may pass: try again."""
+
+
+class FatalError(DatapipeError):
+    """A retry cannot help: a permission is missing, a disk is full."""
+
+
+class RunCancelled(DatapipeError):
+    """The run was cancelled. The target is unchanged."""
+
+
+def did_you_mean(given: str, known: Iterable[str], *, what: str = "known") -> str:
+    """The hint that follows an unknown name: the nearest one if there is one, and the alternatives.
+
+    Examples
+    --------
+    >>> did_you_mean("upsrt", ["append", "upsert"])
+    "Did you mean 'upsert'? known: append, upsert"
+    """
+    names = sorted(set(known))
+    if not names:
+        return ""
+    folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(given.casefold(), list(folded), n=1, cutoff=0.6)
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    listing = f"{what}: {shown}"
+    return f"Did you mean {folded[near[0]]!r}? {listing}" if near else listing

@@ -1,0 +1,61 @@
+"""What is to be done: plans as frozen values and as documents."""
+
+from datapipe.plan.binding import bind, check_bound
+from datapipe.plan.document import build, load, loads, parse, read_file, to_dict, to_json, to_yaml
+from datapipe.plan.functions import FunctionRef
+from datapipe.plan.model import (
+    CodeConfig,
+    CodeStep,
+    ConfigStep,
+    Feed,
+    FileSource,
+    FileTarget,
+    FrameSource,
+    Plan,
+    QuerySource,
+    Source,
+    SqlConfig,
+    SqlStep,
+    Step,
+    TableSource,
+    TableTarget,
+    Target,
+    WriteStrategy,
+    parameter_names,
+)
+from datapipe.plan.transform import TransformConfig
+from datapipe.plan.urls import DatabaseUrl
+
+__all__ = [
+    "CodeConfig",
+    "CodeStep",
+    "ConfigStep",
+    "DatabaseUrl",
+    "Feed",
+    "FileSource",
+    "FileTarget",
+    "FrameSource",
+    "FunctionRef",
+    "Plan",
+    "QuerySource",
+    "Source",
+    "SqlConfig",
+    "SqlStep",
+    "Step",
+    "TableSource",
+    "TableTarget",
+    "Target",
+    "TransformConfig",
+    "WriteStrategy",
+    "bind",
+    "build",
+    "check_bound",
+    "load",
+    "loads",
+    "parameter_names",
+    "parse",
+    "read_file",
+    "to_dict",
+    "to_json",
+    "to_yaml",
+]

@@ -1,0 +1,132 @@
+"""References to the user's functions: by name where they can be imported, else the object itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import sys
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+from datapipe.errors import PlanError, did_you_mean
+
+
+@dataclass(frozen=True)
+class FunctionRef:
+    """A function of the plan.
+
+    Parameters
+    ----------
+    name : str
+        ``module:name`` if it can be imported, else a name for people.
+    target : callable, optional
+        The object, when it cannot be imported by name.
+
+    Examples
+    --------
+    >>> FunctionRef.of(inspect.cleandoc).name
+    'inspect:cleandoc'
+    """
+
+    name: str
+    target: Any = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, given: Any) -> FunctionRef:
+        """Refer to a function, a class or object with a ``transform`` method, or ``"module:name"``.
+
+        Raises
+        ------
+        PlanError
+            If it is none of these.
+        """
+        if isinstance(given, FunctionRef):
+            return given
+        if isinstance(given, str):
+            module, colon, name = given.partition(":")
+            if not (colon and module and name):
+                raise PlanError(
+                    f"{given!r} is not a function reference", hint="Write it as 'package.module:function'"
+                )
+            return cls(given)
+        if not callable(given) and not callable(getattr(given, "transform", None)):
+            raise PlanError(
+                f"{type(given).__name__} is not a function",
+                hint="Give a function, a class with a transform method, or 'package.module:function'",
+            )
+        module, name = getattr(given, "__module__", None), getattr(given, "__qualname__", None)
+        if module and name and module != "__main__" and _look_up(sys.modules.get(module), name) is given:
+            return cls(f"{module}:{name}")
+        return cls(name or type(given).__qualname__, given)
+
+    @property
+    def portable(self) -> bool:
+        """Whether the name alone is enough to find it in another process."""
+        return self.target is None
+
+    def resolve(self) -> Any:
+        """The object itself.
+
+        Raises
+        ------
+        PlanError
+            If the module cannot be imported or has no such name.
+        """
+        if self.target is not None:
+            return self.target
+        module_name, _, name = self.name.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            raise PlanError(
+                f"cannot import {module_name!r} for the function {self.name!r}: {error}",
+                hint="Check the module's name and that it is installed or on PYTHONPATH",
+            ) from error
+        found = _look_up(module, name)
+        if found is None:
+            known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            raise PlanError(
+                f"module {module_name!r} has no {name!r}", hint=did_you_mean(name, known, what="functions")
+            )
+        return found
+
+    def version(self) -> str:
+        """A hash of the function's code: the same code has the same version in every process."""
+        return content_hash(self.resolve())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FunctionRef) and self.name == other.name and self.target is other.target
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _look_up(module: Any, qualname: str) -> Any:
+    found = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def content_hash(target: Any) -> str:
+    """SHA-256 (first 16 hex digits) of a function's or class's code."""
+    holder = target if inspect.isroutine(target) or inspect.isclass(target) else type(target)
+    try:
+        material = inspect.cleandoc(inspect.getsource(holder))
+    except (OSError, TypeError):
+        code = getattr(holder, "__code__", None)
+        material = _describe(code) if code else f"{holder.__module__}:{holder.__qualname__}"
+    if dataclasses.is_dataclass(target) and not inspect.isclass(target):
+        material += repr(target)
+    return hashlib.sha256(material.encode()).hexdigest()[:16]
+
+
+def _describe(code: CodeType) -> str:
+    constants = [_describe(const) if isinstance(const, CodeType) else repr(const) for const in code.co_consts]
+    return repr((code.co_code.hex(), constants, code.co_names))

@@ -1,0 +1,370 @@
+"""The plan: frozen models that check themselves and mirror the document form field by field."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+
+from datapipe.errors import PlanError
+from datapipe.plan.functions import FunctionRef
+from datapipe.plan.names import qualified, split_table
+from datapipe.plan.sqltext import check_one_query, named_parameters
+from datapipe.plan.transform import TransformConfig
+from datapipe.plan.urls import DatabaseUrl
+from datapipe.plan.values import FrozenDict, Names, Parameters, freeze
+
+FORMAT = 1
+
+
+class WriteStrategy(StrEnum):
+    """What a write does with rows that are there already.
+
+    Examples
+    --------
+    >>> WriteStrategy("upsert") is WriteStrategy.UPSERT
+    True
+    """
+
+    APPEND = "append"
+    INSERT = "insert"
+    UPSERT = "upsert"
+    REPLACE = "replace"
+
+
+Url = Annotated[
+    DatabaseUrl,
+    BeforeValidator(lambda value: DatabaseUrl.parse(value) if isinstance(value, str) else value),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "description": "driver://user@host/database, or ${VARIABLE}"}),
+]
+Function = Annotated[
+    FunctionRef,
+    BeforeValidator(FunctionRef.of),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "description": "package.module:function"}),
+]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Value(BaseModel):
+    """Base of the plan's models: frozen, closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+
+
+class QuerySource(Value):
+    """Rows of a query."""
+
+    query: Text
+    source_db_url: Url | None = None
+    source: Text | None = None
+    parameters: Parameters = Field(default_factory=FrozenDict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _one_connection(self.source_db_url, self.source, "source_db_url", "source")
+        check_one_query(self.query, step="ingestion")
+        return self
+
+    @property
+    def label(self) -> str:
+        return f"a query on {place(self.source_db_url, self.source, 'SOURCE_DB_URL')}"
+
+
+class TableSource(Value):
+    """Rows of a table or view."""
+
+    table: Text
+    schema_: Text | None = Field(default=None, alias="schema")
+    source_db_url: Url | None = None
+    source: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        return _split_name(data, "table")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _one_connection(self.source_db_url, self.source, "source_db_url", "source")
+        return self
+
+    @property
+    def label(self) -> str:
+        where = place(self.source_db_url, self.source, "SOURCE_DB_URL")
+        return f"table {qualified(self.table, self.schema_)} on {where}"
+
+
+class FileSource(Value):
+    """Rows of Parquet, CSV or JSON files: a path or a glob."""
+
+    files: Text
+    format: Literal["parquet", "csv", "json"] | None = None
+    columns: Names | None = None
+
+    @property
+    def label(self) -> str:
+        return f"files {self.files}"
+
+
+class FrameSource(Value):
+    """A table of this process: a pandas or polars DataFrame, or an Arrow table. It has no document form."""
+
+    frame: Any = Field(repr=False)
+
+    @property
+    def label(self) -> str:
+        return f"a {type(self.frame).__module__.split('.')[0]} {type(self.frame).__name__} in memory"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FrameSource) and self.frame is other.frame
+
+    def __hash__(self) -> int:
+        return id(self.frame)
+
+
+def _source_kind(data: Any) -> str | None:
+    if isinstance(data, Value):
+        return {QuerySource: "query", TableSource: "table", FileSource: "files", FrameSource: "frame"}.get(type(data))
+    if isinstance(data, Mapping):
+        return next((key for key in ("query", "table", "files", "frame") if key in data), None)
+    return None
+
+
+Source: TypeAlias = Annotated[
+    Annotated[QuerySource, Tag("query")]
+    | Annotated[TableSource, Tag("table")]
+    | Annotated[FileSource, Tag("files")]
+    | Annotated[FrameSource, Tag("frame")],
+    Discriminator(
+        _source_kind,
+        custom_error_type="source_kind",
+        custom_error_message="needs one of query, table or files",
+    ),
+]
+
+
+class SqlConfig(Value):
+    """A query over ``input_data`` and the named tables."""
+
+    sql_query: Text
+    parameters: Parameters = Field(default_factory=FrozenDict)
+    tables: Annotated[dict[str, Feed], AfterValidator(freeze)] = Field(default_factory=FrozenDict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_one_query(self.sql_query, step="sql")
+        if "input_data" in (name.lower() for name in self.tables):
+            raise PlanError("a table cannot be called input_data: that is the step's own input", step="sql")
+        return self
+
+
+class CodeConfig(Value):
+    """A Python function from a frame to a frame."""
+
+    function: Function
+    per_batch: bool = False
+
+
+class SqlStep(Value):
+    """Transform by SQL over all rows, in DuckDB."""
+
+    type: Literal["sql"] = "sql"
+    config: SqlConfig
+
+
+class CodeStep(Value):
+    """Transform by a Python function."""
+
+    type: Literal["code"] = "code"
+    config: CodeConfig
+
+
+class ConfigStep(Value):
+    """Transform by a declarative mapping."""
+
+    type: Literal["config"] = "config"
+    config: TransformConfig
+
+
+Step: TypeAlias = Annotated[SqlStep | CodeStep | ConfigStep, Field(discriminator="type")]
+Steps = Annotated[
+    tuple[Step, ...],
+    BeforeValidator(lambda value: () if value is None else (value,) if isinstance(value, Mapping) else value),
+]
+
+
+class Feed(Value):
+    """Rows and what is done to them, written nowhere: a further input of an SQL step."""
+
+    ingestion: Source
+    transformation: Steps = ()
+
+
+class TableTarget(Value):
+    """A table to write to."""
+
+    table_name: Text
+    schema_: Text | None = Field(default=None, alias="schema")
+    strategy: WriteStrategy = WriteStrategy.APPEND
+    upsert_keys: tuple[Text, ...] = ()
+    latest: Text | None = None
+    dest_db_url: Url | None = None
+    destination: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        return _split_name(data, "table_name")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _one_connection(self.dest_db_url, self.destination, "dest_db_url", "destination")
+        if self.strategy is WriteStrategy.UPSERT and not self.upsert_keys:
+            raise PlanError("upsert needs keys", step="persistence", hint="Name them: keys=['id'] (upsert_keys: [id])")
+        if self.strategy is WriteStrategy.APPEND and self.upsert_keys:
+            raise PlanError(
+                "append takes no keys",
+                step="persistence",
+                hint="Use strategy='upsert' to update rows by key, or 'insert' to refuse keys that are there",
+            )
+        if self.latest and self.strategy is not WriteStrategy.UPSERT:
+            raise PlanError("latest= states the winner of an upsert", step="persistence", hint="Use strategy='upsert'")
+        if len(set(self.upsert_keys)) < len(self.upsert_keys):
+            raise PlanError("a key is named twice", step="persistence")
+        return self
+
+    @property
+    def label(self) -> str:
+        where = place(self.dest_db_url, self.destination, "DEST_DB_URL")
+        return f"table {qualified(self.table_name, self.schema_)} on {where}"
+
+
+class FileTarget(Value):
+    """A file or directory to write to."""
+
+    path: Text
+    strategy: Literal[WriteStrategy.REPLACE, WriteStrategy.APPEND] = WriteStrategy.REPLACE
+
+    @property
+    def label(self) -> str:
+        return f"file {self.path}"
+
+
+def _target_kind(data: Any) -> str | None:
+    if isinstance(data, Value):
+        return {TableTarget: "table", FileTarget: "file"}.get(type(data))
+    if isinstance(data, Mapping):
+        return "table" if "table_name" in data else "file" if "path" in data else None
+    return None
+
+
+Target: TypeAlias = Annotated[
+    Annotated[TableTarget, Tag("table")] | Annotated[FileTarget, Tag("file")],
+    Discriminator(
+        _target_kind, custom_error_type="target_kind", custom_error_message="needs table_name or path"
+    ),
+]
+
+
+class Plan(Value):
+    """What is to be done: where rows come from, what happens to them, where they go.
+
+    Parameters
+    ----------
+    ingestion : QuerySource | TableSource | FileSource | FrameSource
+    transformation : tuple of SqlStep | CodeStep | ConfigStep
+    persistence : TableTarget | FileTarget, optional
+    name : str, optional
+    format : int
+        The version of the document form.
+
+    Examples
+    --------
+    >>> from datapipe.plan import parse
+    >>> plan = parse({"ingestion": {"table": "users"}, "persistence": {"table_name": "copy"}})
+    >>> plan.ingestion.table, plan.persistence.strategy.value
+    ('users', 'append')
+    """
+
+    format: Literal[1] = FORMAT
+    name: Text | None = None
+    ingestion: Source
+    transformation: Steps = ()
+    persistence: Target | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the canonical JSON of everything that was set; defaults are left out."""
+        canonical = json.dumps(self.document(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def document(self) -> dict[str, Any]:
+        """The plan as plain JSON values; frames and cell functions appear by their names only."""
+        found: dict[str, Any] = self.model_dump(
+            mode="json", by_alias=True, exclude_defaults=True, exclude={"ingestion": {"frame"}}
+        )
+        steps = [
+            {"type": step.type, **step.model_dump(mode="json", by_alias=True, exclude_defaults=True)}
+            for step in self.transformation
+        ]
+        if steps:
+            found["transformation"] = steps
+        return found
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON Schema of the document form."""
+        return cls.model_json_schema(by_alias=True)
+
+
+def _one_connection(url: DatabaseUrl | None, name: str | None, url_field: str, name_field: str) -> None:
+    if url is not None and name is not None:
+        raise PlanError(f"both {url_field} and {name_field} are given", hint="Give one of them")
+
+
+def place(url: DatabaseUrl | None, name: str | None, default: str) -> str:
+    """Where a connection leads, for people."""
+    return url.label if url else (name or f"${{{default}}}")
+
+
+def _split_name(data: Any, field: str) -> Any:
+    if not isinstance(data, Mapping) or not isinstance(data.get(field), str):
+        return data
+    schema, table = split_table(data[field], data.get("schema", data.get("schema_")))
+    rest = {key: value for key, value in data.items() if key not in {"schema", "schema_"}}
+    return {**rest, field: table, "schema": schema}
+
+
+def texts(plan: Plan | Feed) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every SQL text of a plan with its parameters."""
+    if isinstance(plan.ingestion, QuerySource):
+        yield plan.ingestion.query, plan.ingestion.parameters
+    for step in plan.transformation:
+        if isinstance(step, SqlStep):
+            yield step.config.sql_query, step.config.parameters
+            for feed in step.config.tables.values():
+                yield from texts(feed)
+
+
+def parameter_names(plan: Plan | Feed) -> tuple[str, ...]:
+    """The named parameters a plan uses, in order."""
+    return tuple(dict.fromkeys(name for sql, _ in texts(plan) for name in named_parameters(sql)))
+
+

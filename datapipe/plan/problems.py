@@ -1,0 +1,90 @@
+"""Pydantic's findings as one PlanError that names the step, the field, what was given and the nearest name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from datapipe.errors import PlanError, did_you_mean
+from datapipe.plan import model
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "query": model.QuerySource,
+    "table": model.TableSource,
+    "files": model.FileSource,
+    "sql": model.SqlStep,
+    "code": model.CodeStep,
+    "config": model.ConfigStep,
+    "file": model.FileTarget,
+}
+
+
+def explain(error: ValidationError, root: type[BaseModel], *, step: str | None = None) -> PlanError:
+    """The first finding, as a sentence."""
+    finding = error.errors(include_url=False)[0]
+    cause = finding.get("ctx", {}).get("error")
+    where = list(finding["loc"])
+    label = step or _label(where)
+    kind, given = finding["type"], finding.get("input")
+    if isinstance(cause, PlanError):
+        return cause.at(label)
+    field = ".".join(str(part) for part in _fields(where))
+    if kind == "extra_forbidden":
+        owner = _owner(root, where[:-1])
+        known = [info.alias or name for name, info in owner.model_fields.items()]
+        return PlanError(f"unknown field {where[-1]!r}", step=label, hint=did_you_mean(str(where[-1]), known))
+    if kind == "missing":
+        return PlanError(f"field {field!r} is missing", step=label, hint="Add it")
+    if kind == "union_tag_invalid":
+        tags = [name for name in ("sql", "code", "config")]
+        named = given.get("type") if isinstance(given, Mapping) else given
+        return PlanError(f"unknown type {named!r}", step=label, hint=did_you_mean(str(named), tags))
+    if kind == "union_tag_not_found":
+        return PlanError("field 'type' is missing", step=label, hint="One of: sql, code, config")
+    if kind in {"enum", "literal_error"}:
+        known = [part.strip(" '") for part in str(finding["ctx"]["expected"]).replace(" or ", ", ").split(",")]
+        return PlanError(f"unknown {field} {given!r}", step=label, hint=did_you_mean(str(given), known))
+    message = finding["msg"].removeprefix("Value error, ")
+    return PlanError(f"{field}: {message}" if field else message, step=label, hint=None)
+
+
+def _label(where: list[Any]) -> str:
+    if not where:
+        return "plan"
+    if where[0] == "transformation" and len(where) > 1 and isinstance(where[1], int):
+        kind = f" ({where[2]})" if len(where) > 2 and where[2] in {"sql", "code", "config"} else ""
+        return f"transformation step {where[1] + 1}{kind}"
+    return str(where[0])
+
+
+def _fields(where: list[Any]) -> Iterator[Any]:
+    tags = {"query", "table", "files", "frame", "sql", "code", "config", "file"}
+    for index, part in enumerate(where):
+        is_tag = part in tags and index < len(where) - 1 and index > 0
+        if index and not isinstance(part, int) and not is_tag:
+            yield part
+        elif len(where) == 1:
+            yield part
+
+
+def _owner(root: type[BaseModel], path: list[Any]) -> type[BaseModel]:
+    """The model that a location leads to, so that its field names can be listed."""
+    found = root
+    for index, part in enumerate(path):
+        if part == "table" and path[0] == "persistence":
+            found = model.TableTarget
+        elif part in found.model_fields:
+            inner = _model_in(found.model_fields[str(part)].annotation)
+            found = inner or found
+        elif part in _MODELS and index:
+            found = _MODELS[str(part)]
+    return found
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    models = [found for arg in get_args(annotation) if (found := _model_in(arg))]
+    return models[0] if len(models) == 1 else None

@@ -1,0 +1,137 @@
+"""What the environment says: settings, and connections by name."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from datapipe.errors import PlanError, did_you_mean
+
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
+_PREFIX = "DATAPIPE_CONNECTION_"
+
+
+class Settings(BaseSettings):
+    """Settings of this process, read from the environment and from ``.env`` in the working directory.
+
+    Parameters
+    ----------
+    source_db_url, dest_db_url : str, optional
+        The connections used where a plan names none (SOURCE_DB_URL, DEST_DB_URL).
+    batch_size : int
+        Rows of a batch handed to user code (BATCH_SIZE).
+    pool_size, pool_overflow : int
+        Pooled connections per database and how many more may open under load (DB_POOL_SIZE, DB_MAX_OVERFLOW).
+
+    Examples
+    --------
+    >>> Settings(batch_size=500).batch_size
+    500
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    source_db_url: str | None = Field(default=None, repr=False)
+    dest_db_url: str | None = Field(default=None, repr=False)
+    batch_size: int = Field(default=10_000, ge=1)
+    pool_size: int = Field(default=5, ge=1, validation_alias="DB_POOL_SIZE")
+    pool_overflow: int = Field(default=10, ge=0, validation_alias="DB_MAX_OVERFLOW")
+
+
+def settings() -> Settings:
+    """The settings as the environment has them now.
+
+    Raises
+    ------
+    PlanError
+        If a variable has a value it cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        finding = error.errors(include_url=False, include_input=False)[0]
+        name = str(finding["loc"][0]).upper()
+        raise PlanError(f"the environment variable {name} is wrong: {finding['msg']}", step="settings") from None
+
+
+_connections: dict[str, Any] = {}  # given by connect(); they belong to this process
+
+
+def connect(name: str, target: Any) -> None:
+    """Give a connection a name, for this process.
+
+    Parameters
+    ----------
+    name : str
+        What plans call it: ``read(..., source="crm")``.
+    target : str or sqlalchemy.Engine
+        A database URL, or an engine, which is borrowed and never disposed.
+
+    Examples
+    --------
+    >>> connect("crm", "sqlite:///crm.db")
+    """
+    if not name.isidentifier():
+        raise PlanError(f"{name!r} cannot name a connection", hint="Use letters, digits and underscores")
+    _connections[name.lower()] = target
+
+
+def connection(name: str) -> Any:
+    """The URL or engine a name stands for.
+
+    Raises
+    ------
+    PlanError
+        If nothing has that name.
+    """
+    found = named_connections().get(name.lower())
+    if found is None:
+        raise PlanError(
+            f"no connection is called {name!r}",
+            hint=did_you_mean(name, named_connections())
+            or f"Set {_PREFIX}{name.upper()} or call datapipe.connect({name!r}, url)",
+        )
+    return found
+
+
+def named_connections() -> dict[str, Any]:
+    """Every named connection: from the environment and ``.env``, then those given by :func:`connect`."""
+    found = {
+        key[len(_PREFIX) :].lower(): value
+        for key, value in environment().items()
+        if key.upper().startswith(_PREFIX) and value
+    }
+    return found | _connections
+
+
+def environment() -> dict[str, str]:
+    """The environment over ``.env``."""
+    file = Path(".env")
+    known = {key: value for key, value in dotenv_values(file).items() if value} if file.is_file() else {}
+    return known | dict(os.environ)
+
+
+def expand(text: str) -> str:
+    """The text with every ``${NAME}`` replaced by its value.
+
+    Raises
+    ------
+    PlanError
+        If a variable is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        found = environment().get(match.group(1))
+        if not found:
+            raise PlanError(
+                f"the environment variable {match.group(1)} is not set", hint="Set it, or put it into .env"
+            )
+        return found
+
+    return _REFERENCE.sub(value, text)
