@@ -1,1 +1,56 @@
-"""datapipe"""
+"""datapipe: build a pipeline in a notebook, run the same plan in production.
+
+>>> import datapipe
+>>> plan = datapipe.read("SELECT * FROM users", source="sqlite:///crm.db").write("users_copy", to="warehouse")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datapipe.engine import RunResult
+    from datapipe.errors import DatapipeError
+    from datapipe.pipeline import Pipeline, load, read
+    from datapipe.plan import Plan, WriteStrategy
+    from datapipe.settings import Settings, connect
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DatapipeError",
+    "Pipeline",
+    "Plan",
+    "RunResult",
+    "Settings",
+    "WriteStrategy",
+    "connect",
+    "load",
+    "read",
+]
+
+# Each name is loaded when it is first used, so that importing datapipe costs next to nothing.
+_HOMES = {
+    "DatapipeError": "errors",
+    "Pipeline": "pipeline",
+    "Plan": "plan",
+    "RunResult": "engine",
+    "Settings": "settings",
+    "WriteStrategy": "plan",
+    "connect": "settings",
+    "load": "pipeline",
+    "read": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'datapipe' has no attribute {name!r}")
+    value = getattr(import_module(f"datapipe.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

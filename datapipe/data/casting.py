@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -105,7 +106,25 @@ def _exact(values: pa.Array, to: pa.DataType) -> pa.Array:
         return _same_back(values, values.cast(to))
     if t.is_string(to) and t.is_timestamp(source):
         return pc.strftime(values.cast(TIMESTAMPTZ if source.tz else TIMESTAMP), "%Y-%m-%d %H:%M:%S" + ("+00" if source.tz else ""))
+    if t.is_string(to) and t.is_interval(source):
+        return _interval_text(values)
     return values.cast(to)
+
+
+def _interval_text(values: pa.Array) -> pa.Array:
+    """Intervals as every database reads them: ``1 mon 2 day 3.5 sec``, exact to the microsecond."""
+    raw = values.cast(pa.month_day_nano_interval()).buffers()[1]
+    layout = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanos", "<i8")])
+    parts = np.frombuffer(raw, dtype=layout)[values.offset : values.offset + len(values)] if raw else np.empty(0, layout)
+    micros, rest = np.divmod(parts["nanos"], 1000)
+    valid = values.is_valid()
+    if pc.any(pc.and_(valid, pa.array(rest != 0))).as_py():
+        raise pa.ArrowInvalid("finer than a microsecond")
+    units = ((parts["months"], " mon "), (parts["days"], " day "), (micros, " microseconds"))
+    pieces: list[pa.Array] = []
+    for numbers, unit in units:
+        pieces += [pa.array(numbers).cast(pa.string()), pa.scalar(unit)]
+    return pc.if_else(valid, pc.binary_join_element_wise(*pieces, ""), pa.scalar(None, pa.string()))
 
 
 def _to_decimal(values: pa.Array, to: pa.DataType) -> pa.Array:

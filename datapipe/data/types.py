@@ -163,8 +163,6 @@ def _postgresql(type_: pa.DataType, column: str) -> str:
         return f"numeric({type_.precision},{type_.scale})"
     if pa.types.is_list(type_):
         return f"{_postgresql(type_.value_type, column)}[]"
-    if pa.types.is_struct(type_) or pa.types.is_map(type_):
-        return "jsonb"
     return _carrier(type_, column, "PostgreSQL").postgresql
 
 
@@ -233,3 +231,43 @@ def _no_carrier(column: str, type_: pa.DataType, database: str) -> SchemaError:
         column=column,
         hint="Cast it in a .sql() step, for example to VARCHAR",
     )
+
+
+_SQLITE_WORDS: tuple[tuple[str, pa.DataType], ...] = (
+    ("bool", pa.bool_()),
+    ("uuid", pa.uuid()),
+    ("timestamptz", TIMESTAMPTZ),
+    ("timestamp", TIMESTAMP),
+    ("datetime", TIMESTAMP),
+    ("date", pa.date32()),
+    ("time", pa.time64("us")),
+    ("int", pa.int64()),
+    ("text", pa.string()),
+    ("char", pa.string()),
+    ("clob", pa.string()),
+    ("blob", pa.binary()),
+    ("real", pa.float64()),
+    ("floa", pa.float64()),
+    ("doub", pa.float64()),
+)
+_SQLITE_DECIMAL = re.compile(r"(?:decimal|numeric)(?: text)?(?:\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?\Z", re.I)
+
+
+def sqlite_field(name: str, declared: str) -> pa.Field | None:
+    """The field a declared SQLite type stands for: the inverse of :func:`sqlite_type`; None for an unknown word.
+
+    Examples
+    --------
+    >>> sqlite_field("price", "DECIMAL(9,2)").type
+    Decimal128Type(decimal128(9, 2))
+    """
+    word = declared.strip().lower()
+    decimal = _SQLITE_DECIMAL.match(word)
+    if decimal:
+        precision, scale = decimal.groups()
+        if precision is None or int(precision) > 38:
+            return tagged(name, "numeric")
+        return pa.field(name, pa.decimal128(int(precision), int(scale or 0)))
+    if word.startswith("json"):
+        return tagged(name, "json")
+    return next((pa.field(name, type_) for part, type_ in _SQLITE_WORDS if part in word), None)

@@ -1,1 +1,7 @@
-"""To be filled."""
+"""Plans, previews and explanations as text and HTML; progress in a terminal."""
+
+from datapipe.display.html import plan_html
+from datapipe.display.text import plan_text
+from datapipe.display.values import Explanation, Preview, Section
+
+__all__ = ["Explanation", "Preview", "Section", "plan_html", "plan_text"]

@@ -23,7 +23,9 @@ _MODELS: dict[str, type[BaseModel]] = {
 
 def explain(error: ValidationError, root: type[BaseModel], *, step: str | None = None) -> PlanError:
     """The first finding, as a sentence."""
-    finding = error.errors(include_url=False)[0]
+    findings = error.errors(include_url=False)
+    # A misspelt field is also a missing one; the misspelling is what to tell.
+    finding = next((f for f in findings if f["type"] == "extra_forbidden"), findings[0])
     cause = finding.get("ctx", {}).get("error")
     where = list(finding["loc"])
     label = step or _label(where)

@@ -12,7 +12,7 @@ from datapipe.errors import PlanError
 
 _SCHEME = re.compile(r"^([A-Za-z][\w+.-]*)://(.*)$", re.DOTALL)
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
-_SECRET_OPTION = re.compile(r"(?i)([?&])([\w-]*(?:password|passwd|secret|token|apikey|api_key)[\w-]*)=[^&]*")
+_SECRET_OPTION = re.compile(r"(?i)[\w-]*(?:password|passwd|secret|token|apikey|api_key)[\w-]*=")
 _FILE_DRIVERS = ("sqlite", "duckdb")
 
 
@@ -64,8 +64,8 @@ class DatabaseUrl:
             userinfo, at, location = authority.rpartition("@")
             user, _, password = userinfo.partition(":")
             kept = userinfo if _REFERENCE.fullmatch(password) else user
-            safe = f"{kept}{at}{location}{mark}{options}"
-        safe = _SECRET_OPTION.sub(r"\1", safe).replace("?&", "?").rstrip("?&")
+            shown = "&".join(option for option in options.split("&") if not _SECRET_OPTION.match(option))
+            safe = f"{kept}{at}{location}{mark if shown else ''}{shown}"
         return cls(f"{driver}://{safe}", text)
 
     @property

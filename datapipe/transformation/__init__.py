@@ -1,1 +1,18 @@
-"""To be filled."""
+"""Transforming: SQL over whole streams, Python functions, declarative mappings; each has a version."""
+
+from datapipe.transformation.code import CodeTransformer, run_code
+from datapipe.transformation.config import ConfigTransformer, compile_config, run_config
+from datapipe.transformation.sql import run_sql
+from datapipe.transformation.transformer import SQLTransformer
+from datapipe.transformation.versions import step_version
+
+__all__ = [
+    "CodeTransformer",
+    "ConfigTransformer",
+    "SQLTransformer",
+    "compile_config",
+    "run_code",
+    "run_config",
+    "run_sql",
+    "step_version",
+]

@@ -1,0 +1,208 @@
+"""One column of a frame: out of a Series, and into the type of a field."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datapipe.data.casting import cast_column
+from datapipe.data.types import INTERVAL, normal, tag
+from datapipe.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Array: TypeAlias = "pa.Array[Any]"
+Column: TypeAlias = "pa.ChunkedArray[Any]"
+Field: TypeAlias = "pa.Field[Any]"
+
+_PIECE = 1 << 30  # bytes cast at once: the offsets of Arrow's strings end at 2 GiB
+_NOT_ARROW = (pa.ArrowException, TypeError, ValueError, OverflowError)
+_FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((bool, np.bool_), "booleans"),
+    ((int, float, decimal.Decimal, np.integer, np.floating), "numbers"),
+    ((str,), "text"),
+    ((bytes, bytearray, memoryview), "bytes"),
+    ((dt.datetime, np.datetime64), "timestamps"),
+    ((dt.date,), "dates"),
+    ((dt.time,), "times"),
+    ((dt.timedelta, np.timedelta64), "durations"),
+    ((uuid.UUID,), "UUIDs"),
+    ((list, tuple, np.ndarray), "lists"),
+    ((dict,), "mappings"),
+)
+
+
+def from_series(name: Any, series: pd.Series[Any]) -> tuple[Field, Column]:
+    """A pandas column as Arrow, with every missing value as NULL.
+
+    Raises
+    ------
+    DataError
+        If its name is not text, or its values have no common type.
+    """
+    if not isinstance(name, str):
+        raise DataError(
+            f"the name of column {name!r} is not text",
+            hint="Rename it: frame.columns = [str(name) for name in frame]",
+        )
+    if series.dtype == object:
+        series = _of_one_kind(name, series)
+    try:
+        values = pa.array(series, from_pandas=True)
+    except _NOT_ARROW as error:
+        raise _no_type(name, f"values of dtype {series.dtype} have no exact common type") from error
+    if isinstance(values.type, pa.BaseExtensionType) and values.type.extension_name.startswith("pandas."):
+        raise _no_type(name, f"dtype {series.dtype} has no column type")
+    return pa.field(name, values.type), chunked(values)
+
+
+def from_polars(series: pl.Series) -> tuple[Field, Column]:
+    """A polars column as Arrow.
+
+    Raises
+    ------
+    DataError
+        If its type has no counterpart.
+    """
+    try:
+        if str(series.dtype) == "Object":  # would export memory addresses
+            raise TypeError("Object")
+        values = series.to_arrow()
+    except _NOT_ARROW as error:
+        raise _no_type(series.name, f"dtype {series.dtype} has no column type") from error
+    return pa.field(series.name, values.type), chunked(values)
+
+
+def _no_type(name: str, problem: str) -> DataError:
+    return DataError(
+        f"column {name!r}: {problem}",
+        column=name,
+        hint=f"Convert it first, for example frame[{name!r}].astype('string')",
+    )
+
+
+def _of_one_kind(name: str, series: pd.Series[Any]) -> pd.Series[Any]:
+    """The column, if its Python objects are of one kind. Times become datetime64, which keeps nanoseconds."""
+    kinds = sorted({_family(value) for value in series[series.notna()]})
+    if len(kinds) > 1:
+        raise _no_type(name, f"it mixes {' and '.join(kinds)}")
+    if kinds == ["times with a time zone"]:
+        raise _no_type(name, "a time of day cannot have a time zone")
+    try:
+        if kinds in (["timestamps"], ["timestamps with a time zone"]):
+            return pd.to_datetime(series, utc=len(kinds[0]) > len("timestamps"))
+        return pd.to_timedelta(series) if kinds == ["durations"] else series
+    except ValueError as error:
+        raise _no_type(name, "a value is out of range") from error
+
+
+def _family(value: Any) -> str:
+    for types, family in _FAMILIES:
+        if isinstance(value, types):
+            zoned = getattr(value, "tzinfo", None) is not None
+            return f"{family} with a time zone" if zoned else family
+    return f"{type(value).__qualname__} objects"
+
+
+def chunked(values: Array | Column) -> Column:
+    """The values as a chunked array."""
+    return values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+
+
+def akin(given: pa.DataType, field: Field) -> bool:
+    """Whether values of a type are of the kind a field holds, whatever their size.
+
+    Examples
+    --------
+    >>> akin(pa.int64(), pa.field("a", pa.int8())), akin(pa.string(), pa.field("a", pa.int8()))
+    (True, False)
+    """
+    kind, wanted = _kind(given), "decimal" if tag(field) == "numeric" else _kind(field.type)
+    return kind in {"null", wanted} or (kind, wanted) in {("bytes", "uuid"), ("integer", "decimal")}
+
+
+def _kind(type_: pa.DataType) -> str:
+    """What a type's values are, whatever their size."""
+    t = pa.types
+    if isinstance(type_, pa.BaseExtensionType) or t.is_decimal(type_):
+        return "decimal" if t.is_decimal(type_) else "uuid" if type_ == pa.uuid() else str(type_)
+    type_ = normal(type_)
+    if t.is_list(type_):
+        return f"list of {_kind(type_.value_type)}"
+    if t.is_map(type_):
+        return f"map of {_kind(type_.key_type)} to {_kind(type_.item_type)}"
+    if t.is_struct(type_):
+        return "struct of " + ", ".join(f"{inner.name!r} {_kind(inner.type)}" for inner in type_)
+    for is_kind, kind in ((t.is_integer, "integer"), (t.is_floating, "float"), (t.is_binary, "bytes")):
+        if is_kind(type_):
+            return kind
+    return str(type_)
+
+
+def fit(values: Column, field: Field) -> Column:
+    """The values in a field's type, exactly.
+
+    Raises
+    ------
+    DataError
+        Naming the column, and the row of a value that does not fit.
+
+    Examples
+    --------
+    >>> fit(pa.chunked_array([[1.0, None]]), pa.field("a", pa.int8())).to_pylist()
+    [1, None]
+    """
+    pieces, row = [], 1
+    for piece in _pieces(values):
+        pieces.append(_fitted(piece, field, first_row=row))
+        row += len(piece)
+    return pa.chunked_array(pieces, type=field.type)
+
+
+def _pieces(values: Column) -> Iterator[Array]:
+    for chunk in values.chunks:
+        step = max(1, len(chunk) * _PIECE // max(_PIECE, chunk.nbytes))
+        for start in range(0, len(chunk), step):
+            yield chunk.slice(start, step)
+
+
+def _fitted(values: Array, field: Field, *, first_row: int) -> Array:
+    if values.null_count == len(values):
+        nulls: Array = pa.nulls(len(values), field.type)
+        return nulls
+    if tag(field) == "numeric" and not pa.types.is_string(values.type):
+        return _digits(values)
+    if pa.types.is_duration(values.type) and field.type == INTERVAL:
+        return _interval(values, field.name)
+    made: Array = cast_column(values, field.type, column=field.name, first_row=first_row)
+    return made
+
+
+def _digits(values: Array) -> Array:
+    """Decimals or integers as text, without needless zeros."""
+    text = values.cast(pa.string())
+    for pattern, kept in ((r"^-?0E-\d+$", "0"), (r"(\.\d*?)0+$", r"\1"), (r"\.$", "")):
+        text = pc.replace_substring_regex(text, pattern, kept)
+    return text
+
+
+def _interval(values: Array, column: str) -> Array:
+    """Durations as intervals of 0 months, 0 days and their nanoseconds: Arrow has no such cast."""
+    try:
+        nanoseconds = values.cast(pa.duration("ns")).view(pa.int64())
+    except pa.ArrowInvalid:
+        raise _no_type(column, "a duration is longer than 292 years") from None
+    parts = np.zeros(len(values), dtype=[("months", "i4"), ("days", "i4"), ("nanoseconds", "i8")])
+    parts["nanoseconds"] = nanoseconds.fill_null(0).to_numpy()
+    intervals = pa.Array.from_buffers(INTERVAL, len(values), [None, pa.py_buffer(parts.tobytes())])
+    made: Array = pc.if_else(values.is_valid(), intervals, pa.nulls(len(values), INTERVAL))
+    return made

@@ -1,0 +1,60 @@
+"""DuckDB's errors as datapipe's, and the errors of its inputs, which it would turn into text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from datapipe.data.cancel import CancelToken
+from datapipe.errors import DatapipeError, DataError, FatalError, PlanError, TransientError
+
+_VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?<=value )\S+|(?<=\()-?\d[\d.]*(?=\))|(?<=key )\S+""")
+
+
+class FirstError:
+    """Keeps the error of an input: DuckDB would hand on its text alone."""
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    def guard(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The same batches; an error on the way is kept."""
+        try:
+            yield from batches
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = self.error or error
+            raise
+
+    def explain(self, error: Exception, cancel: CancelToken) -> BaseException:
+        """The error of an input if there was one, a cancellation, or DuckDB's own in our terms."""
+        if self.error is not None:
+            return self.error
+        cancel.check()
+        return translate(error)
+
+
+def translate(error: Exception) -> DatapipeError:
+    """The datapipe error for one of DuckDB's; values are taken out of the message."""
+    text = " ".join(str(error).split("\n\n")[0].split())
+    kind, _, message = text.partition(": ")
+    message = message or text
+    kind = kind.removesuffix(" Error").lower()
+    if "out of memory" in kind:
+        return FatalError("the step needs more memory than it may use", hint="Give more: run(memory='2GB')")
+    if "constraint" in kind:
+        return DataError(_VALUE.sub("…", message), hint="Correct the rows, or the constraint")
+    if any(word in kind for word in ("binder", "catalog", "parser", "syntax")):
+        return PlanError(message)
+    if any(word in kind for word in ("permission", "not implemented", "invalid configuration")):
+        return PlanError(message, hint="A transformation is one SELECT over its inputs")
+    if kind == "io" and "space" in message:
+        return FatalError("the disk is full", hint="Free space, or give the run more memory")
+    if kind == "io" and "lock" in message:
+        return TransientError("another process has the DuckDB file open", hint="Close it and try again")
+    if kind == "io":
+        return PlanError(message, hint="Check the path")
+    return DataError(_VALUE.sub("…", message), hint="Use TRY_CAST, or a wider type")

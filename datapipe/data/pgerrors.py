@@ -1,0 +1,76 @@
+"""PostgreSQL's errors as datapipe's, by SQLSTATE: what the caller does next decides the class."""
+
+from __future__ import annotations
+
+import re
+
+from datapipe.errors import DatapipeError, DataError, FatalError, PlanError, TransientError
+
+_CLASSES: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
+    (("42501",), FatalError, "Ask for the permission, or use another user"),
+    (("42", "3F", "0A"), PlanError, "Check the names in the query and in the plan"),
+    (("23",), DataError, "Correct the rows, or the constraint"),
+    (("22",), DataError, "Correct the value, or cast it in SQL"),
+    (("28", "3D"), FatalError, "Check the user, the password and the database in the URL"),
+    (("08", "40", "55", "57"), TransientError, "Try again"),
+    (("53",), FatalError, "The server is out of disk, memory or connections"),
+    (("25006",), PlanError, "A source is only read"),
+)
+_SQLSTATE = re.compile(r"SQLSTATE:? ?\(?([0-9A-Z]{5})")
+_VALUE = re.compile(r':\s*".*"\s*$|"[^"]*"(?= is out of range)', re.S)
+
+
+def translate(error: Exception, *, step: str | None = None) -> DatapipeError:
+    """The datapipe error for an error of psycopg or ADBC; it names no data value.
+
+    Parameters
+    ----------
+    error : Exception
+        ``psycopg.Error``, ``adbc_driver_manager.Error`` or the OSError of an Arrow stream.
+    """
+    text = str(error)
+    found = _SQLSTATE.search(text)
+    state = getattr(error, "sqlstate", None) or (found.group(1) if found else "")
+    kind, hint = _classify(state)
+    diag = getattr(error, "diag", None)
+    message = getattr(diag, "message_primary", None) or _primary(text)
+    column = getattr(diag, "column_name", None)
+    if state.startswith("22"):
+        message = _VALUE.sub("", message)
+    if state == "23505":
+        message = _duplicate(diag, message)
+    server_hint = getattr(diag, "message_hint", None)
+    row = _copy_row(getattr(diag, "context", None))
+    where = f" (row {row})" if row else ""
+    return kind(f"PostgreSQL: {message}{where}", step=step, column=column, row=row, hint=server_hint or hint)
+
+
+def _duplicate(diag: object, message: str) -> str:
+    """A broken unique constraint, by its columns; the detail also has the values, which stay where they are."""
+    columns = re.match(r"Key \((.*?)\)=", getattr(diag, "message_detail", None) or "")
+    if columns is None:
+        return message
+    constraint = getattr(diag, "constraint_name", None)
+    return f"a key ({columns.group(1)}) is there already, or comes twice in this run (constraint {constraint})"
+
+
+def _classify(state: str) -> tuple[type[DatapipeError], str]:
+    best: tuple[type[DatapipeError], str] = (TransientError if not state else FatalError, "See the server's log")
+    length = 0
+    for prefixes, kind, hint in _CLASSES:
+        for prefix in prefixes:
+            if state.startswith(prefix) and len(prefix) > length:
+                best, length = (kind, hint), len(prefix)
+    return best
+
+
+def _primary(text: str) -> str:
+    """The server's sentence in a message that ADBC or libpq put together."""
+    match = re.search(r"(?:ERROR|FATAL):\s*(.+)", text)
+    sentence = match.group(1) if match else text.strip().splitlines()[0] if text.strip() else "no message"
+    return re.sub(r"\s*SQLSTATE.*$", "", sentence).strip()
+
+
+def _copy_row(context: str | None) -> int | None:
+    match = re.search(r"COPY .*?, line (\d+)", context or "")
+    return int(match.group(1)) if match else None

@@ -1,0 +1,53 @@
+"""Live progress in a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from datapipe.engine import Event, Listener
+
+
+@contextmanager
+def progress(*, enabled: bool | None = None) -> Iterator[tuple[Listener, ...]]:
+    """Listeners that show a run on standard error while it lasts; none where that is not a terminal."""
+    show = sys.stderr.isatty() if enabled is None else enabled
+    if not show:
+        yield ()
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[rows]:>14} rows"),
+        TextColumn("{task.fields[rate]:>12} rows/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bars:
+        yield (_listener(bars),)
+
+
+def _listener(bars: Progress) -> Listener:
+    tasks: dict[str, TaskID] = {}
+
+    def listen(event: Event) -> None:
+        if event.step is None:
+            return
+        if event.step not in tasks:
+            tasks[event.step] = bars.add_task(event.step, total=event.total, rows="0", rate="")
+        task = tasks[event.step]
+        # The target's own count is known only at the end.
+        done = event.rows_out or event.rows_in
+        elapsed = bars.tasks[task].elapsed or 0.0
+        rate = f"{done / elapsed:,.0f}" if elapsed > 0 else ""
+        bars.update(task, completed=done, rows=f"{done:,}", rate=rate)
+        if event.kind == "step_finished":
+            bars.update(task, total=max(done, 1), completed=max(done, 1))
+
+    return listen

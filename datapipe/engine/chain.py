@@ -1,0 +1,124 @@
+"""A plan's steps as a chain of streams, each counted, the native ones running ahead in threads."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from datapipe.data.stream import Stream, Workspace
+from datapipe.engine.prefetch import Prefetch
+from datapipe.errors import DatapipeError
+from datapipe.ingestion import open_source
+from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step
+from datapipe.transformation import run_code, run_config, run_sql, step_version
+
+
+@dataclass
+class Counter:
+    """The rows that went through a step so far; written by the step's thread, read by the caller's."""
+
+    name: str
+    version: str | None = None
+    rows_in: int = 0
+    rows_out: int = 0
+    total: int | None = None
+    schema: pa.Schema | None = None
+    started: float | None = None
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """From the first row to the last, or to now."""
+        return (self.ended or time.perf_counter()) - self.started if self.started else 0.0
+
+
+def step_name(number: int, step: Step) -> str:
+    """What a step is called in errors and events; steps count from 1."""
+    return f"transformation step {number} ({step.type})"
+
+
+def counters(plan: Plan) -> list[Counter]:
+    """A counter for the source, each step, and the target."""
+    steps = [Counter(step_name(n, step), step_version(step)) for n, step in enumerate(plan.transformation, 1)]
+    return [Counter("ingestion"), *steps, Counter("persistence")]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Opens the streams of a plan; ``stack`` closes them."""
+
+    stack: ExitStack
+    work: Workspace
+    counters: list[Counter] = field(default_factory=list)
+
+    def open(self, plan: Plan) -> Stream:
+        """The stream that reaches the target."""
+        source, *steps, _ = self.counters
+        stream = self._ahead(self._opened(lambda: open_source(plan.ingestion, self.work), "ingestion"), "read")
+        source.total, source.schema = stream.total, stream.schema
+        stream = self._counted(stream, source, steps[0] if steps else self.counters[-1])
+        for index, step in enumerate(plan.transformation):
+            following = self.counters[index + 2]
+            stream = self._counted(self._step(step, stream, steps[index].name), steps[index], following)
+            steps[index].schema = stream.schema
+        return stream
+
+    def _step(self, step: Step, stream: Stream, name: str) -> Stream:
+        if isinstance(step, CodeStep):
+            return self._opened(lambda: run_code(step.config, stream, self.work), name)
+        if isinstance(step, SqlStep):
+            inputs = {"input_data": stream, **self._feeds(step.config.tables, name)}
+            config = step.config
+            opened = self._opened(lambda: run_sql(config.sql_query, config.parameters, inputs, self.work), name)
+        else:
+            opened = self._opened(lambda: run_config(step.config, stream, self.work), name)
+        return self._ahead(opened, name)
+
+    def _feeds(self, feeds: Mapping[str, Feed], name: str) -> dict[str, Stream]:
+        return {table: self._feed(feed, f"{name}, table {table!r}") for table, feed in feeds.items()}
+
+    def _feed(self, feed: Feed, name: str) -> Stream:
+        # A sample of the rows still joins with all of a further table.
+        limit = 0 if self.work.limit == 0 else None
+        whole = dataclasses.replace(self, work=dataclasses.replace(self.work, limit=limit))
+        stream = whole._ahead(whole._opened(lambda: open_source(feed.ingestion, whole.work), name), name)
+        for number, step in enumerate(feed.transformation, 1):
+            stream = whole._step(step, stream, f"{name}, {step_name(number, step)}")
+        return stream
+
+    def _opened(self, make: Callable[[], object], name: str) -> Stream:
+        try:
+            stream: Stream = self.stack.enter_context(make())  # type: ignore[arg-type]  # a context manager of a Stream
+        except DatapipeError as error:
+            raise error.at(name) from error.__cause__
+        return dataclasses.replace(stream, batches=_named(stream.batches, name))
+
+    def _ahead(self, stream: Stream, name: str) -> Stream:
+        prefetch = Prefetch(stream.batches, 2 * self.work.batch_bytes, self.work.cancel, f"datapipe {name}")
+        return dataclasses.replace(stream, batches=self.stack.enter_context(prefetch.running()))
+
+    def _counted(self, stream: Stream, done: Counter, following: Counter) -> Stream:
+        return dataclasses.replace(stream, batches=_count(stream.batches, done, following))
+
+
+def _named(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:
+    """The same batches; an error on the way names the step."""
+    try:
+        yield from batches
+    except DatapipeError as error:
+        raise error.at(name) from error.__cause__
+
+
+def _count(batches: Iterator[pa.RecordBatch], done: Counter, following: Counter) -> Iterator[pa.RecordBatch]:
+    done.started = time.perf_counter()
+    for batch in batches:
+        done.rows_out += batch.num_rows
+        following.started = following.started or time.perf_counter()
+        following.rows_in += batch.num_rows
+        yield batch
+    done.ended = time.perf_counter()

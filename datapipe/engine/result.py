@@ -1,0 +1,103 @@
+"""What a run did."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from datapipe.engine.events import State
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One step of a run.
+
+    Parameters
+    ----------
+    name : str
+    rows_in, rows_out : int
+    seconds : float
+        From its first row to its last.
+    version : str, optional
+        The content hash of a transformation.
+    """
+
+    name: str
+    rows_in: int = 0
+    rows_out: int = 0
+    seconds: float = 0.0
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of one run of a plan.
+
+    Parameters
+    ----------
+    run_id, correlation_id, fingerprint : str
+    state : str
+        ``succeeded``, ``failed`` or ``cancelled``.
+    source, target : str
+        For people; without passwords.
+    steps : tuple of StepResult
+        From the source to the target.
+    rows_written : int
+        Rows inserted or updated in the target.
+    deduplicated : int
+        Rows handed to the target that were equal to, or older than, another row of the run.
+    seconds : float
+    started : str
+        ISO 8601, UTC.
+    error : str, optional
+
+    Examples
+    --------
+    >>> RunResult("r", "c", "f", "succeeded", "a", "b", rows_written=3).to_dict()["persistence"]["rows_written"]
+    3
+    """
+
+    run_id: str
+    correlation_id: str
+    fingerprint: str
+    state: State
+    source: str
+    target: str
+    steps: tuple[StepResult, ...] = field(default=())
+    rows_written: int = 0
+    deduplicated: int = 0
+    created: bool = False
+    seconds: float = 0.0
+    started: str = ""
+    name: str | None = None
+    error: str | None = None
+
+    @property
+    def rows_read(self) -> int:
+        """Rows that came from the source."""
+        return self.steps[0].rows_out if self.steps else 0
+
+    @property
+    def rows_transformed(self) -> int:
+        """Rows that the last transformation handed to the target."""
+        return self.steps[-1].rows_in if self.steps else 0
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The content hash of each transformation, by its step's name."""
+        return {step.name: step.version for step in self.steps if step.version}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values, grouped by stage."""
+        found = dataclasses.asdict(self)
+        found["ingestion"] = {"row_count": self.rows_read}
+        found["transformation"] = {"row_count": self.rows_transformed, "versions": self.versions}
+        found["persistence"] = {"rows_written": self.rows_written, "deduplicated": self.deduplicated}
+        return found
+
+    def __str__(self) -> str:
+        rate = f", {self.rows_read / self.seconds:,.0f} rows/s" if self.seconds and self.rows_read else ""
+        head = f"{self.state}: {self.rows_read:,} rows read, {self.rows_written:,} written to {self.target}"
+        double = f" ({self.deduplicated:,} duplicates left out)" if self.deduplicated else ""
+        return f"{head}{double} in {self.seconds:.2f} s{rate}"

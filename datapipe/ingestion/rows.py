@@ -1,0 +1,77 @@
+"""Rows of a Python database driver as Arrow batches: column by column, each value of a class its column allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Any
+
+import pyarrow as pa
+
+from datapipe.data.stream import Workspace
+from datapipe.errors import DataError
+
+Convert = Callable[[Sequence[Any], pa.Field, int], pa.Array]
+
+_FIRST_ROWS = 64
+_MOST_ROWS = 20_000  # as Python objects, rows take many times their size in Arrow
+
+
+def batches_of(
+    fetch: Callable[[int], Sequence[Sequence[Any]]], schema: pa.Schema, convert: Convert, work: Workspace
+) -> Iterator[pa.RecordBatch]:
+    """The rows that ``fetch(count)`` gives, up to the limit, in batches of about ``work.batch_bytes``.
+
+    Parameters
+    ----------
+    fetch : callable
+        At most that many further rows; none at the end.
+    schema : pyarrow.Schema
+    convert : callable
+        ``convert(values, field, first_row)``: the values of one column as an array of the field's type.
+
+    Raises
+    ------
+    RunCancelled
+        If the run is cancelled between two batches.
+
+    Examples
+    --------
+    >>> rows = iter([[(1,), (2,)], []])
+    >>> to_array = lambda values, field, first_row: pa.array(values, field.type)
+    >>> [batch.num_rows for batch in batches_of(lambda _: next(rows), pa.schema({"a": pa.int64()}), to_array, Workspace())]
+    [2]
+    """
+    count, done = _FIRST_ROWS, 0
+    while True:
+        work.cancel.check()
+        rows = fetch(count if work.limit is None else min(count, work.limit - done))
+        if not rows:
+            return
+        columns = zip(*rows, strict=True)
+        arrays = [convert(values, field, done + 1) for values, field in zip(columns, schema, strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+        yield batch
+        done += len(rows)
+        fitting = work.batch_bytes * len(rows) // max(1, batch.nbytes)
+        count = max(1, min(fitting, count * 8, _MOST_ROWS))
+
+
+def check_classes(values: Sequence[Any], allowed: Set[type], field: pa.Field, first_row: int) -> None:
+    """Refuse a value of a class that its column does not have.
+
+    Raises
+    ------
+    DataError
+        Naming the column and the row.
+    """
+    wrong = set(map(type, values)) - allowed - {type(None)}
+    if not wrong:
+        return
+    row = first_row + next(index for index, value in enumerate(values) if type(value) in wrong)
+    name = type(values[row - first_row]).__name__
+    raise DataError(
+        f"column {field.name!r}, row {row}: a value of class {name} in a column of type {field.type}",
+        column=field.name,
+        row=row,
+        hint=f'Decide in the query, for example CAST("{field.name}" AS TEXT)',
+    )

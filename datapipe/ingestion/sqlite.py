@@ -1,0 +1,253 @@
+"""SQLite, read only: types from the declarations where there are any, else from one look at every value.
+
+In SQLite a type belongs to the value, not to the column, so every value is held against its column's type.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import sqlite3
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from datapipe.data.casting import cast_column, check_names
+from datapipe.data.connections import shared, to_url
+from datapipe.data.names import quote
+from datapipe.data.stream import Stream, Workspace, resized
+from datapipe.data.types import sqlite_field, tag
+from datapipe.errors import DatapipeError, DataError, FatalError, PlanError, TransientError, did_you_mean
+from datapipe.ingestion.rows import batches_of, check_classes
+from datapipe.ingestion.texts import parse
+from datapipe.plan import DatabaseUrl
+from datapipe.plan.sqltext import named_parameters, rewrite
+
+_VIEW = '"_datapipe_columns"'
+_OBSERVED: dict[frozenset[str], pa.DataType] = {
+    frozenset(): pa.null(),
+    frozenset({"integer"}): pa.int64(),
+    frozenset({"real"}): pa.float64(),
+    frozenset({"integer", "real"}): pa.float64(),
+    frozenset({"text"}): pa.string(),
+    frozenset({"blob"}): pa.binary(),
+}
+_MOST_EXACT = 2**53
+_CLASSES: dict[pa.DataType, frozenset[type]] = {
+    pa.null(): frozenset(),
+    pa.bool_(): frozenset({int}),
+    pa.int64(): frozenset({int}),
+    pa.float64(): frozenset({float, int}),
+    pa.binary(): frozenset({bytes}),
+}
+_TEXT, _NUMBERS = frozenset({str}), frozenset({int, float, str})
+
+
+@contextmanager
+def read_sqlite(
+    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace
+) -> Iterator[Stream]:
+    """Rows of one query, from one snapshot.
+
+    A result column that is a table's column has its declared type; any other, such as an expression, gets its type
+    from the storage classes of all its values, by one pass over the query.
+
+    Raises
+    ------
+    PlanError
+        If the file is missing, or the query does not parse or names something that does not exist.
+    DataError
+        If a value is not of its column's type.
+
+    Examples
+    --------
+    >>> with read_sqlite("SELECT 1 AS a", {}, DatabaseUrl.parse("sqlite://"), Workspace()) as stream:
+    ...     stream.schema.field("a").type, next(stream.batches).to_pylist()
+    (DataType(int64), [{'a': 1}])
+    """
+    used = {name: _bound(name, parameters[name]) for name in named_parameters(query)}
+    raw: sqlite3.Connection | None = None
+    with ExitStack() as stack:
+        try:
+            raw = stack.enter_context(_connection(url))
+            stack.enter_context(work.cancel.hook(raw.interrupt))
+            fields = _fields(raw, query, used)
+            cursor = raw.execute(query, used)
+        except sqlite3.Error as error:
+            raise _translated(error, url, work, _tables(raw)) from None
+        stack.callback(cursor.close)
+        names = [item[0] for item in cursor.description]
+        check_names(names, what="the query")
+        schema = pa.schema([field.with_name(name) for field, name in zip(fields, names, strict=True)])
+        yield Stream(schema, resized(_fetched(cursor, schema, url, work), size=work.batch_bytes))
+
+
+@contextmanager
+def _connection(url: DatabaseUrl) -> Iterator[sqlite3.Connection]:
+    """A connection in a transaction: our own, which cannot write, or one of an engine lent to us."""
+    if url.engine is not None:
+        with shared().connect(url) as lent:
+            raw: sqlite3.Connection = lent.connection.driver_connection  # type: ignore[assignment]  # by its driver
+            if not raw.in_transaction:
+                raw.execute("BEGIN")
+            try:
+                yield raw
+            finally:
+                lent.rollback()
+        return
+    path = to_url(url).database or ":memory:"
+    if path != ":memory:" and not Path(path).is_file():
+        raise PlanError(f"there is no SQLite file {path!r}", hint="Check the path in the URL: sqlite:///relative or ////absolute")
+    target = path if path == ":memory:" else f"{Path(path).absolute().as_uri()}?mode=ro"
+    own = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        own.execute("BEGIN")
+        yield own
+    finally:
+        own.close()
+
+
+def _fields(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> list[pa.Field]:
+    """The result's fields, before the first row. Their names are SQLite's own for now."""
+    raw.execute(f"CREATE TEMP VIEW {_VIEW} AS {rewrite(query, lambda _: 'NULL')}")
+    columns = [(row[1], row[2]) for row in raw.execute(f"PRAGMA temp.table_info({_VIEW})")]
+    raw.execute(f"DROP VIEW temp.{_VIEW}")
+    # BLOB is also what newer versions call a column that was declared without a type.
+    fields = [None if type_.upper() == "BLOB" else sqlite_field(name, type_) for name, type_ in columns]
+    if all(fields):
+        return fields
+    seen = _observed(raw, query, used, len(fields))
+    return [
+        field or _observed_field(name, classes, declared)
+        for field, (name, declared), classes in zip(fields, columns, seen, strict=True)
+    ]
+
+
+def _observed(raw: sqlite3.Connection, query: str, used: Mapping[str, Any], count: int) -> list[frozenset[str]]:
+    """The storage classes in each column of the whole result."""
+    names = [f"c{index}" for index in range(count)]
+    items = ", ".join(f"group_concat(DISTINCT typeof({name}))" for name in names)
+    row = raw.execute(f"WITH q({', '.join(names)}) AS (\n{query}\n) SELECT {items} FROM q", used).fetchone()
+    return [frozenset((found or "").split(",")) - {"null", ""} for found in row]
+
+
+def _observed_field(name: str, classes: frozenset[str], declared: str) -> pa.Field:
+    if not classes and declared:
+        return pa.field(name, pa.binary() if declared.upper() == "BLOB" else pa.string())
+    type_ = _OBSERVED.get(classes)
+    if type_ is None:
+        raise DataError(
+            f"column {name!r} holds values of several kinds: {', '.join(sorted(classes))}",
+            column=name,
+            hint=f'Choose one in the query: CAST("{name}" AS TEXT)',
+        )
+    return pa.field(name, type_)
+
+
+def _fetched(cursor: sqlite3.Cursor, schema: pa.Schema, url: DatabaseUrl, work: Workspace) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from batches_of(cursor.fetchmany, schema, _to_array, work)
+    except sqlite3.Error as error:
+        raise _translated(error, url, work) from None
+
+
+def _to_array(values: Sequence[Any], field: pa.Field, first_row: int) -> pa.Array:
+    """One column of rows, each value held against the column's type."""
+    type_ = field.type
+    if pa.types.is_decimal(type_) or tag(field) in {"numeric", "json"}:
+        check_classes(values, _NUMBERS, field, first_row)
+        exact = pa.types.is_decimal(type_) and type_.precision > 15
+        return parse(pa.array(_digits(values, field, first_row, exact=exact), pa.string()), field, first_row=first_row)
+    check_classes(values, _CLASSES.get(type_, _TEXT), field, first_row)
+    if type_ not in _CLASSES:
+        return parse(pa.array(values, pa.string()), field, first_row=first_row)
+    if type_ == pa.bool_():
+        return cast_column(pa.array(values, pa.int64()), type_, column=field.name, first_row=first_row)
+    if type_ == pa.float64():
+        _check_doubles(values, field, first_row)
+    return pa.array(values, type_)
+
+
+def _check_doubles(values: Sequence[Any], field: pa.Field, first_row: int) -> None:
+    """Refuse a whole number that no double holds, in a column that also has fractions."""
+    for index, value in enumerate(values):
+        if type(value) is int and abs(value) > _MOST_EXACT:
+            row = first_row + index
+            raise DataError(
+                f"column {field.name!r}, row {row}: the whole number does not fit double exactly",
+                column=field.name,
+                row=row,
+                hint=f'Read the column as text: CAST("{field.name}" AS TEXT)',
+            )
+
+
+def _digits(values: Sequence[Any], field: pa.Field, first_row: int, *, exact: bool) -> list[str | None]:
+    """Numbers as text. Where more than 15 digits are declared, a stored double has lost some already."""
+    for index, value in enumerate(values):
+        if exact and type(value) is float and float(f"{value:.15g}") != value:
+            row = first_row + index
+            raise DataError(
+                f"column {field.name!r}, row {row}: SQLite holds an approximate number in a column of {field.type}",
+                column=field.name,
+                row=row,
+                hint=f'Read it as what it is: CAST("{field.name}" AS REAL)',
+            )
+    return [None if value is None else str(value) for value in values]
+
+
+def _tables(raw: sqlite3.Connection | None) -> list[str]:
+    """The tables and views there are, for an error message."""
+    try:
+        rows = raw.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')") if raw else ()
+        return [name for (name,) in rows]
+    except sqlite3.Error:
+        return []
+
+
+def _bound(name: str, value: Any) -> Any:
+    """A parameter as SQLite stores values of its kind."""
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    if isinstance(value, Decimal):
+        # SQLite compares numbers with numbers; text only where no double is exact.
+        return next((number for number in (int(value), float(value)) if Decimal(str(number)) == value), str(value))
+    if isinstance(value, dt.datetime):
+        utc = value.astimezone(dt.UTC) if value.tzinfo else value
+        return utc.isoformat(sep=" ", timespec="microseconds")
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    raise PlanError(f"parameter :{name} is a {type(value).__name__}, which SQLite has not", hint="Give text or a number")
+
+
+def _translated(error: sqlite3.Error, url: DatabaseUrl, work: Workspace, tables: Sequence[str] = ()) -> DatapipeError:
+    """SQLite's error in our terms, without data values."""
+    work.cancel.check()
+    text, code = str(error), getattr(error, "sqlite_errorname", "") or ""
+    undecodable = re.match(r"Could not decode to UTF-8 column '(.*?)' with text", text, re.S)
+    if undecodable:
+        column = undecodable.group(1)
+        return DataError(f"column {column!r} holds text that is not UTF-8", column=column, hint="Read it with CAST(… AS BLOB)")
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT")):
+        return TransientError(f"{url.label}: {text}", hint="Another connection holds the database; try again")
+    if code.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOMEM", "SQLITE_FULL")):
+        return FatalError(f"{url.label}: {text}", hint="Check the disk and the file: PRAGMA integrity_check")
+    if code.startswith(("SQLITE_NOTADB", "SQLITE_CANTOPEN")):
+        return PlanError(f"{url.label}: {text}", hint="Check that the path leads to a SQLite database")
+    if "thread" in text:
+        return PlanError(
+            f"{url.label}: the engine's connection is bound to the thread that made it",
+            hint="Create it with poolclass=StaticPool and connect_args={'check_same_thread': False}",
+        )
+    if isinstance(error, sqlite3.DataError) or "overflow" in text or "malformed JSON" in text:
+        return DataError(f"{url.label}: {text}", hint="Correct the value, or cast it in the query")
+    missing = re.match(r"no such table: (?:main\.)?(.*)", text, re.S)
+    if missing:
+        return PlanError(f"{url.label}: {text}", hint=did_you_mean(missing.group(1), tables, what="there are"))
+    return PlanError(f"{url.label}: {text}", hint="Check the names in the query; parameters are written :name")

@@ -1,0 +1,156 @@
+"""``datapipe demo``: one pipeline on real data, start to finish. ``datapipe up``: its database, kept up."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+from contextlib import suppress
+
+import pandas as pd
+import psycopg
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+import datapipe
+from datapipe.local.flights import flight_files, load_flights
+from datapipe.local.postgres import embedded_postgres
+
+
+def rate(days: pd.DataFrame) -> pd.DataFrame:
+    """Say in a word how a day on a route went."""
+    bins = pd.cut(days["mean_delay"].astype("float64"), [-1e9, 0, 15, 1e9], labels=["early", "fine", "late"])
+    days["rating"] = bins.astype("string").fillna("cancelled")
+    return days
+
+
+def daily_routes(url: str) -> datapipe.Pipeline:
+    """Flights and their delay by route, airline and day."""
+    return (
+        datapipe.read("SELECT * FROM flights.flights", source=url)
+        .sql(
+            """
+            SELECT f.origin, f.dest, a.name AS airline, make_date(f.year, f.month, f.day) AS day,
+                   COUNT(*) AS flights, AVG(f.dep_delay) AS mean_delay
+            FROM input_data f JOIN airlines a USING (carrier)
+            GROUP BY ALL
+            """,
+            airlines=datapipe.read("flights.airlines", source=url),
+        )
+        .apply(rate)
+        .write("mart.daily_routes", to=url, strategy="upsert", keys=["origin", "dest", "airline", "day"])
+    )
+
+
+def demo(console: Console) -> int:
+    """Load the flights into an embedded PostgreSQL, run a pipeline on them twice and show what happens.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where to show it.
+
+    Returns
+    -------
+    int
+        The exit code, 0.
+
+    Raises
+    ------
+    PlanError
+        If the ``local`` extra is not installed.
+
+    Examples
+    --------
+    >>> demo(Console())  # doctest: +SKIP
+    0
+    """
+    flight_files()  # a missing extra is said at once
+    console.rule("A PostgreSQL of your own, with every flight that left New York City in 2013")
+    with embedded_postgres() as url:
+        _prepare(url, console)
+        console.rule("The pipeline: a join and an aggregate in SQL, a Python function, an upsert")
+        for function in (daily_routes, rate):
+            console.print(Syntax(inspect.getsource(function), "python", background_color="default"))
+        plan = daily_routes(url)
+        console.rule("print(plan): nothing has run yet")
+        _show(console, plan)
+        console.rule("print(plan.explain()): what would run")
+        _show(console, plan.explain())
+        console.rule("plan.run()")
+        _show(console, plan.run())
+        _show_rows(console, url)
+        console.rule("plan.run() again: an upsert by key doubles nothing")
+        _show(console, plan.run())
+        console.rule("What to try next")
+        _next_steps(console)
+        console.print(f"mart.daily_routes: {_count(url):,} rows, counted over a second connection")
+    return 0
+
+
+def up(console: Console) -> None:
+    """Keep the embedded PostgreSQL running, with the flights in it, until Ctrl-C.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where the variables to paste are printed, passwords included.
+
+    Raises
+    ------
+    PlanError
+        If the ``local`` extra is not installed.
+
+    Examples
+    --------
+    >>> up(Console())  # doctest: +SKIP
+    """
+    flight_files()
+    for name in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the server too
+        signal.signal(name, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), embedded_postgres() as url:
+        _prepare(url, console)
+        _show(console, "\nPaste this into another terminal (or, without export, into .env):\n")
+        _show(console, f"export SOURCE_DB_URL='{url}'\nexport DEST_DB_URL='{url}'\n")
+        _show(console, f"Then try:\n\n{_TRY}\n\nCtrl-C stops the server; the data stay.")
+        while True:
+            signal.pause()
+    _show(console, "\nstopped")
+
+
+_TRY = (
+    'datapipe run --query "SELECT carrier, COUNT(*) AS flights FROM flights.flights GROUP BY carrier"'
+    " --table-name carriers --strategy replace"
+)
+
+
+def _prepare(url: str, console: Console) -> None:
+    load_flights(url, lambda line: _show(console, line))
+    with psycopg.connect(url) as conn:
+        conn.execute("CREATE SCHEMA IF NOT EXISTS mart")
+
+
+def _show(console: Console, value: object) -> None:
+    """Print plain text as it is: no markup, no wrapping of what people will paste."""
+    console.print(str(value), markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_rows(console: Console, url: str) -> None:
+    with psycopg.connect(url) as conn:
+        found = conn.execute("SELECT * FROM mart.daily_routes ORDER BY flights DESC, day LIMIT 5")
+        table = Table(*(column.name for column in found.description or ()), title="mart.daily_routes")
+        for row in found:
+            table.add_row(*(f"{value:.1f}" if isinstance(value, float) else str(value) for value in row))
+    console.print(table)
+
+
+def _next_steps(console: Console) -> None:
+    _show(console, "datapipe up       keeps this database running and prints how to connect to it")
+    _show(console, "plan.preview(20)  a sample through every step, nothing is written")
+    _show(console, "plan.to_yaml()    the plan as a document; datapipe run --config runs it\n")
+
+
+def _count(url: str) -> int:
+    with psycopg.connect(url) as conn:
+        row = conn.execute("SELECT count(*) FROM mart.daily_routes").fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,158 @@
+"""Parquet, CSV and JSON files: written under a temporary name, renamed when whole."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from datapipe.data.casting import cast_column, check_names
+from datapipe.data.stream import Stream, Workspace
+from datapipe.errors import FatalError, PlanError, SchemaError
+from datapipe.persistence.load import Loaded
+from datapipe.plan import FileTarget, WriteStrategy
+
+Writer = Callable[[Path, pa.Schema, Iterator[pa.RecordBatch]], None]
+
+
+def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
+    """Write a stream to one file; with APPEND, to one more file of a directory.
+
+    Raises
+    ------
+    PlanError
+        If the path cannot be such a target.
+    FatalError
+        If the disk refuses.
+    """
+    check_names(stream.schema.names, what="the data")
+    path = _path(target)
+    writer = _writer(target.path)
+    created = not path.exists()
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    rows = 0
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        nonlocal rows
+        for batch in stream.batches:
+            rows += batch.num_rows
+            yield batch
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer(temporary, stream.schema, counted())
+        work.cancel.check()
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise FatalError(f"cannot write {target.path!r}: {error.strerror or error}", hint="Check disk and path") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Loaded(rows, created=created)
+
+
+def describe_files(target: FileTarget) -> tuple[str, ...]:
+    """What the write does, for people."""
+    _writer(target.path)
+    verb = "add a part to the directory" if target.strategy is WriteStrategy.APPEND else "write, then rename to"
+    return (f"{verb} {target.path}",)
+
+
+def _path(target: FileTarget) -> Path:
+    path = Path(target.path)
+    if target.strategy is WriteStrategy.REPLACE:
+        if path.is_dir():
+            raise PlanError(f"{target.path!r} is a directory", hint="Name a file, or use strategy='append'")
+        return path
+    if path.is_file():
+        raise PlanError(f"{target.path!r} is a file", hint="append adds a file to a directory; name one")
+    return path / f"part-{uuid.uuid4().hex}{path.suffix or '.parquet'}"
+
+
+def _writer(path: str) -> Writer:
+    ending = Path(path).suffix.lower()
+    writers: dict[str, Writer] = {
+        ".parquet": _parquet,
+        ".csv": _csv,
+        ".json": _json_array,
+        ".jsonl": _json_lines,
+        "": _parquet,
+    }
+    if ending not in writers:
+        raise PlanError(f"no format is known for {ending!r}", hint="Use .parquet, .csv, .json or .jsonl")
+    return writers[ending]
+
+
+def _parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+    for field in schema:
+        if pa.types.is_interval(field.type):
+            hint = "Cast it to VARCHAR in a .sql() step"
+            raise SchemaError(f"column {field.name!r}: Parquet has no intervals", column=field.name, hint=hint)
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _csv(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+    plain = pa.schema([_plain(field) for field in schema])
+    # Every value quoted, so that an empty text and NULL stay two things.
+    options = pyarrow.csv.WriteOptions(quoting_style="all_valid")
+    with pyarrow.csv.CSVWriter(path, plain, write_options=options) as writer:
+        for batch in batches:
+            writer.write_batch(_as_plain(batch, plain))
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    if pa.types.is_binary(field.type) or pa.types.is_nested(field.type):
+        raise SchemaError(
+            f"column {field.name!r} of type {field.type} has no exact form in CSV",
+            column=field.name,
+            hint="Encode it in a .sql() step (to_base64, to_json), or write Parquet",
+        )
+    if field.type == pa.uuid() or pa.types.is_interval(field.type):
+        return pa.field(field.name, pa.string())
+    return field
+
+
+def _as_plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [
+        pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string())
+        if values.type == pa.uuid()
+        else cast_column(values, field.type, column=field.name)
+        for values, field in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _json_array(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+    _json(path, schema, batches, array=True)
+
+
+def _json_lines(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+    _json(path, schema, batches, array=False)
+
+
+def _json(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], *, array: bool) -> None:
+    import duckdb  # noqa: PLC0415  # the other formats do without
+
+    from datapipe.data.duckerrors import FirstError, translate  # noqa: PLC0415
+
+    first = FirstError()
+    con = duckdb.connect(":memory:")
+    try:
+        con.register("batches", pa.RecordBatchReader.from_batches(schema, first.guard(batches)))
+        place = str(path).replace("'", "''")
+        con.execute(f"COPY (SELECT * FROM batches) TO '{place}' (FORMAT json, ARRAY {str(array).lower()})").complete()
+    except (duckdb.Error, OSError, RuntimeError) as error:
+        failure: BaseException = first.error or translate(error)
+        raise failure from None
+    finally:
+        con.close()
+
+

@@ -1,0 +1,82 @@
+"""The SQL of a write, as text. PostgreSQL, SQLite and DuckDB share this much of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datapipe.data.names import quote, quoted
+from datapipe.persistence.tables import Column, Table
+
+
+def create_table(table: Table, columns: Sequence[Column], keys: Sequence[str]) -> str:
+    """CREATE TABLE with the keys as primary key."""
+    lines = [f"{quote(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns]
+    if keys:
+        lines.append(f"PRIMARY KEY ({quoted(keys)})")
+    return f"CREATE TABLE {table.sql} (\n  " + ",\n  ".join(lines) + "\n)"
+
+
+def create_stage(table: Table, columns: Sequence[Column]) -> str:
+    """A temporary table that rows are sent to before they are merged."""
+    return f"CREATE TEMPORARY TABLE {table.sql} ({', '.join(f'{quote(c.name)} {c.type}' for c in columns)})"
+
+
+def delete(table: Table) -> str:
+    """Empty a table inside the transaction: grants, views and indexes stay, readers see the old rows until commit."""
+    return f"DELETE FROM {table.sql}"
+
+
+def insert_from(
+    table: Table, columns: Sequence[Column], casts: Sequence[str | None], source: str, keys: Sequence[str]
+) -> str:
+    """INSERT from the temporary table; with keys, rows that are there are updated in the columns of the data."""
+    names = [column.name for column in columns]
+    items = ", ".join(_cast(column, cast) for column, cast in zip(columns, casts, strict=True))
+    text = f"INSERT INTO {table.sql} ({quoted(names)})\nSELECT {items} FROM {source} WHERE true"
+    if not keys:
+        return text
+    rest = [name for name in names if name not in keys]
+    updates = ", ".join(f"{quote(name)} = EXCLUDED.{quote(name)}" for name in rest)
+    action = f"DO UPDATE SET {updates}" if rest else "DO NOTHING"
+    return f"{text}\nON CONFLICT ({quoted(keys)}) {action}"
+
+
+def stage_rows(
+    stage: Table,
+    columns: Sequence[Column],
+    casts: Sequence[str | None],
+    keys: Sequence[str],
+    rows: str,
+    latest: str | None = None,
+) -> str:
+    """The rows of the temporary table to merge: ``all``, the ``distinct`` ones, or the ``latest`` of each key."""
+    names = quoted([column.name for column in columns])
+    if rows == "all":
+        return stage.sql
+    distinct = f"(SELECT DISTINCT {names} FROM {stage.sql}) AS d"
+    if rows == "distinct" or latest is None:
+        return distinct
+    order = _cast_of(latest, columns, casts)
+    partition = ", ".join(_cast_of(key, columns, casts) for key in keys)
+    ranked = f"SELECT {names}, RANK() OVER (PARTITION BY {partition} ORDER BY {order} DESC NULLS LAST) AS rank_"
+    return f"(SELECT {names} FROM ({ranked} FROM {distinct}) AS r WHERE rank_ = 1) AS l"
+
+
+def repeated_keys(stage: Table, columns: Sequence[Column], casts: Sequence[str | None], keys: Sequence[str]) -> str:
+    """Whether a key appears twice."""
+    group = ", ".join(_cast_of(key, columns, casts) for key in keys)
+    return f"SELECT 1 FROM {stage.sql} GROUP BY {group} HAVING COUNT(*) > 1 LIMIT 1"
+
+
+def clashing_keys(source: str, columns: Sequence[Column], casts: Sequence[str | None], keys: Sequence[str]) -> str:
+    """How many keys still have several rows."""
+    group = ", ".join(_cast_of(key, columns, casts) for key in keys)
+    return f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} GROUP BY {group} HAVING COUNT(*) > 1) AS c"
+
+
+def _cast(column: Column, cast: str | None) -> str:
+    return f"CAST({quote(column.name)} AS {cast})" if cast else quote(column.name)
+
+
+def _cast_of(name: str, columns: Sequence[Column], casts: Sequence[str | None]) -> str:
+    return next(_cast(column, cast) for column, cast in zip(columns, casts, strict=True) if column.name == name)

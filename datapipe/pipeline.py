@@ -1,0 +1,431 @@
+"""Pipeline: the fluent object around one plan. Every method returns a new one; nothing is opened before a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from datapipe.errors import PlanError
+from datapipe.plan import (
+    CodeStep,
+    ConfigStep,
+    DatabaseUrl,
+    Feed,
+    FileSource,
+    FrameSource,
+    Plan,
+    QuerySource,
+    SqlStep,
+    Step,
+    TableSource,
+    bind,
+    build,
+    document,
+    names,
+)
+
+if TYPE_CHECKING:
+    from datapipe.display import Explanation, Preview
+    from datapipe.engine import Listener, RunResult
+
+SAMPLE_ROWS = 10_000
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*\Z", re.IGNORECASE)
+
+
+def read(
+    source_: Any,
+    /,
+    source: Any = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    schema: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    format: Literal["parquet", "csv", "json"] | None = None,  # noqa: A002  # the word users expect
+) -> Pipeline:
+    """Begin a pipeline with rows to read. Nothing is opened yet.
+
+    Parameters
+    ----------
+    source_ : str, pandas.DataFrame, polars.DataFrame or pyarrow.Table
+        A query, a table's name, a path or glob of Parquet, CSV or JSON files, or the rows themselves.
+    source : str or sqlalchemy.Engine, optional
+        A database URL, a named connection, or an engine; SOURCE_DB_URL if left out.
+    params : mapping, optional
+        Values for the query's ``:name`` parameters.
+    schema : str, optional
+        The table's schema, if not written as ``schema.table``.
+    columns : mapping of str to str, optional
+        Column types of CSV or JSON files, as DuckDB names them; found from the whole file if left out.
+    format : {"parquet", "csv", "json"}, optional
+        The files' format, if their ending does not tell.
+
+    Raises
+    ------
+    PlanError
+        If the arguments do not go together.
+
+    Examples
+    --------
+    >>> read("SELECT * FROM users WHERE id > :low", source="sqlite:///crm.db", params={"low": 10})
+    Plan
+      read       a query on sqlite crm.db
+      write      nowhere yet: add .write(table, to=…), or .collect()
+    """
+    return Pipeline(build(Plan, {"ingestion": _source(source_, source, params, schema, columns, format)}))
+
+
+def load(path: str | Path) -> Pipeline:
+    """A pipeline from a YAML or JSON file, or from a Python file that has a variable ``plan``.
+
+    Raises
+    ------
+    PlanError
+        If the file is missing or is not a plan.
+
+    Examples
+    --------
+    >>> load("recipes/missing.yaml")
+    Traceback (most recent call last):
+    datapipe.errors.PlanError: cannot read 'recipes/missing.yaml': No such file or directory. Check the path
+    """
+    if str(path).endswith(".py"):
+        return _from_script(Path(path))
+    return Pipeline(document.load(path))
+
+
+class Pipeline:
+    """A plan in the making: immutable, and able to run.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> people = read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
+    >>> people.sql("SELECT id, upper(name) AS name FROM input_data").collect("arrow").to_pylist()
+    [{'id': 1, 'name': 'ANN'}, {'id': 2, 'name': 'BOB'}]
+    """
+
+    __slots__ = ("_plan",)
+
+    def __init__(self, plan: Plan) -> None:
+        object.__setattr__(self, "_plan", plan)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a pipeline cannot be changed; its methods return new ones")
+
+    @property
+    def plan(self) -> Plan:
+        """The plan itself."""
+        found: Plan = object.__getattribute__(self, "_plan")
+        return found
+
+    # --- building -------------------------------------------------------------------------------------------
+
+    def sql(self, query: str, params: Mapping[str, Any] | None = None, **tables: Any) -> Pipeline:
+        """Transform by SQL over all rows, which are the table ``input_data``.
+
+        Parameters
+        ----------
+        query : str
+            One SELECT, in DuckDB's dialect. Parameters are ``:name``.
+        params : mapping, optional
+        **tables : Pipeline, DataFrame or pyarrow.Table
+            Further tables, by the name the query calls them.
+
+        Raises
+        ------
+        PlanError
+            If the text is not one SELECT.
+        """
+        feeds = {name: _feed(name, value) for name, value in tables.items()}
+        step = {"config": {"sql_query": query, "parameters": dict(params or {}), "tables": feeds}}
+        return self._then(SqlStep, step)
+
+    def apply(self, fn: Callable[..., Any] | str, *, per_batch: bool = False) -> Pipeline:
+        """Transform by a Python function from a DataFrame to a DataFrame.
+
+        Parameters
+        ----------
+        fn : callable or str
+            A function, a class with a ``transform`` method, or ``"package.module:function"``. It gets a pandas
+            DataFrame of its own, or what its first parameter is annotated with: ``polars.DataFrame`` or
+            ``pyarrow.Table``.
+        per_batch : bool
+            Call it once per batch of BATCH_SIZE rows instead of once with the whole table. You vouch that the
+            result does not depend on where the batches begin.
+        """
+        return self._then(CodeStep, {"config": {"function": fn, "per_batch": per_batch}})
+
+    def transform(self, config: Mapping[str, Any] | str | Path) -> Pipeline:
+        """Transform declaratively: select, rename, cast, filter, add_columns, drop, group_by with aggregations,
+        sort, limit, distinct.
+
+        Parameters
+        ----------
+        config : mapping, or path of a YAML or JSON file
+        """
+        data = config if isinstance(config, Mapping) else document.read_file(config)
+        return self._then(ConfigStep, {"config": data})
+
+    def write(
+        self,
+        table: str | Path,
+        to: Any = None,
+        *,
+        strategy: str | None = None,
+        keys: Sequence[str] | str = (),
+        schema: str | None = None,
+        latest: str | None = None,
+    ) -> Pipeline:
+        """End the plan with a target.
+
+        Parameters
+        ----------
+        table : str
+            A table's name, or a path ending in .parquet, .csv, .json or .jsonl.
+        to : str or sqlalchemy.Engine, optional
+            A database URL, a named connection, or an engine; DEST_DB_URL if left out.
+        strategy : {"append", "insert", "upsert", "replace"}, optional
+            ``append`` for tables, ``replace`` for files.
+        keys : sequence of str
+            The key columns of an upsert or insert.
+        schema : str, optional
+            The table's schema, if not written as ``schema.table``.
+        latest : str, optional
+            Of different rows with one key, the one with the greatest value in this column wins.
+
+        Raises
+        ------
+        PlanError
+            If the plan is written already, or the arguments do not go together.
+        """
+        if self.plan.persistence is not None:
+            raise PlanError("the plan has a target already", hint="A plan has one write; build a second plan")
+        chosen = {"strategy": strategy} if strategy else {}
+        if to is None and names.is_path(str(table)):
+            target: dict[str, Any] = {"path": str(table), **chosen}
+            if keys or schema or latest:
+                raise PlanError("files have no keys, schema or latest", step="persistence", hint="Leave them out")
+        else:
+            listed = [keys] if isinstance(keys, str) else list(keys)
+            target = {"table_name": str(table), "schema": schema, "upsert_keys": listed, "latest": latest, **chosen}
+            target |= _connection(to, "dest_db_url", "destination")
+        return Pipeline(build(Plan, {**_parts(self.plan), "persistence": target}))
+
+    def named(self, name: str) -> Pipeline:
+        """The same plan under a name."""
+        return Pipeline(build(Plan, {**_parts(self.plan), "name": name}))
+
+    def bind(self, **params: Any) -> Pipeline:
+        """The same plan with other values for its named parameters.
+
+        Raises
+        ------
+        PlanError
+            If no text of the plan uses a name.
+        """
+        return Pipeline(bind(self.plan, params))
+
+    def _then(self, kind: type[Step], data: Mapping[str, Any]) -> Pipeline:
+        if self.plan.persistence is not None:
+            raise PlanError("the plan has a target already", hint="Put transformations before .write()")
+        number = len(self.plan.transformation) + 1
+        label = f"transformation step {number} ({kind.model_fields['type'].default})"
+        step = build(kind, data, step=label)
+        return Pipeline(build(Plan, {**_parts(self.plan), "transformation": (*self.plan.transformation, step)}))
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    def explain(self) -> Explanation:
+        """What a run would do: the SQL it sends, the columns of each step, the statements of the write.
+
+        Connects to the source and the target, reads no rows except a few for Python steps, writes nothing.
+        """
+        from datapipe.inspection import explain  # noqa: PLC0415
+
+        return explain(self.plan)
+
+    def preview(self, n: int = 20, step: int | None = None) -> Preview:
+        """The first rows after a step, from at most 10,000 source rows. Nothing is written.
+
+        Parameters
+        ----------
+        n : int
+            Rows to show.
+        step : int, optional
+            0 for the source, 1 for the first transformation, …; the last one if left out.
+
+        Raises
+        ------
+        PlanError
+            If there is no such step.
+        """
+        from datapipe.inspection import preview  # noqa: PLC0415
+
+        return preview(self.plan, n, step, SAMPLE_ROWS)
+
+    # --- running --------------------------------------------------------------------------------------------
+
+    def run(self, memory: str | int = "512MB", *, listeners: Sequence[Listener] = ()) -> RunResult:
+        """Run the plan here and wait, with live progress in a terminal.
+
+        Parameters
+        ----------
+        memory : str or int
+            What the run may use, such as ``"512MB"``, or bytes. Rows beyond it spill to disk.
+        listeners : sequence of callables, optional
+            Each is called with every :class:`~datapipe.engine.Event`.
+
+        Returns
+        -------
+        RunResult
+
+        Raises
+        ------
+        DatapipeError
+            If the run fails. Its ``result`` says how far it came; the target is unchanged.
+        """
+        from datapipe.display.terminal import progress  # noqa: PLC0415
+        from datapipe.engine import RunOptions, run_plan  # noqa: PLC0415
+
+        with progress() as shown:
+            return run_plan(self.plan, RunOptions(memory=_bytes(memory), listeners=(*shown, *listeners)))
+
+    def collect(self, as_: Literal["pandas", "polars", "arrow"] = "pandas", *, memory: str | int = "512MB") -> Any:
+        """Run the steps and return the rows, without writing them.
+
+        Parameters
+        ----------
+        as_ : {"pandas", "polars", "arrow"}
+        memory : str or int
+            What the steps may use; the rows themselves come on top.
+
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+        """
+        from datapipe.inspection import collect  # noqa: PLC0415
+
+        return collect(self.plan, as_, _bytes(memory))
+
+    # --- carrying -------------------------------------------------------------------------------------------
+
+    def to_yaml(self) -> str:
+        """The plan as YAML, without passwords.
+
+        Raises
+        ------
+        NotPortableError
+            If it holds a frame or a function that only this process has.
+        """
+        return document.to_yaml(self.plan)
+
+    def to_json(self) -> str:
+        """The plan as JSON, without passwords; see :meth:`to_yaml`."""
+        return document.to_json(self.plan)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pipeline) and self.plan == other.plan
+
+    def __hash__(self) -> int:
+        return hash(self.plan.fingerprint)
+
+    def __repr__(self) -> str:
+        from datapipe.display import plan_text  # noqa: PLC0415
+
+        return plan_text(self.plan)
+
+    def _repr_html_(self) -> str:
+        from datapipe.display import plan_html  # noqa: PLC0415
+
+        return plan_html(self.plan)
+
+
+def _parts(plan: Plan) -> dict[str, Any]:
+    return {name: getattr(plan, name) for name in Plan.model_fields}
+
+
+def _source(
+    given: Any,
+    source: Any,
+    params: Mapping[str, Any] | None,
+    schema: str | None,
+    columns: Mapping[str, str] | None,
+    format_: str | None,
+) -> Any:
+    if not isinstance(given, (str, Path)):
+        if source is not None or params or schema or columns or format_:
+            raise PlanError("a frame takes no other arguments", step="ingestion", hint="Use read(frame) alone")
+        return FrameSource(frame=given)
+    text = str(given)
+    files = source is None and not names.is_query(text) and (names.is_path(text) or format_ is not None)
+    if files:
+        if params or schema:
+            raise PlanError("files take no params and no schema", step="ingestion", hint="Filter in a .sql() step")
+        return build(FileSource, {"files": text, "format": format_, "columns": columns}, step="ingestion")
+    if columns or format_:
+        raise PlanError("columns= and format= are for files", step="ingestion", hint="Leave them out")
+    connection = _connection(source, "source_db_url", "source")
+    if names.is_query(text) or names.is_statement(text):
+        if schema:
+            raise PlanError("a query takes no schema=", step="ingestion", hint="Name the schema in the query")
+        return build(QuerySource, {"query": text, "parameters": dict(params or {}), **connection}, step="ingestion")
+    if params:
+        raise PlanError("a table takes no params", step="ingestion", hint="Write a query with :name parameters")
+    return build(TableSource, {"table": text, "schema": schema, **connection}, step="ingestion")
+
+
+def _connection(given: Any, url_field: str, name_field: str) -> dict[str, Any]:
+    """The plan's field for a URL, a name or an engine."""
+    if given is None:
+        return {}
+    if isinstance(given, str):
+        return {url_field if "://" in given or "${" in given else name_field: given}
+    if isinstance(given, DatabaseUrl):
+        return {url_field: given}
+    if hasattr(given, "url") and hasattr(given, "raw_connection"):
+        safe = DatabaseUrl.parse(given.url.render_as_string(hide_password=False))
+        return {url_field: DatabaseUrl(safe.safe, safe.full, given)}
+    raise PlanError(
+        f"{type(given).__name__} is not a connection", hint="Give a URL, a connection's name or a SQLAlchemy engine"
+    )
+
+
+def _feed(name: str, value: Any) -> Feed:
+    if isinstance(value, Pipeline):
+        if value.plan.persistence is not None:
+            raise PlanError(f"the table {name!r} is a plan with a target", hint="Give it without .write()")
+        return Feed(ingestion=value.plan.ingestion, transformation=value.plan.transformation)
+    if isinstance(value, str):
+        raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
+    return Feed(ingestion=FrameSource(frame=value))
+
+
+def _from_script(path: Path) -> Pipeline:
+    import runpy  # noqa: PLC0415  # only scripts need it
+
+    if not path.is_file():
+        raise PlanError(f"cannot read {str(path)!r}: no such file", hint="Check the path")
+    found = runpy.run_path(str(path), run_name=path.stem).get("plan")
+    if not isinstance(found, Pipeline):
+        raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
+    return found
+
+
+def _bytes(size: str | int) -> int:
+    """A size in bytes: ``"512MB"`` is 512 MiB, as everywhere in databases."""
+    if isinstance(size, int):
+        found = size
+    else:
+        match = _SIZE.match(size)
+        if match is None:
+            raise PlanError(f"memory {size!r} is not a size", hint="Write it as '512MB' or '2GB'")
+        found = int(float(match.group(1)) * 1024 ** " kmgt".index(match.group(2).lower() or " "))
+    if found < 64 << 20:
+        raise PlanError(f"memory={size!r} is too little", hint="Give at least '64MB'")
+    return found

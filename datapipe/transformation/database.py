@@ -1,0 +1,77 @@
+"""SQL over a frame in a database of the user's choice, through a temporary table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from datapipe.data.casting import cast_column, check_names
+from datapipe.data.connections import shared
+from datapipe.data.frames import from_frame
+from datapipe.data.names import quote
+from datapipe.data.types import postgresql_type, sqlite_type
+from datapipe.errors import DataError, PlanError
+from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
+
+_TYPES: dict[str, Callable[[pa.Field], str]] = {"postgresql": postgresql_type, "sqlite": sqlite_type}
+
+
+def run_in_database(url: str, table: pa.Table, sql: str, parameters: Mapping[str, Any]) -> pa.Table:
+    """A query's rows, run where ``url`` leads, with ``table`` as the temporary table ``input_data``.
+
+    Raises
+    ------
+    PlanError
+        If the database is neither PostgreSQL nor SQLite, or refuses the query.
+    DataError
+        If it refuses a value.
+    """
+    check_parameters(sql, parameters, step="sql")
+    query = rewrite(check_one_query(sql, step="sql"), lambda name: f":{name}", lambda text: text.replace(":", r"\:"))
+    with shared().connect(url) as conn:
+        type_of = _TYPES.get(conn.dialect.name)
+        if type_of is None:
+            raise PlanError(f"SQL over a frame does not run in {conn.dialect.name}", hint="Leave database_url= out")
+        try:
+            _fill(conn, table, type_of)
+            result = conn.execute(sa.text(query), dict(parameters))
+            names = list(result.keys())
+            check_names(names, what="the result")
+            columns = list(zip(*result.fetchall(), strict=True)) or [() for _ in names]
+        except sa.exc.IntegrityError as error:
+            raise DataError(f"the database refuses a row: {type(error.orig).__name__}") from None
+        except sa.exc.DBAPIError as error:
+            reason = str(error.orig).splitlines()[0]
+            raise PlanError(f"the database refuses the query: {reason}", step="sql") from None
+        finally:
+            conn.rollback()
+    made = pa.table({name: pa.array(values) for name, values in zip(names, columns, strict=True)})
+    return from_frame(made, table.schema)
+
+
+def _fill(conn: sa.Connection, table: pa.Table, type_of: Callable[[pa.Field], str]) -> None:
+    columns = ", ".join(f"{quote(field.name)} {type_of(field)}" for field in table.schema)
+    conn.exec_driver_sql(f"CREATE TEMPORARY TABLE input_data ({columns})")
+    marks = ", ".join(f":c{index}" for index in range(table.num_columns))
+    insert = sa.text(f"INSERT INTO input_data VALUES ({marks})")  # noqa: S608  # marks only
+    for batch in table.to_batches(10_000):
+        bindable = [_bindable(values, field.name) for values, field in zip(batch.columns, table.schema, strict=True)]
+        rows = [{f"c{i}": value for i, value in enumerate(row)} for row in zip(*bindable, strict=True)]
+        if rows:
+            conn.execute(insert, rows)
+
+
+def _bindable(values: pa.Array, name: str) -> list[Any]:
+    """Python values every driver binds: numbers, text, bytes; the rest as text the server reads."""
+    t = pa.types
+    native = t.is_integer(values.type) or t.is_floating(values.type) or t.is_boolean(values.type)
+    if native or t.is_string(values.type) or t.is_binary(values.type):
+        found: list[Any] = values.to_pylist()
+        return found
+    if values.type == pa.uuid():
+        return [None if value is None else str(value) for value in values.to_pylist()]
+    texts: list[Any] = cast_column(values, pa.string(), column=name).to_pylist()
+    return texts
