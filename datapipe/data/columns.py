@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapipe.data.casting import cast_column
+from datapipe.data.decimals import misread
 from datapipe.data.types import INTERVAL, normal, tag
 from datapipe.errors import DataError
 
@@ -183,7 +184,15 @@ def _fitted(values: Array, field: Field, *, first_row: int) -> Array:
         return _digits(values)
     if pa.types.is_duration(values.type) and field.type == INTERVAL:
         return _interval(values, field.name)
-    made: Array = cast_column(values, field.type, column=field.name, first_row=first_row)
+    to = field.type
+    if pa.types.is_decimal(to):
+        index = misread(values, precision=to.precision, scale=to.scale)
+        if index is not None:
+            row = first_row + index
+            problem = f"column {field.name!r}, row {row}: the {values.type} value does not fit {to} exactly"
+            hint = "Convert it in a .sql() step, where you choose what is lost"
+            raise DataError(problem, column=field.name, row=row, hint=hint)
+    made: Array = cast_column(values, to, column=field.name, first_row=first_row)
     return made
 
 

@@ -75,9 +75,7 @@ def to_polars(table: pa.Table | pa.RecordBatch) -> pl.DataFrame:
                 column=field.name,
                 hint="Cast it in a .sql() step, or take a pandas DataFrame",
             )
-    frame = pl.from_arrow(exact)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101  # a table never becomes a Series
-    return frame
+    return pl.DataFrame(exact)
 
 
 def computable(table: pa.Table | pa.RecordBatch) -> pa.Table:
@@ -98,6 +96,19 @@ def computable(table: pa.Table | pa.RecordBatch) -> pa.Table:
                 error.hint = f"Cast it where it is read: CAST({field.name} AS numeric(38, 6)), or AS text"
                 raise
     return found
+
+
+def as_given(table: pa.Table, given: Any) -> Any:
+    """The table as the kind of frame that was given: a pandas or polars DataFrame, or an Arrow table.
+
+    Examples
+    --------
+    >>> type(as_given(pa.table({"a": [1]}), pd.DataFrame())).__name__
+    'DataFrame'
+    """
+    if isinstance(given, (pa.Table, pa.RecordBatch)):
+        return table
+    return to_pandas(table) if isinstance(given, pd.DataFrame) else to_polars(table)
 
 
 def from_frame(result: Any, like: pa.Schema | None = None) -> pa.Table:

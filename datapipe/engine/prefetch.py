@@ -42,10 +42,7 @@ class Prefetch:
             try:
                 yield self._consume()
             finally:
-                with self._changed:
-                    self._closed = True
-                    self._queue.clear()
-                    self._changed.notify_all()
+                self._close()
                 self._thread.join()
 
     def _wake(self) -> None:
@@ -78,17 +75,29 @@ class Prefetch:
                 self._done = True
                 self._changed.notify_all()
 
+    def _close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._queue.clear()
+            self._changed.notify_all()
+
     def _consume(self) -> Iterator[pa.RecordBatch]:
-        while True:
-            with self._changed:
-                while not (self._queue or self._done or self._cancel.cancelled):
-                    self._changed.wait(_POLL)
-                if self._error is not None and not self._queue:
-                    raise self._error
-                self._cancel.check()
-                if not self._queue:
-                    return
-                batch = self._queue.popleft()
-                self._bytes -= max(batch.nbytes, 1)
-                self._changed.notify_all()
-            yield batch
+        try:
+            while (batch := self._take()) is not None:
+                yield batch
+        finally:
+            self._close()  # a consumer that has enough lets the source go
+
+    def _take(self) -> pa.RecordBatch | None:
+        with self._changed:
+            while not (self._queue or self._done or self._cancel.cancelled):
+                self._changed.wait(_POLL)
+            if self._error is not None and not self._queue:
+                raise self._error
+            self._cancel.check()
+            if not self._queue:
+                return None
+            batch = self._queue.popleft()
+            self._bytes -= max(batch.nbytes, 1)
+            self._changed.notify_all()
+            return batch

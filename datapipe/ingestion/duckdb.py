@@ -1,8 +1,7 @@
-"""DuckDB: one private connection per source, streaming into Arrow; here database files, which are only read."""
+"""DuckDB: a private connection per source, streaming into Arrow; database files are only read."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,27 +13,28 @@ import pyarrow as pa
 
 from datapipe.data.casting import cast_batch, check_names
 from datapipe.data.connections import to_url
+from datapipe.data.duckerrors import translate
 from datapipe.data.names import quote
 from datapipe.data.stream import MIB, Stream, Workspace, resized
 from datapipe.data.types import normal_field, tagged
-from datapipe.errors import DatapipeError, DataError, FatalError, PlanError, TransientError
+from datapipe.errors import DatapipeError, PlanError, TransientError
+from datapipe.ingestion.rows import Field
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import named_parameters, rewrite
 
-Translate = Callable[[str], DatapipeError]
+Translate = Callable[[Exception], DatapipeError]
 
-# What DuckDB has and Arrow has not: the form it leaves in, and the type that form stands for.
-_LEAVES: dict[str, tuple[str, str | None]] = {
-    "HUGEINT": ("CAST({} AS BIGINT)", None),
-    "UHUGEINT": ("CAST({} AS BIGINT)", None),
-    "UUID": ("unhex(replace(CAST({} AS VARCHAR), '-', ''))", "uuid"),
+# What Arrow lacks: the form in which DuckDB hands it over, and what that form stands for (a type, or a tag).
+_LEAVES: dict[str, tuple[str, pa.DataType | str]] = {
+    "HUGEINT": ("{}", pa.int64()),
+    "UHUGEINT": ("{}", pa.int64()),
+    "UUID": ("unhex(replace(CAST({} AS VARCHAR), '-', ''))", pa.uuid()),
     "JSON": ("CAST({} AS VARCHAR)", "json"),
     "BIT": ("CAST({} AS VARCHAR)", "bit varying"),
     "BIGNUM": ("CAST({} AS VARCHAR)", "numeric"),
     "TIME WITH TIME ZONE": ("CAST({} AS VARCHAR)", "time with time zone"),
 }
 _ROWS = 2048
-_VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?<=value )\S+|(?<=\()-?\d[\d.]*(?=\))""")
 _THREADS = 2  # the stages beside it need the others
 
 
@@ -65,7 +65,7 @@ def read_duckdb(
             _attach(con, to_url(url).database)
         except duckdb.Error as error:
             raise _unopened(str(error), url) from None
-        stream = stack.enter_context(streamed(con, sql, used, work, translated))
+        stream = stack.enter_context(streamed(con, sql, used, work))
         yield Stream(stream.schema, resized(stream.batches, size=work.batch_bytes))
 
 
@@ -82,18 +82,24 @@ def _attach(con: duckdb.DuckDBPyConnection, path: str | None) -> None:
 
 def _unopened(text: str, url: DatabaseUrl) -> DatapipeError:
     if "does not exist" in text:
-        return PlanError(f"there is no DuckDB file {url.label!r}", hint="Check the path in the URL: duckdb:///relative")
+        return PlanError(
+            f"there is no DuckDB file {url.label!r}", hint="Check the path in the URL: duckdb:///relative"
+        )
     if "already attached" in text or "different configuration" in text:
         hint = "Close that connection, or give its result: datapipe.read(con.sql(…).to_arrow_table())"
         return PlanError(f"{url.label} is open in this process already", hint=hint)
     if "lock" in text:
-        return TransientError(f"{url.label} is open for writing in another process", hint="Try again when it is closed")
-    return PlanError(f"{url.label} cannot be opened as a DuckDB database", hint="Check that the path leads to one")
+        return TransientError(
+            f"{url.label} is open for writing in another process", hint="Try again when it is closed"
+        )
+    return PlanError(
+        f"{url.label} cannot be opened as a DuckDB database", hint="Check that the path leads to one"
+    )
 
 
 @contextmanager
 def private(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection of its own: bounded memory, UTC, no extension from the network, no variable of this program."""
+    """A connection of its own: bounded memory, UTC, no extensions, no variable of this program."""
     with tempfile.TemporaryDirectory(prefix="read-", dir=work.scratch) as spill:
         con = duckdb.connect(":memory:")
         try:
@@ -117,7 +123,11 @@ def private(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextmanager
 def streamed(
-    con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any], work: Workspace, translate: Translate
+    con: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Mapping[str, Any],
+    work: Workspace,
+    explain: Translate = translate,
 ) -> Iterator[Stream]:
     """The rows of a query as they come, every column in a type that all stages know.
 
@@ -125,8 +135,8 @@ def streamed(
     ----------
     sql : str
         Its parameters are written ``$name``.
-    translate : callable
-        The error for DuckDB's own message.
+    explain : callable
+        The datapipe error for one of DuckDB's.
     """
     with ExitStack() as stack:
         stack.enter_context(work.cancel.hook(con.interrupt))
@@ -140,20 +150,18 @@ def streamed(
             reader = con.sql(query, params=dict(parameters)).to_arrow_reader(_ROWS)
         except (duckdb.Error, RuntimeError) as error:
             work.cancel.check()
-            raise translate(str(error)) from None
+            raise explain(error) from None
         stack.callback(reader.close)
         schema = pa.schema([field_of(*item) for item in zip(names, types, reader.schema, strict=True)])
-        yield Stream(schema, _pulled(reader, schema, work, translate))
+        yield Stream(schema, _pulled(reader, schema, work, explain))
 
 
-def field_of(name: str, declared: str, arrow: pa.Field) -> pa.Field:
+def field_of(name: str, declared: str, arrow: Field) -> Field:
     """The field for a column of the DuckDB type ``declared``, which Arrow shows as ``arrow``."""
-    _, stands_for = _LEAVES.get(declared, ("", None))
-    if stands_for == "uuid":
-        return pa.field(name, pa.uuid())
-    if stands_for:
-        return tagged(name, stands_for)
-    return normal_field(pa.field(name, arrow.type))
+    stands_for = _LEAVES.get(declared, ("", arrow.type))[1]
+    return (
+        tagged(name, stands_for) if isinstance(stands_for, str) else normal_field(pa.field(name, stands_for))
+    )
 
 
 def _leaving(sql: str, types: list[str]) -> str:
@@ -161,12 +169,13 @@ def _leaving(sql: str, types: list[str]) -> str:
     if not any(type_ in _LEAVES for type_ in types):
         return sql
     columns = [f"c{index}" for index in range(len(types))]
-    items = [_LEAVES.get(type_, ("{}", None))[0].format(column) for column, type_ in zip(columns, types, strict=True)]
-    return f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({', '.join(columns)})"
+    forms = [_LEAVES[type_][0] if type_ in _LEAVES else "{}" for type_ in types]
+    items = [form.format(column) for form, column in zip(forms, columns, strict=True)]
+    return f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({', '.join(columns)})"  # noqa: S608  # our own names
 
 
 def _pulled(
-    reader: pa.RecordBatchReader, schema: pa.Schema, work: Workspace, translate: Translate
+    reader: pa.RecordBatchReader, schema: pa.Schema, work: Workspace, explain: Translate
 ) -> Iterator[pa.RecordBatch]:
     first_row = 1
     while True:
@@ -177,22 +186,7 @@ def _pulled(
             return
         except (duckdb.Error, OSError, RuntimeError, pa.ArrowException) as error:
             work.cancel.check()
-            raise translate(str(error)) from None
+            raise explain(error) from None
         # Arrow's names may repeat or be made up; ours are by position.
         yield cast_batch(batch.rename_columns(schema.names), schema, first_row=first_row)
         first_row += batch.num_rows
-
-
-def translated(text: str) -> DatapipeError:
-    """The error for a message of DuckDB, whose beginning names its kind; data values are taken out."""
-    kind, _, rest = " ".join(text.split("\n\n")[0].split()).partition(": ")
-    kind = kind.removesuffix(" Error").lower()
-    if kind == "out of memory":
-        return FatalError("the query needs more memory than it may use", hint="Give more: run(memory='2GB')")
-    if kind in {"binder", "catalog", "parser", "syntax"}:
-        return PlanError(rest, hint="Check the names in the query")
-    if kind in {"permission", "not implemented", "invalid configuration"}:
-        return PlanError(rest, hint="A source is one SELECT over the tables of its database")
-    if kind == "io":
-        return FatalError(_VALUE.sub("…", rest), hint="Check the file and the disk")
-    return DataError(_VALUE.sub("…", rest or text), hint="Use TRY_CAST, or a wider type")

@@ -42,7 +42,9 @@ def read_files(source: FileSource, work: Workspace) -> Iterator[Stream]:
         if not file.stat().st_size:
             raise DataError(f"{file} is empty (0 bytes)", hint="Write it again, or leave it out")
     if kind == "parquet" and source.columns:
-        raise PlanError("columns= declares the types of CSV and JSON; Parquet files know theirs", hint="Leave it out")
+        raise PlanError(
+            "columns= declares the types of CSV and JSON; Parquet files know theirs", hint="Leave it out"
+        )
     if kind == "parquet":
         reader = read_parquet(files, work)
     elif kind == "csv":
@@ -56,7 +58,9 @@ def read_files(source: FileSource, work: Workspace) -> Iterator[Stream]:
 def _found(pattern: str) -> list[Path]:
     """The files a path, a directory or a glob stands for, by name."""
     if "://" in pattern:
-        raise PlanError(f"{pattern!r} is not a path", hint="Files are read from this machine; fetch them first")
+        raise PlanError(
+            f"{pattern!r} is not a path", hint="Files are read from this machine; fetch them first"
+        )
     path = Path(pattern).expanduser()
     if path.is_file():
         return [path]
@@ -83,7 +87,10 @@ def _kind(files: list[Path]) -> str:
     kinds = {file: _format_of(file) for file in files}
     for file, kind in kinds.items():
         if kind is None:
-            raise PlanError(f"the ending of {str(file)!r} names no format", hint="Name it: format='csv', 'parquet' or 'json'")
+            raise PlanError(
+                f"the ending of {str(file)!r} names no format",
+                hint="Name it: format='csv', 'parquet' or 'json'",
+            )
         if kind != kinds[files[0]]:
             raise PlanError(f"{files[0]} and {file} are of different formats", hint="Read them apart")
     return str(kinds[files[0]])

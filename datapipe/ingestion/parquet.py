@@ -54,9 +54,17 @@ def _check_same(schema: pa.Schema, other: pa.Schema, first: Path, file: Path) ->
         return
     for known, found in zip(schema, other, strict=False):
         if known.name != found.name:
-            raise SchemaError(f"{file} has column {found.name!r} where {first} has {known.name!r}", column=found.name, hint=_ONE)
+            raise SchemaError(
+                f"{file} has column {found.name!r} where {first} has {known.name!r}",
+                column=found.name,
+                hint=_ONE,
+            )
         if known != found:
-            raise SchemaError(f"column {known.name!r} is {found.type} in {file} and {known.type} in {first}", column=known.name, hint=_ONE)
+            raise SchemaError(
+                f"column {known.name!r} is {found.type} in {file} and {known.type} in {first}",
+                column=known.name,
+                hint=_ONE,
+            )
     raise SchemaError(f"{file} has {len(other)} columns and {first} has {len(schema)}", hint=_ONE)
 
 
@@ -68,7 +76,9 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     first_row = 1
     for file, parquet in opened:
-        size = sum(parquet.metadata.row_group(i).total_byte_size for i in range(parquet.metadata.num_row_groups))
+        size = sum(
+            parquet.metadata.row_group(i).total_byte_size for i in range(parquet.metadata.num_row_groups)
+        )
         rows = max(1, min(1 << 16, work.batch_bytes * parquet.metadata.num_rows // max(1, size)))
         batches = parquet.iter_batches(batch_size=rows, use_threads=False)
         while True:

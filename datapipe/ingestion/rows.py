@@ -1,23 +1,26 @@
-"""Rows of a Python database driver as Arrow batches: column by column, each value of a class its column allows."""
+"""Rows of a Python database driver as Arrow batches, each value of a class that its column allows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from datapipe.data.stream import Workspace
 from datapipe.errors import DataError
 
-Convert = Callable[[Sequence[Any], pa.Field, int], pa.Array]
+Array: TypeAlias = "pa.Array[Any]"
+Field: TypeAlias = "pa.Field[Any]"
+Fetch = Callable[[int], Sequence[Sequence[Any]]]
+Convert = Callable[[Sequence[Any], Field, int], Array]
 
 _FIRST_ROWS = 64
 _MOST_ROWS = 20_000  # as Python objects, rows take many times their size in Arrow
 
 
 def batches_of(
-    fetch: Callable[[int], Sequence[Sequence[Any]]], schema: pa.Schema, convert: Convert, work: Workspace
+    fetch: Fetch, schema: pa.Schema, convert: Convert, work: Workspace
 ) -> Iterator[pa.RecordBatch]:
     """The rows that ``fetch(count)`` gives, up to the limit, in batches of about ``work.batch_bytes``.
 
@@ -37,12 +40,14 @@ def batches_of(
     Examples
     --------
     >>> rows = iter([[(1,), (2,)], []])
-    >>> to_array = lambda values, field, first_row: pa.array(values, field.type)
-    >>> [batch.num_rows for batch in batches_of(lambda _: next(rows), pa.schema({"a": pa.int64()}), to_array, Workspace())]
+    >>> def convert(values, field, first_row):
+    ...     return pa.array(values, field.type)
+    >>> schema = pa.schema({"a": pa.int64()})
+    >>> [batch.num_rows for batch in batches_of(lambda count: next(rows), schema, convert, Workspace())]
     [2]
     """
     count, done = _FIRST_ROWS, 0
-    while True:
+    while work.limit is None or done < work.limit:
         work.cancel.check()
         rows = fetch(count if work.limit is None else min(count, work.limit - done))
         if not rows:
@@ -56,7 +61,7 @@ def batches_of(
         count = max(1, min(fitting, count * 8, _MOST_ROWS))
 
 
-def check_classes(values: Sequence[Any], allowed: Set[type], field: pa.Field, first_row: int) -> None:
+def check_classes(values: Sequence[Any], allowed: Set[type], field: Field, first_row: int) -> None:
     """Refuse a value of a class that its column does not have.
 
     Raises

@@ -19,11 +19,10 @@ import pyarrow as pa
 
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.connections import shared, to_url
-from datapipe.data.names import quote
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import sqlite_field, tag
-from datapipe.errors import DatapipeError, DataError, FatalError, PlanError, TransientError, did_you_mean
-from datapipe.ingestion.rows import batches_of, check_classes
+from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError, did_you_mean
+from datapipe.ingestion.rows import Array, Field, batches_of, check_classes
 from datapipe.ingestion.texts import parse
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import named_parameters, rewrite
@@ -54,8 +53,8 @@ def read_sqlite(
 ) -> Iterator[Stream]:
     """Rows of one query, from one snapshot.
 
-    A result column that is a table's column has its declared type; any other, such as an expression, gets its type
-    from the storage classes of all its values, by one pass over the query.
+    A result column that is a table's column has its declared type; any other, such as an expression, gets its
+    type from the storage classes of all its values, by one pass over the query.
 
     Raises
     ------
@@ -102,7 +101,10 @@ def _connection(url: DatabaseUrl) -> Iterator[sqlite3.Connection]:
         return
     path = to_url(url).database or ":memory:"
     if path != ":memory:" and not Path(path).is_file():
-        raise PlanError(f"there is no SQLite file {path!r}", hint="Check the path in the URL: sqlite:///relative or ////absolute")
+        raise PlanError(
+            f"there is no SQLite file {path!r}",
+            hint="Check the path in the URL: sqlite:///relative or ////absolute",
+        )
     target = path if path == ":memory:" else f"{Path(path).absolute().as_uri()}?mode=ro"
     own = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
     try:
@@ -112,31 +114,31 @@ def _connection(url: DatabaseUrl) -> Iterator[sqlite3.Connection]:
         own.close()
 
 
-def _fields(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> list[pa.Field]:
+def _fields(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> list[Field]:
     """The result's fields, before the first row. Their names are SQLite's own for now."""
     raw.execute(f"CREATE TEMP VIEW {_VIEW} AS {rewrite(query, lambda _: 'NULL')}")
     columns = [(row[1], row[2]) for row in raw.execute(f"PRAGMA temp.table_info({_VIEW})")]
     raw.execute(f"DROP VIEW temp.{_VIEW}")
     # BLOB is also what newer versions call a column that was declared without a type.
-    fields = [None if type_.upper() == "BLOB" else sqlite_field(name, type_) for name, type_ in columns]
-    if all(fields):
-        return fields
-    seen = _observed(raw, query, used, len(fields))
+    declared = [None if type_.upper() == "BLOB" else sqlite_field(name, type_) for name, type_ in columns]
+    seen = _observed(raw, query, used, len(columns)) if None in declared else [frozenset()] * len(columns)
     return [
-        field or _observed_field(name, classes, declared)
-        for field, (name, declared), classes in zip(fields, columns, seen, strict=True)
+        field or _observed_field(name, classes, type_)
+        for field, (name, type_), classes in zip(declared, columns, seen, strict=True)
     ]
 
 
-def _observed(raw: sqlite3.Connection, query: str, used: Mapping[str, Any], count: int) -> list[frozenset[str]]:
+def _observed(
+    raw: sqlite3.Connection, query: str, used: Mapping[str, Any], count: int
+) -> list[frozenset[str]]:
     """The storage classes in each column of the whole result."""
     names = [f"c{index}" for index in range(count)]
     items = ", ".join(f"group_concat(DISTINCT typeof({name}))" for name in names)
-    row = raw.execute(f"WITH q({', '.join(names)}) AS (\n{query}\n) SELECT {items} FROM q", used).fetchone()
-    return [frozenset((found or "").split(",")) - {"null", ""} for found in row]
+    found = raw.execute(f"WITH q({', '.join(names)}) AS (\n{query}\n) SELECT {items} FROM q", used)  # noqa: S608  # a checked query
+    return [frozenset((classes or "").split(",")) - {"null", ""} for classes in found.fetchone()]
 
 
-def _observed_field(name: str, classes: frozenset[str], declared: str) -> pa.Field:
+def _observed_field(name: str, classes: frozenset[str], declared: str) -> Field:
     if not classes and declared:
         return pa.field(name, pa.binary() if declared.upper() == "BLOB" else pa.string())
     type_ = _OBSERVED.get(classes)
@@ -149,20 +151,28 @@ def _observed_field(name: str, classes: frozenset[str], declared: str) -> pa.Fie
     return pa.field(name, type_)
 
 
-def _fetched(cursor: sqlite3.Cursor, schema: pa.Schema, url: DatabaseUrl, work: Workspace) -> Iterator[pa.RecordBatch]:
+def _fetched(
+    cursor: sqlite3.Cursor, schema: pa.Schema, url: DatabaseUrl, work: Workspace
+) -> Iterator[pa.RecordBatch]:
     try:
         yield from batches_of(cursor.fetchmany, schema, _to_array, work)
     except sqlite3.Error as error:
         raise _translated(error, url, work) from None
+    finally:
+        # The lock goes with the last row: a target in the same file could not commit under it.
+        cursor.close()
+        cursor.connection.rollback()
 
 
-def _to_array(values: Sequence[Any], field: pa.Field, first_row: int) -> pa.Array:
+def _to_array(values: Sequence[Any], field: Field, first_row: int) -> Array:
     """One column of rows, each value held against the column's type."""
     type_ = field.type
     if pa.types.is_decimal(type_) or tag(field) in {"numeric", "json"}:
         check_classes(values, _NUMBERS, field, first_row)
         exact = pa.types.is_decimal(type_) and type_.precision > 15
-        return parse(pa.array(_digits(values, field, first_row, exact=exact), pa.string()), field, first_row=first_row)
+        return parse(
+            pa.array(_digits(values, field, first_row, exact=exact), pa.string()), field, first_row=first_row
+        )
     check_classes(values, _CLASSES.get(type_, _TEXT), field, first_row)
     if type_ not in _CLASSES:
         return parse(pa.array(values, pa.string()), field, first_row=first_row)
@@ -170,10 +180,11 @@ def _to_array(values: Sequence[Any], field: pa.Field, first_row: int) -> pa.Arra
         return cast_column(pa.array(values, pa.int64()), type_, column=field.name, first_row=first_row)
     if type_ == pa.float64():
         _check_doubles(values, field, first_row)
-    return pa.array(values, type_)
+    made: Array = pa.array(values, type_)
+    return made
 
 
-def _check_doubles(values: Sequence[Any], field: pa.Field, first_row: int) -> None:
+def _check_doubles(values: Sequence[Any], field: Field, first_row: int) -> None:
     """Refuse a whole number that no double holds, in a column that also has fractions."""
     for index, value in enumerate(values):
         if type(value) is int and abs(value) > _MOST_EXACT:
@@ -186,13 +197,13 @@ def _check_doubles(values: Sequence[Any], field: pa.Field, first_row: int) -> No
             )
 
 
-def _digits(values: Sequence[Any], field: pa.Field, first_row: int, *, exact: bool) -> list[str | None]:
+def _digits(values: Sequence[Any], field: Field, first_row: int, *, exact: bool) -> list[str | None]:
     """Numbers as text. Where more than 15 digits are declared, a stored double has lost some already."""
     for index, value in enumerate(values):
         if exact and type(value) is float and float(f"{value:.15g}") != value:
             row = first_row + index
             raise DataError(
-                f"column {field.name!r}, row {row}: SQLite holds an approximate number in a column of {field.type}",
+                f"column {field.name!r}, row {row}: an approximate number in a column of {field.type}",
                 column=field.name,
                 row=row,
                 hint=f'Read it as what it is: CAST("{field.name}" AS REAL)',
@@ -215,7 +226,9 @@ def _bound(name: str, value: Any) -> Any:
         return value
     if isinstance(value, Decimal):
         # SQLite compares numbers with numbers; text only where no double is exact.
-        return next((number for number in (int(value), float(value)) if Decimal(str(number)) == value), str(value))
+        return next(
+            (number for number in (int(value), float(value)) if Decimal(str(number)) == value), str(value)
+        )
     if isinstance(value, dt.datetime):
         utc = value.astimezone(dt.UTC) if value.tzinfo else value
         return utc.isoformat(sep=" ", timespec="microseconds")
@@ -223,31 +236,42 @@ def _bound(name: str, value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, uuid.UUID):
         return str(value)
-    raise PlanError(f"parameter :{name} is a {type(value).__name__}, which SQLite has not", hint="Give text or a number")
+    raise PlanError(
+        f"parameter :{name} is a {type(value).__name__}, which SQLite has not", hint="Give text or a number"
+    )
 
 
-def _translated(error: sqlite3.Error, url: DatabaseUrl, work: Workspace, tables: Sequence[str] = ()) -> DatapipeError:
+# By the beginning of SQLite's error name: what it means to the caller, and what to do.
+_MEANING: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), TransientError, "Another connection holds the database; try again"),
+    (("SQLITE_INTERRUPT",), TransientError, "Somebody interrupted the connection; try again"),
+    (("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_NOMEM"), FatalError, "Check the disk and the memory"),
+    (("SQLITE_CORRUPT",), FatalError, "Check the file: PRAGMA integrity_check"),
+    (("SQLITE_NOTADB", "SQLITE_CANTOPEN"), PlanError, "Check that the path leads to a SQLite database"),
+)
+_OF_DATA = ("overflow", "malformed JSON", "string or blob too big")
+
+
+def _translated(
+    error: sqlite3.Error, url: DatabaseUrl, work: Workspace, tables: Sequence[str] = ()
+) -> DatapipeError:
     """SQLite's error in our terms, without data values."""
     work.cancel.check()
-    text, code = str(error), getattr(error, "sqlite_errorname", "") or ""
-    undecodable = re.match(r"Could not decode to UTF-8 column '(.*?)' with text", text, re.S)
+    text, code = f"{url.label}: {error}", getattr(error, "sqlite_errorname", "")
+    undecodable = re.search(r"Could not decode to UTF-8 column '(.*?)' with text", text, re.S)
+    missing = re.search(r"no such table: (?:main\.)?(.*)", text, re.S)
     if undecodable:
-        column = undecodable.group(1)
-        return DataError(f"column {column!r} holds text that is not UTF-8", column=column, hint="Read it with CAST(… AS BLOB)")
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT")):
-        return TransientError(f"{url.label}: {text}", hint="Another connection holds the database; try again")
-    if code.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOMEM", "SQLITE_FULL")):
-        return FatalError(f"{url.label}: {text}", hint="Check the disk and the file: PRAGMA integrity_check")
-    if code.startswith(("SQLITE_NOTADB", "SQLITE_CANTOPEN")):
-        return PlanError(f"{url.label}: {text}", hint="Check that the path leads to a SQLite database")
-    if "thread" in text:
+        name = undecodable.group(1)
+        return DataError(f"column {name!r} holds text that is not UTF-8", column=name, hint="Cast it to BLOB")
+    for names, kind, hint in _MEANING:
+        if code.startswith(names):
+            return kind(text, hint=hint)
+    if any(part in text for part in _OF_DATA):
+        return DataError(text, hint="Correct the value, or cast it in the query")
+    if "created in a thread" in text:
+        hint = "Create it with poolclass=StaticPool, connect_args={'check_same_thread': False}"
         return PlanError(
-            f"{url.label}: the engine's connection is bound to the thread that made it",
-            hint="Create it with poolclass=StaticPool and connect_args={'check_same_thread': False}",
+            f"{url.label}: the engine's connection cannot leave the thread that made it", hint=hint
         )
-    if isinstance(error, sqlite3.DataError) or "overflow" in text or "malformed JSON" in text:
-        return DataError(f"{url.label}: {text}", hint="Correct the value, or cast it in the query")
-    missing = re.match(r"no such table: (?:main\.)?(.*)", text, re.S)
-    if missing:
-        return PlanError(f"{url.label}: {text}", hint=did_you_mean(missing.group(1), tables, what="there are"))
-    return PlanError(f"{url.label}: {text}", hint="Check the names in the query; parameters are written :name")
+    known = did_you_mean(missing.group(1), tables, what="there are") if missing else ""
+    return PlanError(text, hint=known or "Check the names in the query; parameters are written :name")

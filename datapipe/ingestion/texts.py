@@ -8,12 +8,13 @@ import pyarrow.compute as pc
 from datapipe.data.casting import cast_column
 from datapipe.data.types import TIMESTAMP, tag
 from datapipe.errors import DataError
+from datapipe.ingestion.rows import Array, Field
 
 _TIME = pa.time64("us")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
-def parse(values: pa.Array, field: pa.Field, *, first_row: int = 1) -> pa.Array:
+def parse(values: Array, field: Field, *, first_row: int = 1) -> Array:
     """A text column in the type of ``field``, exactly.
 
     Raises
@@ -35,7 +36,7 @@ def parse(values: pa.Array, field: pa.Field, *, first_row: int = 1) -> pa.Array:
     return cast_column(values, field.type, column=field.name, first_row=first_row)
 
 
-def _matching(values: pa.Array, pattern: str, what: str, column: str, first_row: int) -> pa.Array:
+def _matching(values: Array, pattern: str, what: str, column: str, first_row: int) -> Array:
     fits = pc.match_substring_regex(values, pattern)
     if pc.all(fits, skip_nulls=True).as_py():
         return values
@@ -48,9 +49,9 @@ def _matching(values: pa.Array, pattern: str, what: str, column: str, first_row:
     )
 
 
-def _times(values: pa.Array, column: str, first_row: int) -> pa.Array:
+def _times(values: Array, column: str, first_row: int) -> Array:
     # Arrow parses no times of day, but it does parse timestamps.
-    moments = pc.binary_join_element_wise("1970-01-01", values, " ")
+    moments = pc.replace_substring_regex(values, "^", "1970-01-01 ", max_replacements=1)
     try:
         return cast_column(moments, TIMESTAMP, column=column, first_row=first_row).cast(_TIME)
     except DataError as error:
@@ -58,10 +59,9 @@ def _times(values: pa.Array, column: str, first_row: int) -> pa.Array:
         raise
 
 
-def _uuids(values: pa.Array, column: str, first_row: int) -> pa.Array:
-    digits = pc.replace_substring(values, "-", "")
-    digits = _matching(digits, "^[0-9a-fA-F]{32}$", "uuid", column, first_row)
-    raw = bytes.fromhex("".join(digits.fill_null("0" * 32).to_pylist()))
+def _uuids(values: Array, column: str, first_row: int) -> Array:
+    digits = _matching(pc.replace_substring(values, "-", ""), "^[0-9a-fA-F]{32}$", "uuid", column, first_row)
+    raw = bytes.fromhex("".join(text or "0" * 32 for text in digits.to_pylist()))
     storage = pa.Array.from_buffers(pa.binary(16), len(values), [None, pa.py_buffer(raw)])
     present = pc.if_else(values.is_valid(), storage, pa.scalar(None, pa.binary(16)))
     return pa.ExtensionArray.from_storage(pa.uuid(), present)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import signal
 from contextlib import suppress
+from math import inf
 
 import pandas as pd
 import psycopg
@@ -19,8 +20,9 @@ from datapipe.local.postgres import embedded_postgres
 
 def rate(days: pd.DataFrame) -> pd.DataFrame:
     """Say in a word how a day on a route went."""
-    bins = pd.cut(days["mean_delay"].astype("float64"), [-1e9, 0, 15, 1e9], labels=["early", "fine", "late"])
-    days["rating"] = bins.astype("string").fillna("cancelled")
+    delay = days["mean_delay"].astype("float64")
+    words = pd.cut(delay, [-inf, 0, 15, inf], labels=["early", "fine", "late"])
+    days["rating"] = words.astype("string").fillna("cancelled")
     return days
 
 
@@ -30,7 +32,8 @@ def daily_routes(url: str) -> datapipe.Pipeline:
         datapipe.read("SELECT * FROM flights.flights", source=url)
         .sql(
             """
-            SELECT f.origin, f.dest, a.name AS airline, make_date(f.year, f.month, f.day) AS day,
+            SELECT f.origin, f.dest, a.name AS airline,
+                   make_date(f.year, f.month, f.day) AS day,
                    COUNT(*) AS flights, AVG(f.dep_delay) AS mean_delay
             FROM input_data f JOIN airlines a USING (carrier)
             GROUP BY ALL
@@ -38,7 +41,12 @@ def daily_routes(url: str) -> datapipe.Pipeline:
             airlines=datapipe.read("flights.airlines", source=url),
         )
         .apply(rate)
-        .write("mart.daily_routes", to=url, strategy="upsert", keys=["origin", "dest", "airline", "day"])
+        .write(
+            "mart.daily_routes",
+            to=url,
+            strategy="upsert",
+            keys=["origin", "dest", "airline", "day"],
+        )
     )
 
 
@@ -147,7 +155,7 @@ def _show_rows(console: Console, url: str) -> None:
 def _next_steps(console: Console) -> None:
     _show(console, "datapipe up       keeps this database running and prints how to connect to it")
     _show(console, "plan.preview(20)  a sample through every step, nothing is written")
-    _show(console, "plan.to_yaml()    the plan as a document; datapipe run --config runs it\n")
+    _show(console, "plan.to_yaml()    the plan as a document without passwords; datapipe run --config runs it\n")
 
 
 def _count(url: str) -> int:

@@ -126,7 +126,7 @@ class FileSource(Value):
 class FrameSource(Value):
     """A table of this process: a pandas or polars DataFrame, or an Arrow table. It has no document form."""
 
-    frame: Any = Field(repr=False)
+    frame: Annotated[Any, PlainSerializer(lambda frame: type(frame).__qualname__, return_type=str)] = Field(repr=False)
 
     @property
     def label(self) -> str:
@@ -317,9 +317,7 @@ class Plan(Value):
 
     def document(self) -> dict[str, Any]:
         """The plan as plain JSON values; frames and cell functions appear by their names only."""
-        found: dict[str, Any] = self.model_dump(
-            mode="json", by_alias=True, exclude_defaults=True, exclude={"ingestion": {"frame"}}
-        )
+        found: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         steps = [
             {"type": step.type, **step.model_dump(mode="json", by_alias=True, exclude_defaults=True)}
             for step in self.transformation

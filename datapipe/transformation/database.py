@@ -47,6 +47,9 @@ def run_in_database(url: str, table: pa.Table, sql: str, parameters: Mapping[str
             reason = str(error.orig).splitlines()[0]
             raise PlanError(f"the database refuses the query: {reason}", step="sql") from None
         finally:
+            # SQLite keeps a temporary table through a rollback, and the pool keeps the connection.
+            conn.rollback()
+            conn.exec_driver_sql("DROP TABLE IF EXISTS pg_temp.input_data" if conn.dialect.name == "postgresql" else "DROP TABLE IF EXISTS temp.input_data")
             conn.rollback()
     made = pa.table({name: pa.array(values) for name, values in zip(names, columns, strict=True)})
     return from_frame(made, table.schema)

@@ -198,6 +198,7 @@ def _pulled(
         try:
             batch = reader.read_next_batch()
         except StopIteration:
+            reader.close()  # lets go of inputs that were not read to their end
             return
         except (duckdb.Error, OSError, RuntimeError, pa.ArrowException) as error:
             raise first.explain(error, work.cancel) from None

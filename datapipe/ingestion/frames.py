@@ -1,0 +1,54 @@
+"""Tables of this process: pandas and polars frames, Arrow tables. The caller's object is never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from datapipe.data.frames import from_frame
+from datapipe.data.stream import Stream, Workspace
+from datapipe.errors import PlanError
+from datapipe.plan import FrameSource
+
+
+@contextmanager
+def read_frame(source: FrameSource, work: Workspace) -> Iterator[Stream]:
+    """The rows of a pandas or polars frame or an Arrow table; a pandas index is no column.
+
+    NaN in a NumPy float column is NULL, as pandas treats it; polars, Arrow and ArrowDtype tell the two apart.
+
+    Raises
+    ------
+    PlanError
+        If the object is none of these, or can be read only once.
+    DataError
+        If a column has no single type, or a value has no exact counterpart.
+
+    Examples
+    --------
+    >>> with read_frame(FrameSource(frame=pd.DataFrame({"a": [1, 2]}, index=[7, 8])), Workspace()) as stream:
+    ...     next(stream.batches).to_pylist(), stream.total
+    ([{'a': 1}, {'a': 2}], 2)
+    """
+    table = from_frame(_readable(source.frame))
+    part = table if work.limit is None else table.slice(0, work.limit)
+    rows = max(1, table.num_rows * work.batch_bytes // max(1, table.nbytes))
+    yield Stream(table.schema, iter(part.to_batches(max_chunksize=rows)), part.num_rows)
+
+
+def _readable(frame: Any) -> Any:
+    """The frame, if it is one; a lazy one is computed."""
+    # By name, so that polars is not imported for a frame that is not its own.
+    kind = f"{type(frame).__module__.partition('.')[0]}.{type(frame).__name__}"
+    if isinstance(frame, (pd.DataFrame, pa.Table, pa.RecordBatch)) or kind == "polars.DataFrame":
+        return frame
+    if kind == "polars.LazyFrame":
+        return frame.collect()
+    if isinstance(frame, (pa.RecordBatchReader, Iterator)):
+        hint = "Give a table: reader.read_all()"
+        raise PlanError(f"a {kind} can be read only once, and a plan may run twice", hint=hint)
+    raise PlanError(f"a {kind} cannot be read", hint="Give a pandas or polars DataFrame, or a pyarrow Table")

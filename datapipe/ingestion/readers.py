@@ -1,0 +1,119 @@
+"""One door to every kind of source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+import pyarrow as pa
+
+from datapipe.data.casting import check_names
+from datapipe.data.connections import resolve
+from datapipe.data.names import quote
+from datapipe.data.stream import Stream, Workspace, limited
+from datapipe.errors import DataError, DatapipeError
+from datapipe.plan import FileSource, FrameSource, QuerySource, Source, TableSource
+from datapipe.plan.sqltext import check_one_query, check_parameters
+
+STEP = "ingestion"
+
+
+@contextmanager
+def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
+    """The rows of a source: its schema on entering, its batches on demand, nothing left open.
+
+    Parameters
+    ----------
+    source : QuerySource | TableSource | FileSource | FrameSource
+    work : Workspace
+        Its ``limit`` bounds the rows, its ``cancel`` token stops them.
+
+    Raises
+    ------
+    PlanError
+        If the source names something that does not exist.
+    DataError
+        If two columns have one name, or a value has no exact counterpart.
+
+    Examples
+    --------
+    >>> from datapipe.plan import FrameSource
+    >>> with open_source(FrameSource(frame=pa.table({"a": [1, 2, 3]})), Workspace(limit=2)) as stream:
+    ...     stream.schema.names, sum(batch.num_rows for batch in stream.batches)
+    (['a'], 2)
+    """
+    with ExitStack() as stack:
+        with _named():
+            stream = stack.enter_context(_reader(source, work))
+            check_names(stream.schema.names, what=source.label)
+            if not stream.schema.names:
+                raise DataError(f"{source.label} has no columns", hint="Give it at least one")
+        yield Stream(stream.schema, _checked(limited(stream.batches, work.limit), work), stream.total)
+
+
+def source_sql(source: Source) -> str | None:
+    """The SQL that reads a source; None for files and frames.
+
+    Examples
+    --------
+    >>> source_sql(TableSource(table="crm.odd name", schema=None))
+    'SELECT * FROM "crm.odd name"'
+    """
+    if isinstance(source, QuerySource):
+        return check_one_query(source.query, step=STEP)
+    if isinstance(source, TableSource):
+        schema = f"{quote(source.schema_)}." if source.schema_ else ""
+        return f"SELECT * FROM {schema}{quote(source.table)}"  # noqa: S608  # names are quoted
+    return None
+
+
+def _reader(source: Source, work: Workspace) -> AbstractContextManager[Stream]:
+    """The reader for a kind of source; only the libraries it needs are loaded."""
+    if isinstance(source, FrameSource):
+        from datapipe.ingestion.frames import read_frame  # noqa: PLC0415  # loads pandas
+
+        return read_frame(source, work)
+    if isinstance(source, FileSource):
+        from datapipe.ingestion.files import read_files  # noqa: PLC0415  # loads DuckDB
+
+        return read_files(source, work)
+    return _database_reader(source, work)
+
+
+def _database_reader(source: QuerySource | TableSource, work: Workspace) -> AbstractContextManager[Stream]:
+    url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step=STEP)
+    parameters = source.parameters if isinstance(source, QuerySource) else {}
+    query = str(source_sql(source))
+    check_parameters(query, parameters, step=STEP)
+    if url.driver == "postgresql":
+        from datapipe.ingestion.postgresql import read_postgresql  # noqa: PLC0415  # loads ADBC
+
+        return read_postgresql(query, parameters, url, work)
+    if url.driver == "sqlite":
+        from datapipe.ingestion.sqlite import read_sqlite  # noqa: PLC0415  # one reader is enough
+
+        return read_sqlite(query, parameters, url, work)
+    if url.driver == "duckdb" and url.engine is None:
+        from datapipe.ingestion.duckdb import read_duckdb  # noqa: PLC0415  # loads DuckDB
+
+        return read_duckdb(query, parameters, url, work)
+    from datapipe.ingestion.alchemy import read_alchemy, read_reflected  # noqa: PLC0415  # one reader is enough
+
+    if isinstance(source, TableSource):
+        return read_reflected(source.table, source.schema_, url, work)
+    return read_alchemy(query, parameters, url, work)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except DatapipeError as error:
+        raise error.at(STEP) from error.__cause__
+
+
+def _checked(batches: Iterator[pa.RecordBatch], work: Workspace) -> Iterator[pa.RecordBatch]:
+    with _named():
+        for batch in batches:
+            work.cancel.check()
+            yield batch
