@@ -100,7 +100,7 @@ class FatalError(DatapipeError):
     """A retry cannot help: a permission is missing, a disk is full."""
 
 
-class RunCancelled(DatapipeError):
+class RunCancelled(DatapipeError):  # noqa: N818  # to be cancelled is no error
     """The run was cancelled. The target is unchanged."""
 
 

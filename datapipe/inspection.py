@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
 from typing import Any
 
 from datapipe.data.types import describe
@@ -18,7 +19,8 @@ def explain(plan: Plan) -> Explanation:
     outline = outline_plan(plan, RunOptions())
     schemas = dict(outline.schemas)
     columns = [tuple((f.name, describe(f)) for f in schema) for schema in schemas.values()]
-    sections = [Section("ingestion", source_sql(plan.ingestion) or plan.ingestion.label, columns[0])]
+    sent = dedent(source_sql(plan.ingestion) or plan.ingestion.label).strip()
+    sections = [Section("ingestion", sent, columns[0])]
     for number, step in enumerate(plan.transformation):
         before = [name for name, _ in columns[number]]
         title = list(schemas)[number + 1]
@@ -31,7 +33,7 @@ def explain(plan: Plan) -> Explanation:
 
 def _step_text(step: Step, columns: list[str]) -> str:
     if isinstance(step, SqlStep):
-        return step.config.sql_query
+        return dedent(step.config.sql_query).strip()
     if isinstance(step, CodeStep):
         how = "once per batch" if step.config.per_batch else "once with the whole table"
         return f"{step.config.function} (version {step.config.function.version()}), called {how}"
@@ -46,7 +48,7 @@ def preview(plan: Plan, n: int, step: int | None, sample: int) -> Preview:
         raise PlanError(f"there is no step {step}", hint=f"0 is the source, {count} the last transformation")
     part = plan.model_copy(update={"transformation": plan.transformation[:upto], "persistence": None})
     table, result = collect_plan(part, RunOptions(limit=sample))
-    from datapipe.data.frames import to_pandas  # noqa: PLC0415  # loads pandas
+    from datapipe.data.frames import to_pandas  # loads pandas
 
     name = "ingestion" if not upto else result.steps[upto].name
     return Preview(to_pandas(table.slice(0, n)), name, result.rows_read >= sample, result.rows_read)
@@ -60,6 +62,6 @@ def collect(plan: Plan, as_: str, memory: int) -> Any:
     table, _ = collect_plan(part, RunOptions(memory=memory))
     if as_ == "arrow":
         return table
-    from datapipe.data import frames  # noqa: PLC0415  # loads pandas
+    from datapipe.data import frames  # loads pandas
 
     return frames.to_pandas(table) if as_ == "pandas" else frames.to_polars(table)

@@ -213,7 +213,13 @@ class Pipeline:
                 raise PlanError("files have no keys, schema or latest", step="persistence", hint="Leave them out")
         else:
             listed = [keys] if isinstance(keys, str) else list(keys)
-            target = {"table_name": str(table), "schema": schema, "upsert_keys": listed, "latest": latest, **chosen}
+            target = {
+                "table_name": str(table),
+                "schema": schema,
+                "upsert_keys": listed,
+                "latest": latest,
+                **chosen,
+            }
             target |= _connection(to, "dest_db_url", "destination")
         return Pipeline(build(Plan, {**_parts(self.plan), "persistence": target}))
 
@@ -246,7 +252,7 @@ class Pipeline:
 
         Connects to the source and the target, reads no rows except a few for Python steps, writes nothing.
         """
-        from datapipe.inspection import explain  # noqa: PLC0415
+        from datapipe.inspection import explain
 
         return explain(self.plan)
 
@@ -265,7 +271,7 @@ class Pipeline:
         PlanError
             If there is no such step.
         """
-        from datapipe.inspection import preview  # noqa: PLC0415
+        from datapipe.inspection import preview
 
         return preview(self.plan, n, step, SAMPLE_ROWS)
 
@@ -290,8 +296,8 @@ class Pipeline:
         DatapipeError
             If the run fails. Its ``result`` says how far it came; the target is unchanged.
         """
-        from datapipe.display.terminal import progress  # noqa: PLC0415
-        from datapipe.engine import RunOptions, run_plan  # noqa: PLC0415
+        from datapipe.display.terminal import progress
+        from datapipe.engine import RunOptions, run_plan
 
         with progress() as shown:
             return run_plan(self.plan, RunOptions(memory=_bytes(memory), listeners=(*shown, *listeners)))
@@ -309,7 +315,7 @@ class Pipeline:
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
         """
-        from datapipe.inspection import collect  # noqa: PLC0415
+        from datapipe.inspection import collect
 
         return collect(self.plan, as_, _bytes(memory))
 
@@ -336,12 +342,12 @@ class Pipeline:
         return hash(self.plan.fingerprint)
 
     def __repr__(self) -> str:
-        from datapipe.display import plan_text  # noqa: PLC0415
+        from datapipe.display import plan_text
 
         return plan_text(self.plan)
 
     def _repr_html_(self) -> str:
-        from datapipe.display import plan_html  # noqa: PLC0415
+        from datapipe.display import plan_html
 
         return plan_html(self.plan)
 
@@ -392,7 +398,8 @@ def _connection(given: Any, url_field: str, name_field: str) -> dict[str, Any]:
         safe = DatabaseUrl.parse(given.url.render_as_string(hide_password=False))
         return {url_field: DatabaseUrl(safe.safe, safe.full, given)}
     raise PlanError(
-        f"{type(given).__name__} is not a connection", hint="Give a URL, a connection's name or a SQLAlchemy engine"
+        f"{type(given).__name__} is not a connection",
+        hint="Give a URL, a connection's name or a SQLAlchemy engine",
     )
 
 
@@ -407,7 +414,7 @@ def _feed(name: str, value: Any) -> Feed:
 
 
 def _from_script(path: Path) -> Pipeline:
-    import runpy  # noqa: PLC0415  # only scripts need it
+    import runpy  # only scripts need it
 
     if not path.is_file():
         raise PlanError(f"cannot read {str(path)!r}: no such file", hint="Check the path")

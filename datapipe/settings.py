@@ -129,9 +129,7 @@ def expand(text: str) -> str:
     def value(match: re.Match[str]) -> str:
         found = environment().get(match.group(1))
         if not found:
-            raise PlanError(
-                f"the environment variable {match.group(1)} is not set", hint="Set it, or put it into .env"
-            )
+            raise PlanError(f"the environment variable {match.group(1)} is not set", hint="Set it, or put it into .env")
         return found
 
     return _REFERENCE.sub(value, text)

@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts noth
 
 from services import URL_VARIABLE, find_postgresql, running_postgresql
 
+from datapipe.data.connections import shared
+
 MARKERS = {
     "unit": ("unit", "properties", "architecture"),
     "integration": ("contracts", "integration", "acceptance"),
@@ -37,6 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, folders in MARKERS.items():
             if folder in folders:
                 item.add_marker(marker)
+
+
+@pytest.fixture(autouse=True)
+def _no_pooled_connections() -> Iterator[None]:
+    """No test leaves pooled connections behind."""
+    yield
+    shared().dispose()
 
 
 @pytest.fixture(scope="session")

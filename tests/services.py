@@ -78,9 +78,7 @@ def _watched(folder: Path) -> Iterator[None]:
 def _on_this_machine() -> list[Path]:
     """The folders with a whole server; Debian keeps them out of PATH, one for each version."""
     path = [Path(folder) for folder in os.get_exec_path()]
-    debian = sorted(
-        Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda found: -float(found.parent.name)
-    )
+    debian = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda found: -float(found.parent.name))
     return [folder for folder in (*path, *debian) if all((folder / name).is_file() for name in _NEEDED)]
 
 

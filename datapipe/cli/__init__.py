@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the program; its exit code is 0, 1 (the run failed) or 2 (bad plan or usage)."""
-    from datapipe.cli.app import app  # noqa: PLC0415  # importing datapipe.cli loads no Typer
+    from datapipe.cli.app import app  # importing datapipe.cli loads no Typer
 
     app()

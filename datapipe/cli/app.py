@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -24,17 +24,17 @@ app = typer.Typer(
 )
 out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
 
-File = Annotated[Optional[str], typer.Argument(help="A plan: YAML, JSON, or a Python file with a variable plan.")]
-Config = Annotated[Optional[str], typer.Option("--config", help="The same as FILE.")]
-Query = Annotated[Optional[str], typer.Option(help="The query to read.")]
-SourceUrl = Annotated[Optional[str], typer.Option(help="The source database; SOURCE_DB_URL if left out.")]
-TransformType = Annotated[Optional[str], typer.Option(help="sql, code or config.")]
-TransformConfig = Annotated[Optional[str], typer.Option(help='JSON, for example {"sql_query": "SELECT …"}.')]
-TableName = Annotated[Optional[str], typer.Option(help="The table to write.")]
-Strategy = Annotated[Optional[str], typer.Option(help="append, insert, upsert or replace.")]
-Keys = Annotated[Optional[list[str]], typer.Option("--upsert-keys", help="A key column; repeat for more.")]
-DestUrl = Annotated[Optional[str], typer.Option(help="The destination database; DEST_DB_URL if left out.")]
-Params = Annotated[Optional[list[str]], typer.Option("--param", "-p", help="name=value, overriding the plan's.")]
+File = Annotated[str | None, typer.Argument(help="A plan: YAML, JSON, or a Python file with a variable plan.")]
+Config = Annotated[str | None, typer.Option("--config", help="The same as FILE.")]
+Query = Annotated[str | None, typer.Option(help="The query to read.")]
+SourceUrl = Annotated[str | None, typer.Option(help="The source database; SOURCE_DB_URL if left out.")]
+TransformType = Annotated[str | None, typer.Option(help="sql, code or config.")]
+TransformConfig = Annotated[str | None, typer.Option(help='JSON, for example {"sql_query": "SELECT …"}.')]
+TableName = Annotated[str | None, typer.Option(help="The table to write.")]
+Strategy = Annotated[str | None, typer.Option(help="append, insert, upsert or replace.")]
+Keys = Annotated[list[str] | None, typer.Option("--upsert-keys", help="A key column; repeat for more.")]
+DestUrl = Annotated[str | None, typer.Option(help="The destination database; DEST_DB_URL if left out.")]
+Params = Annotated[list[str] | None, typer.Option("--param", "-p", help="name=value, overriding the plan's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -79,7 +79,7 @@ def preview(
     transform_config: TransformConfig = None,
     param: Params = None,
     rows: Annotated[int, typer.Option("--rows", "-n", help="Rows to show.")] = 20,
-    step: Annotated[Optional[int], typer.Option(help="0: the source, 1: the first transformation, …")] = None,
+    step: Annotated[int | None, typer.Option(help="0: the source, 1: the first transformation, …")] = None,
     debug: Debug = False,
 ) -> None:
     """Show the first rows of a plan, from a sample; nothing is written."""
@@ -115,7 +115,7 @@ def explain(
 def demo(debug: Debug = False) -> None:
     """Load 336,776 flights into an embedded PostgreSQL, run a pipeline over them, and run it again."""
     with reported(debug=debug):
-        from datapipe.local.demo import demo as show  # noqa: PLC0415  # needs the extra "local"
+        from datapipe.local.demo import demo as show  # needs the extra "local"
 
         raise typer.Exit(show(out))
 
@@ -124,7 +124,7 @@ def demo(debug: Debug = False) -> None:
 def up(debug: Debug = False) -> None:
     """Keep the embedded PostgreSQL running until Ctrl-C, and print the environment to paste."""
     with reported(debug=debug):
-        from datapipe.local.demo import up as keep  # noqa: PLC0415  # needs the extra "local"
+        from datapipe.local.demo import up as keep  # needs the extra "local"
 
         keep(out)
 

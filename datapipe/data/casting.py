@@ -62,7 +62,9 @@ def cast_column(values: pa.Array, to: pa.DataType, *, column: str, first_row: in
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError) as error:
         row = _first_failure(values, to)
         if row is None:
-            raise DataError(f"column {column!r}: {values.type} cannot become {to}", column=column, hint=_CURE) from error
+            raise DataError(
+                f"column {column!r}: {values.type} cannot become {to}", column=column, hint=_CURE
+            ) from error
         raise DataError(
             f"column {column!r}, row {first_row + row}: the {values.type} value does not fit {to} exactly",
             column=column,
@@ -105,7 +107,10 @@ def _exact(values: pa.Array, to: pa.DataType) -> pa.Array:
     if t.is_boolean(to) and not t.is_boolean(source) and not t.is_string(source):
         return _same_back(values, values.cast(to))
     if t.is_string(to) and t.is_timestamp(source):
-        return pc.strftime(values.cast(TIMESTAMPTZ if source.tz else TIMESTAMP), "%Y-%m-%d %H:%M:%S" + ("+00" if source.tz else ""))
+        return pc.strftime(
+            values.cast(TIMESTAMPTZ if source.tz else TIMESTAMP),
+            "%Y-%m-%d %H:%M:%S" + ("+00" if source.tz else ""),
+        )
     if t.is_string(to) and t.is_interval(source):
         return _interval_text(values)
     return values.cast(to)
@@ -115,7 +120,9 @@ def _interval_text(values: pa.Array) -> pa.Array:
     """Intervals as every database reads them: ``1 mon 2 day 3.5 sec``, exact to the microsecond."""
     raw = values.cast(pa.month_day_nano_interval()).buffers()[1]
     layout = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanos", "<i8")])
-    parts = np.frombuffer(raw, dtype=layout)[values.offset : values.offset + len(values)] if raw else np.empty(0, layout)
+    parts = (
+        np.frombuffer(raw, dtype=layout)[values.offset : values.offset + len(values)] if raw else np.empty(0, layout)
+    )
     micros, rest = np.divmod(parts["nanos"], 1000)
     valid = values.is_valid()
     if pc.any(pc.and_(valid, pa.array(rest != 0))).as_py():
@@ -141,7 +148,7 @@ def _same_back(before: pa.Array, after: pa.Array) -> pa.Array:
     same = pc.equal(before, back)
     if pa.types.is_floating(before.type):
         same = pc.or_(same, pc.and_(pc.is_nan(before), pc.is_nan(back)))
-    if not pc.all(same, skip_nulls=True).as_py():
+    if not pc.all(same, skip_nulls=True, min_count=0).as_py():
         raise pa.ArrowInvalid("a value changed")
     return after
 
@@ -180,6 +187,8 @@ def check_names(names: Sequence[str], *, what: str) -> None:
     for name in names:
         if name in seen:
             raise DataError(
-                f"{what} has two columns called {name!r}", column=name, hint="Give one of them another name with AS"
+                f"{what} has two columns called {name!r}",
+                column=name,
+                hint="Give one of them another name with AS",
             )
         seen.add(name)

@@ -69,7 +69,11 @@ class ConnectionManager:
             return self._engines[key]
 
     def _create(self, url: URL) -> Engine:
-        options: dict[str, Any] = {"pool_pre_ping": True, "pool_recycle": self.recycle, "hide_parameters": True}
+        options: dict[str, Any] = {
+            "pool_pre_ping": True,
+            "pool_recycle": self.recycle,
+            "hide_parameters": True,
+        }
         if url.get_backend_name() != "sqlite":
             options |= {"pool_size": self.pool_size, "max_overflow": self.max_overflow}
         try:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 def misread(values: pa.Array[Any], *, precision: int, scale: int) -> int | None:
     """The index of the first value that a cast to decimal128 would silently turn into another number.
 
-    Arrow raises a number to a larger scale without looking for overflow, reads no more than 38 digits, and takes
-    a number far below the last digit for zero.
+    Arrow raises a number to a larger scale without looking for overflow, reads no more than 38 digits, and
+    takes a number far below the last digit for zero.
 
     Parameters
     ----------
@@ -31,16 +31,17 @@ def misread(values: pa.Array[Any], *, precision: int, scale: int) -> int | None:
     >>> misread(pa.array(["1", "123456789012345678901"]), precision=38, scale=20)
     1
     """
-    text = values.cast(pa.string()) if pa.types.is_floating(values.type) else values
+    text: Any = values.cast(pa.string()) if pa.types.is_floating(values.type) else values
     try:
-        size = pc.abs(text.cast(pa.float64()))
+        size: Any = pc.abs(text.cast(pa.float64()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None  # no numbers: the cast itself says so
-    wrong = pc.greater_equal(size, 10.0 ** (precision - scale) * (1 + 1e-9))
+    above, below = 10.0 ** (precision - scale) * (1 + 1e-9), 10.0**-scale * (1 - 1e-9)
+    wrong: Any = pc.greater_equal(size, pa.scalar(above))
     if pa.types.is_string(text.type):
-        mantissa = pc.replace_substring_regex(text, r"[eE].*", "")
-        digits = pc.utf8_ltrim(pc.replace_substring_regex(mantissa, r"\D", ""), "0")
-        tiny = pc.and_(pc.greater(pc.utf8_length(digits), 0), pc.less(size, 10.0**-scale * (1 - 1e-9)))
-        wrong = pc.or_(wrong, pc.or_(tiny, pc.greater(pc.utf8_length(digits), 38)))
-    index = pc.index(wrong, True).as_py()
-    return None if index < 0 else int(index)
+        mantissa: Any = pc.replace_substring_regex(text, r"[eE].*", "")
+        digits: Any = pc.utf8_length(pc.utf8_ltrim(pc.replace_substring_regex(mantissa, r"\D", ""), "0"))
+        tiny = pc.and_(pc.greater(digits, pa.scalar(0)), pc.less(size, pa.scalar(below)))
+        wrong = pc.or_(wrong, pc.or_(tiny, pc.greater(digits, pa.scalar(38))))
+    index: int = pc.index(wrong, True).as_py()
+    return index if index >= 0 else None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from datapipe.data.cancel import CancelToken
-from datapipe.errors import DatapipeError, DataError, FatalError, PlanError, TransientError
+from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError
 
 _VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?<=value )\S+|(?<=\()-?\d[\d.]*(?=\))|(?<=key )\S+""")
 

@@ -64,7 +64,7 @@ def to_polars(table: pa.Table | pa.RecordBatch) -> pl.DataFrame:
         If polars cannot hold a column.
     """
     try:
-        import polars as pl  # noqa: PLC0415  # optional, and slow to import
+        import polars as pl  # optional, and slow to import
     except ImportError:
         raise PlanError("polars is not installed", hint="Run: pip install polars") from None
     exact = computable(table)
@@ -138,12 +138,8 @@ def from_frame(result: Any, like: pa.Schema | None = None) -> pa.Table:
     check_names([field.name for field, _ in columns], what="the frame")
     known = {field.name: field for field in like} if like is not None else {}
     gaps = _with_gaps(result)
-    settled = [
-        _settled(field, values, known.get(field.name), field.name in gaps) for field, values in columns
-    ]
-    return pa.Table.from_arrays(
-        [values for _, values in settled], schema=pa.schema([field for field, _ in settled])
-    )
+    settled = [_settled(field, values, known.get(field.name), field.name in gaps) for field, values in columns]
+    return pa.Table.from_arrays([values for _, values in settled], schema=pa.schema([field for field, _ in settled]))
 
 
 def conform(table: pa.Table | pa.RecordBatch, schema: pa.Schema) -> pa.Table:
@@ -227,9 +223,7 @@ def _settled(given: Field, values: Column, known: Field | None, gaps: bool) -> t
     """A column in the type it had before, else in its own."""
     if known is not None and (akin(given.type, known) or (gaps and _may_be(values, known))):
         field = known.with_nullable(True)
-        with contextlib.suppress(
-            DataError
-        ):  # a value does not fit: the column keeps the type the function gave it
+        with contextlib.suppress(DataError):  # a value does not fit: the column keeps the type the function gave it
             return field, fit(values, field)
     own = normal_field(given.with_nullable(True))
     if tag(own) and not pa.types.is_string(own.type):

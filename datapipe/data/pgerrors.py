@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from datapipe.errors import DatapipeError, DataError, FatalError, PlanError, TransientError
+from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError
 
 _CLASSES: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
     (("42501",), FatalError, "Ask for the permission, or use another user"),
@@ -55,7 +55,10 @@ def _duplicate(diag: object, message: str) -> str:
 
 
 def _classify(state: str) -> tuple[type[DatapipeError], str]:
-    best: tuple[type[DatapipeError], str] = (TransientError if not state else FatalError, "See the server's log")
+    best: tuple[type[DatapipeError], str] = (
+        TransientError if not state else FatalError,
+        "See the server's log",
+    )
     length = 0
     for prefixes, kind, hint in _CLASSES:
         for prefix in prefixes:

@@ -74,7 +74,9 @@ def scratch_directory() -> Iterator[Path]:
         yield Path(path)
 
 
-def resized(batches: Iterable[pa.RecordBatch], *, rows: int | None = None, size: int = 4 * MIB) -> Iterator[pa.RecordBatch]:
+def resized(
+    batches: Iterable[pa.RecordBatch], *, rows: int | None = None, size: int = 4 * MIB
+) -> Iterator[pa.RecordBatch]:
     """The same rows in batches of exactly ``rows`` rows (the last may be shorter), or of about ``size`` bytes.
 
     Small batches are joined, large ones are cut; empty ones vanish.

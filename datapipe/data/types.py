@@ -7,6 +7,7 @@ under ``datapipe.type``: ``jsonb``, ``inet``, ``numeric`` (one without precision
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -83,27 +84,28 @@ def normal(type_: pa.DataType) -> pa.DataType:
     t = pa.types
     if t.is_dictionary(type_) or t.is_run_end_encoded(type_):
         return normal(type_.value_type)
-    if t.is_large_string(type_) or t.is_string_view(type_):
-        return pa.string()
-    if t.is_large_binary(type_) or t.is_binary_view(type_) or t.is_fixed_size_binary(type_):
-        return pa.binary()
-    if t.is_large_list(type_) or t.is_fixed_size_list(type_) or t.is_list_view(type_) or t.is_list(type_):
+    if any(is_list(type_) for is_list in (t.is_list, t.is_large_list, t.is_fixed_size_list, t.is_list_view)):
         return pa.list_(normal(type_.value_type))
     if t.is_struct(type_):
         return pa.struct([pa.field(f.name, normal(f.type)) for f in type_])
-    if t.is_date64(type_):
-        return pa.date32()
-    if t.is_time(type_):
-        return pa.time64("us")
     if t.is_timestamp(type_):
         return TIMESTAMPTZ if type_.tz else TIMESTAMP
-    if t.is_duration(type_):
-        return INTERVAL
-    if t.is_float16(type_):
-        return pa.float32()
     if t.is_decimal(type_):
         return _normal_decimal(type_)
-    return type_
+    return next((spelling for is_such, spelling in _SPELLINGS if is_such(type_)), type_)
+
+
+_SPELLINGS: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType], ...] = (
+    (pa.types.is_large_string, pa.string()),
+    (pa.types.is_string_view, pa.string()),
+    (pa.types.is_large_binary, pa.binary()),
+    (pa.types.is_binary_view, pa.binary()),
+    (pa.types.is_fixed_size_binary, pa.binary()),
+    (pa.types.is_date64, pa.date32()),
+    (pa.types.is_time, pa.time64("us")),
+    (pa.types.is_duration, INTERVAL),
+    (pa.types.is_float16, pa.float32()),
+)
 
 
 def _normal_decimal(type_: pa.DataType) -> pa.DataType:
@@ -224,7 +226,7 @@ def _no_carrier(column: str, type_: pa.DataType, database: str) -> SchemaError:
         return SchemaError(
             f"column {column!r} holds only NULLs and has no type",
             column=column,
-            hint=f'Give it one, for example .sql(\'SELECT * REPLACE (CAST("{column}" AS VARCHAR) AS "{column}") FROM input_data\')',
+            hint=f'Give it one in a .sql() step: SELECT * REPLACE (CAST("{column}" AS VARCHAR) AS "{column}") FROM …',
         )
     return SchemaError(
         f"column {column!r} of type {type_} has no exact counterpart in {database}",

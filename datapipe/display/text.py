@@ -12,7 +12,9 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
     target = plan.persistence
     if target is None:
         return [*lines, ("write", "nowhere yet: add .write(table, to=…), or .collect()")]
-    keys = "" if isinstance(target, FileTarget) else f" by {', '.join(target.upsert_keys)}" if target.upsert_keys else ""
+    keys = (
+        "" if isinstance(target, FileTarget) else f" by {', '.join(target.upsert_keys)}" if target.upsert_keys else ""
+    )
     return [*lines, ("write", f"{target.strategy.value}{keys} into {target.label}")]
 
 
@@ -22,7 +24,10 @@ def step_line(step: Step) -> tuple[str, str]:
         tables = f"  [with {', '.join(step.config.tables)}]" if step.config.tables else ""
         return "sql", " ".join(step.config.sql_query.split()) + tables
     if isinstance(step, CodeStep):
-        return "apply", f"{step.config.function}{' per batch' if step.config.per_batch else ' on the whole table'}"
+        return (
+            "apply",
+            f"{step.config.function}{' per batch' if step.config.per_batch else ' on the whole table'}",
+        )
     chosen = step.config.model_dump(exclude_defaults=True, exclude={"version"})
     return "transform", ", ".join(f"{key}: {value}" for key, value in chosen.items())
 

@@ -4,4 +4,14 @@ from datapipe.engine.events import Event, Listener
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.runner import Outline, RunOptions, collect_plan, outline_plan, run_plan
 
-__all__ = ["Event", "Listener", "Outline", "RunOptions", "RunResult", "StepResult", "collect_plan", "outline_plan", "run_plan"]
+__all__ = [
+    "Event",
+    "Listener",
+    "Outline",
+    "RunOptions",
+    "RunResult",
+    "StepResult",
+    "collect_plan",
+    "outline_plan",
+    "run_plan",
+]

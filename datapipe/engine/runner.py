@@ -278,5 +278,3 @@ class _Run:
             rows_out=result.rows_written,
             message=result.error,
         )
-
-

@@ -47,12 +47,10 @@ _CLASSES: dict[pa.DataType, type] = {type_: class_ for class_, type_ in _TYPES.i
 
 
 @contextlib.contextmanager
-def read_alchemy(
-    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace
-) -> Iterator[Stream]:
+def read_alchemy(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace) -> Iterator[Stream]:
     """Rows of one query by any SQLAlchemy dialect.
 
-    Not all databases can be asked for the types of a query's columns in one way. So the rows are first written
+    Databases have no common way to ask for the types of a query's columns. So the rows are first written
     to the scratch directory, and each column has the type of the Python class of its values: nothing streams
     before the last row has arrived, and a column without a value has no type. Tables have no such limits.
 
@@ -91,9 +89,7 @@ def read_reflected(table: str, schema: str | None, url: DatabaseUrl, work: Works
         except sa.exc.NoSuchTableError:
             known = sa.inspect(conn).get_table_names(schema)
             hint = did_you_mean(table, known, what="there are")
-            raise PlanError(
-                f"{url.label}: there is no table {qualified(table, schema)!r}", hint=hint
-            ) from None
+            raise PlanError(f"{url.label}: there is no table {qualified(table, schema)!r}", hint=hint) from None
         native = conn.dialect.supports_native_decimal
     fields = pa.schema([_declared(column, native=native) for column in reflected.columns])
     with _result(sa.select(reflected), {}, url) as result:
@@ -104,9 +100,7 @@ def read_reflected(table: str, schema: str | None, url: DatabaseUrl, work: Works
 
 
 @contextlib.contextmanager
-def _result(
-    statement: sa.Executable, parameters: dict[str, Any], url: DatabaseUrl
-) -> Iterator[sa.CursorResult[Any]]:
+def _result(statement: sa.Executable, parameters: dict[str, Any], url: DatabaseUrl) -> Iterator[sa.CursorResult[Any]]:
     """The result of a statement, by a server-side cursor where the driver has one."""
     with shared().connect(url) as conn:
         streaming = conn.execution_options(stream_results=True, max_row_buffer=_ROWS)
@@ -236,9 +230,7 @@ def _translated(error: sa.exc.SQLAlchemyError, url: DatabaseUrl) -> DatapipeErro
     cause = getattr(error, "orig", None)
     text = " ".join(str(cause if cause is not None else error).split())
     if isinstance(error, sa.exc.DataError):
-        return DataError(
-            f"{url.label}: {_QUOTED.sub('…', text)}", hint="Correct the value, or cast it in the query"
-        )
+        return DataError(f"{url.label}: {_QUOTED.sub('…', text)}", hint="Correct the value, or cast it in the query")
     if isinstance(error, sa.exc.OperationalError) and getattr(error, "connection_invalidated", False):
         return TransientError(f"{url.label}: {text}", hint="The connection was lost; try again")
     return PlanError(f"{url.label}: {text}", hint="Check the names in the query")

@@ -43,9 +43,7 @@ class BatchIngestor:
 
     def __init__(self, database_url: str | Engine, batch_size: int | None = None) -> None:
         if isinstance(database_url, Engine):
-            self._url = DatabaseUrl(
-                database_url.url.render_as_string(hide_password=True), engine=database_url
-            )
+            self._url = DatabaseUrl(database_url.url.render_as_string(hide_password=True), engine=database_url)
         else:
             self._url = DatabaseUrl.parse(database_url)
         self.batch_size = _positive(settings().batch_size if batch_size is None else batch_size)
@@ -114,6 +112,6 @@ def _positive(rows: int) -> int:
 
 
 def _frame(batches: list[pa.RecordBatch], schema: pa.Schema) -> pd.DataFrame:
-    from datapipe.data.frames import to_pandas  # noqa: PLC0415  # loads pandas
+    from datapipe.data.frames import to_pandas  # loads pandas
 
     return to_pandas(pa.Table.from_batches(batches, schema))

@@ -39,9 +39,7 @@ _THREADS = 2  # the stages beside it need the others
 
 
 @contextmanager
-def read_duckdb(
-    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace
-) -> Iterator[Stream]:
+def read_duckdb(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace) -> Iterator[Stream]:
     """Rows of one query on a DuckDB file, which is opened for reading and reaches no other file.
 
     Raises
@@ -82,19 +80,13 @@ def _attach(con: duckdb.DuckDBPyConnection, path: str | None) -> None:
 
 def _unopened(text: str, url: DatabaseUrl) -> DatapipeError:
     if "does not exist" in text:
-        return PlanError(
-            f"there is no DuckDB file {url.label!r}", hint="Check the path in the URL: duckdb:///relative"
-        )
+        return PlanError(f"there is no DuckDB file {url.label!r}", hint="Check the path in the URL: duckdb:///relative")
     if "already attached" in text or "different configuration" in text:
         hint = "Close that connection, or give its result: datapipe.read(con.sql(…).to_arrow_table())"
         return PlanError(f"{url.label} is open in this process already", hint=hint)
     if "lock" in text:
-        return TransientError(
-            f"{url.label} is open for writing in another process", hint="Try again when it is closed"
-        )
-    return PlanError(
-        f"{url.label} cannot be opened as a DuckDB database", hint="Check that the path leads to one"
-    )
+        return TransientError(f"{url.label} is open for writing in another process", hint="Try again when it is closed")
+    return PlanError(f"{url.label} cannot be opened as a DuckDB database", hint="Check that the path leads to one")
 
 
 @contextmanager
@@ -105,7 +97,7 @@ def private(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             for setting in (
                 f"threads={_THREADS}",
-                f"memory_limit='{max(work.memory // 4, 64 * MIB) // MIB}MiB'",
+                f"memory_limit='{max(work.memory // 4, 128 * MIB) // MIB}MiB'",
                 f"temp_directory='{spill.replace(chr(39), chr(39) * 2)}'",
                 f"streaming_buffer_size='{work.batch_bytes // 1024}KiB'",
                 "GLOBAL TimeZone='UTC'",
@@ -159,9 +151,7 @@ def streamed(
 def field_of(name: str, declared: str, arrow: Field) -> Field:
     """The field for a column of the DuckDB type ``declared``, which Arrow shows as ``arrow``."""
     stands_for = _LEAVES.get(declared, ("", arrow.type))[1]
-    return (
-        tagged(name, stands_for) if isinstance(stands_for, str) else normal_field(pa.field(name, stands_for))
-    )
+    return tagged(name, stands_for) if isinstance(stands_for, str) else normal_field(pa.field(name, stands_for))
 
 
 def _leaving(sql: str, types: list[str]) -> str:
@@ -171,7 +161,7 @@ def _leaving(sql: str, types: list[str]) -> str:
     columns = [f"c{index}" for index in range(len(types))]
     forms = [_LEAVES[type_][0] if type_ in _LEAVES else "{}" for type_ in types]
     items = [form.format(column) for form, column in zip(forms, columns, strict=True)]
-    return f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({', '.join(columns)})"  # noqa: S608  # our own names
+    return f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({', '.join(columns)})"  # our own names
 
 
 def _pulled(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,12 +40,12 @@ def read_files(source: FileSource, work: Workspace) -> Iterator[Stream]:
     files = _found(source.files)
     kind = source.format or _kind(files)
     for file in files:
+        if not os.access(file, os.R_OK):
+            raise PlanError(f"{file} cannot be read", hint="Check its permissions")
         if not file.stat().st_size:
             raise DataError(f"{file} is empty (0 bytes)", hint="Write it again, or leave it out")
     if kind == "parquet" and source.columns:
-        raise PlanError(
-            "columns= declares the types of CSV and JSON; Parquet files know theirs", hint="Leave it out"
-        )
+        raise PlanError("columns= declares the types of CSV and JSON; Parquet files know theirs", hint="Leave it out")
     if kind == "parquet":
         reader = read_parquet(files, work)
     elif kind == "csv":
@@ -58,9 +59,7 @@ def read_files(source: FileSource, work: Workspace) -> Iterator[Stream]:
 def _found(pattern: str) -> list[Path]:
     """The files a path, a directory or a glob stands for, by name."""
     if "://" in pattern:
-        raise PlanError(
-            f"{pattern!r} is not a path", hint="Files are read from this machine; fetch them first"
-        )
+        raise PlanError(f"{pattern!r} is not a path", hint="Files are read from this machine; fetch them first")
     path = Path(pattern).expanduser()
     if path.is_file():
         return [path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import json
 import re
@@ -18,14 +19,24 @@ from datapipe.data.names import quote
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import tag
 from datapipe.errors import DataError, DatapipeError
-from datapipe.ingestion.delimited import declared_fields, parsed
 from datapipe.ingestion.duckdb import private, streamed
+from datapipe.ingestion.forms import MOST_EXACT, declared_fields, parsed
 from datapipe.ingestion.rows import Field
 
+# The distinct structures of the records, in the order in which they first appear.
+_STRUCTURES = """
+SELECT structure FROM (
+  SELECT CAST(json_structure(json) AS VARCHAR) AS structure, row_number() OVER () AS place
+  FROM read_json_objects($files, hive_partitioning=false)
+) GROUP BY structure ORDER BY min(place)"""
 _LEAVES = {"UBIGINT": "BIGINT", "HUGEINT": "BIGINT", "NULL": "VARCHAR"}
-_READ = (
-    "read_json($files, columns={}, format='auto', records='true', auto_detect=false, hive_partitioning=false)"
-)
+_NUMBERS = {"UBIGINT", "BIGINT", "HUGEINT", "DOUBLE"}
+_REASONS = {
+    "duplicate key": "a record has a key twice",
+    "Expected OBJECT": "the record is not an object",
+    "to numerical": "a whole number has more than 64 bits",
+    "Malformed JSON": "it is not valid JSON",
+}
 
 
 @contextmanager
@@ -38,61 +49,80 @@ def read_json(files: Sequence[Path], columns: Mapping[str, str] | None, work: Wo
     Parameters
     ----------
     columns : mapping of str to str, optional
-        DuckDB types for some of the keys.
+        DuckDB types for some of the keys. A declared key that no record has is NULL.
 
     Raises
     ------
     DataError
         If a file is not JSON, holds no objects, or a value is not of its declared type.
     """
-    names = [glob.escape(str(file)) for file in files]
+    parameters = {"files": [glob.escape(str(file)) for file in files]}
     with ExitStack() as stack:
         con = stack.enter_context(private(work))
         stack.enter_context(work.cancel.hook(con.interrupt))
         try:
-            found = con.execute(
-                "SELECT json_group_structure(json) FROM read_json_objects($files)", {"files": names}
-            ).fetchall()
+            found = con.execute(_STRUCTURES, parameters).fetchall()
         except duckdb.Error as error:
             work.cancel.check()
             raise _explained(error) from None
-        structure = _keys(json.loads(found[0][0]) if found[0][0] else {}, columns, files)
-        declared = declared_fields(con, columns, list(structure))
-        wanted = {key: _read_as(form, declared.get(key)) for key, form in structure.items()}
-        items = ", ".join(_item(key, form, declared.get(key)) for key, form in structure.items())
-        source = _READ.format(
-            "{" + ", ".join(f"{_text(key)}: {_text(type_)}" for key, type_ in wanted.items()) + "}"
-        )
-        stream = stack.enter_context(
-            streamed(con, f"SELECT {items} FROM {source}", {"files": names}, work, _explained)
-        )
-        fields = [
-            declared.get(field.name)
-            or (pa.field(field.name, pa.null()) if structure[field.name] == "NULL" else field)
-            for field in stream.schema
-        ]
+        structure: Any = functools.reduce(merged, (_structure(text) for (text,) in found), {})
+        forms = _forms(structure, columns, files)
+        declared = declared_fields(con, columns, list(forms))
+        query = _query(forms, declared)
+        stream = stack.enter_context(streamed(con, query, parameters, work, _explained))
+        fields = [declared.get(field.name) or _own(field, forms) for field in stream.schema]
         schema = pa.schema(fields)
         yield Stream(schema, resized(parsed(stream.batches, schema), size=work.batch_bytes))
 
 
-def _keys(structure: Any, columns: Mapping[str, str] | None, files: Sequence[Path]) -> dict[str, Any]:
-    """Each key of the records with the form of its values."""
-    label = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+def _structure(text: str) -> Any:
+    found = json.loads(text)
+    return {} if found == "JSON" else found  # which is what an empty object has
+
+
+def merged(a: Any, b: Any) -> Any:
+    """The structure that values of both structures have; JSON where they have nothing in common.
+
+    Examples
+    --------
+    >>> merged({"a": "UBIGINT", "b": "NULL"}, {"a": "DOUBLE", "c": ["VARCHAR"]})
+    {'a': 'DOUBLE', 'b': 'NULL', 'c': ['VARCHAR']}
+    """
+    if b in (a, "NULL"):
+        return a
+    if a == "NULL":
+        return b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a | {key: merged(a.get(key, "NULL"), form) for key, form in b.items()}
+    if isinstance(a, list) and isinstance(b, list):
+        return [merged(a[0], b[0])]
+    both = {str(a), str(b)}
+    return "JSON" if both - _NUMBERS else "DOUBLE" if "DOUBLE" in both else "BIGINT"
+
+
+def _forms(structure: Any, columns: Mapping[str, str] | None, files: Sequence[Path]) -> dict[str, Any]:
+    """Each key of the records, with the form of its values."""
+    label = f"{files[0]} and {len(files) - 1} more" if files[1:] else str(files[0])
     if not isinstance(structure, dict):
-        raise DataError(f"{label}: the records are not objects", hint='Each record is one object: {"id": 1}')
-    keys: dict[str, Any] = dict.fromkeys(columns or {}, "NULL") | structure
-    if not keys:
-        raise DataError(
-            f"{label} holds no records, so it has no columns", hint="Declare them: columns={'id': 'BIGINT'}"
-        )
-    folded = [key.casefold() for key in keys]
-    wrong = [key for key in keys if not key or folded.count(key.casefold()) > 1]
+        raise DataError(f"{label}: the records are not objects", hint='Each record is an object: {"id": 1}')
+    forms: dict[str, Any] = structure | {key: "NULL" for key in columns or {} if key not in structure}
+    if not forms:
+        hint = "Declare them: columns={'id': 'BIGINT'}"
+        raise DataError(f"{label} holds no records, so it has no columns", hint=hint)
+    folded = [key.casefold() for key in forms]
+    wrong = [key for key in forms if not key or folded.count(key.casefold()) > 1]
     if wrong:
-        raise DataError(
-            f"{label}: keys are empty, or differ only in case: {', '.join(map(repr, wrong))}",
-            hint="Rename them",
-        )
-    return keys
+        found = ", ".join(map(repr, wrong))
+        raise DataError(f"{label}: keys are empty, or differ only in case: {found}", hint="Rename them")
+    return forms
+
+
+def _query(forms: Mapping[str, Any], declared: Mapping[str, Field]) -> str:
+    types = [f"{_text(key)}: {_text(_read_as(form, declared.get(key)))}" for key, form in forms.items()]
+    items = [quote(key) if key in declared else _exact(key, form) for key, form in forms.items()]
+    options = "format='auto', records='true', auto_detect=false, hive_partitioning=false"
+    source = f"read_json($files, columns={{{', '.join(types)}}}, {options})"
+    return f"SELECT {', '.join(items)} FROM {source}"  # keys are quoted
 
 
 def _read_as(form: Any, declared: Field | None) -> str:
@@ -112,14 +142,18 @@ def _type(form: Any) -> str:
     return _LEAVES.get(str(form), str(form))
 
 
-def _item(key: str, form: Any, declared: Field | None) -> str:
-    """How a key is selected. A whole number among fractions is refused if no double holds it."""
+def _exact(key: str, form: Any) -> str:
+    """How a key is selected: a whole number among fractions is refused if no double holds it."""
     name = quote(key)
-    if form != "DOUBLE" or declared is not None:
+    if form != "DOUBLE":
         return name
-    whole = f"json_type({name}) IN ('BIGINT', 'UBIGINT') AND abs(CAST({name} AS HUGEINT)) > 9007199254740992"
+    whole = f"json_type({name}) IN ('BIGINT', 'UBIGINT') AND abs(CAST({name} AS HUGEINT)) > {MOST_EXACT}"
     message = _text(f"column {key!r}: a whole number does not fit double exactly")
     return f"CASE WHEN {whole} THEN error({message}) ELSE CAST({name} AS DOUBLE) END AS {name}"
+
+
+def _own(field: Field, forms: Mapping[str, Any]) -> Field:
+    return pa.field(field.name, pa.null()) if forms[field.name] == "NULL" else field
 
 
 def _text(value: str) -> str:
@@ -127,28 +161,16 @@ def _text(value: str) -> str:
 
 
 def _explained(error: Exception) -> DatapipeError:
-    """The error for a message of DuckDB's JSON reader, by file and line, without the line itself."""
+    """The error for one of DuckDB's JSON reader: file and line, not the line itself."""
     text = str(error)
-    file, line = re.search(r'in file "(.+?)"', text), re.search(r"in (line|record/value) (\d+)", text)
+    file, line = re.search(r'in file "(.+?)"', text), re.search(r"in (line|record)(?:/value)? (\d+)", text)
     if "does not fit double" in text:
-        return DataError(
-            text.partition(": ")[2].split("\n")[0], hint="Declare the column: columns={…: 'DECIMAL(38, 9)'}"
-        )
+        hint = "Declare the column's type: columns={…: 'DECIMAL(38, 9)'}"
+        return DataError(text.partition(": ")[2].split("\n", maxsplit=1)[0], hint=hint)
     if file is None:
         return translate(error)
-    reasons = {
-        "duplicate key": "a record has a key twice",
-        "Expected OBJECT": "the record is not an object",
-        "to numerical": "a whole number has more than 64 bits",
-        "Malformed JSON": "it is not valid JSON",
-    }
-    reason = next(
-        (said for part, said in reasons.items() if part in text), "a record does not fit the others"
-    )
+    reason = next((said for part, said in _REASONS.items() if part in text), "a record does not fit the others")
     # DuckDB 2.0 counts one too far where the text itself is broken.
-    number = int(line.group(2)) - ("Malformed" in text) if line else 0
-    where = f", {line.group(1).replace('/value', '')} {number}" if line else ""
-    return DataError(
-        f"{file.group(1)}{where}: {reason}",
-        hint="Correct the file: one array of objects, or one object a line",
-    )
+    where = f", {line.group(1)} {int(line.group(2)) - ('Malformed' in text)}" if line else ""
+    hint = "Correct the file: one array of objects, or one object a line"
+    return DataError(f"{file.group(1)}{where}: {reason}", hint=hint)

@@ -76,9 +76,7 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     first_row = 1
     for file, parquet in opened:
-        size = sum(
-            parquet.metadata.row_group(i).total_byte_size for i in range(parquet.metadata.num_row_groups)
-        )
+        size = sum(parquet.metadata.row_group(i).total_byte_size for i in range(parquet.metadata.num_row_groups))
         rows = max(1, min(1 << 16, work.batch_bytes * parquet.metadata.num_rows // max(1, size)))
         batches = parquet.iter_batches(batch_size=rows, use_threads=False)
         while True:

@@ -43,7 +43,22 @@ _NATIVE: dict[int, pa.DataType] = {
     2950: pa.uuid(),
 }
 # One-dimensional arrays of these; ADBC would flatten more dimensions without a word.
-_ARRAYS = {1000: 16, 1005: 21, 1007: 23, 1016: 20, 1021: 700, 1022: 701, 1009: 25, 1182: 1082, 1115: 1114, 1185: 1184}
+_ARRAYS: dict[int, tuple[pa.DataType, str]] = {
+    1000: (pa.bool_(), "bool[]"),
+    1005: (pa.int16(), "int2[]"),
+    1007: (pa.int32(), "int4[]"),
+    1009: (pa.string(), "text[]"),
+    1016: (pa.int64(), "int8[]"),
+    1021: (pa.float32(), "float4[]"),
+    1022: (pa.float64(), "float8[]"),
+    1115: (TIMESTAMP, "timestamp[]"),
+    1182: (pa.date32(), "date[]"),
+    1185: (TIMESTAMPTZ, "timestamptz[]"),
+}
+_ARRAY = (
+    "CASE WHEN array_ndims({0}) > 1 OR array_lower({0}, 1) <> 1"
+    " THEN ('an array of one dimension is needed' || left({0}::text, 0))::{1} ELSE {0} END"
+)
 _NUMERIC, _OID, _BPCHAR, _VARCHAR = 1700, 26, 1042, 1043
 _FIRST_USER_OID = 16384
 # PostgreSQL's infinities arrive as times before its first day (4713 BC).
@@ -62,9 +77,7 @@ class Column:
 
 
 @contextmanager
-def read_postgresql(
-    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace
-) -> Iterator[Stream]:
+def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace) -> Iterator[Stream]:
     """Rows of one query, streamed as Arrow batches from one snapshot.
 
     Raises
@@ -113,16 +126,17 @@ def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
     for oid, typmod in other:
         row = raw.execute("SELECT format_type(%s, %s)", (oid, typmod)).fetchone()
         declared[oid, typmod] = row[0] if row else "text"
-    return [_column(name, oid, mod, declared.get((oid, mod), "")) for name, (oid, mod) in zip(names, types, strict=True)]
+    return [
+        _column(name, oid, mod, declared.get((oid, mod), "")) for name, (oid, mod) in zip(names, types, strict=True)
+    ]
 
 
 def _column(name: str, oid: int, typmod: int, declared: str) -> Column:
     if oid in _NATIVE:
         return Column(pa.field(name, _NATIVE[oid]), "{}", _finite(name, _NATIVE[oid]))
     if oid in _ARRAYS:
-        type_ = pa.list_(_NATIVE[_ARRAYS[oid]])
-        guard = "CASE WHEN array_ndims({0}) > 1 OR array_lower({0}, 1) <> 1 THEN ('an array of one dimension is needed' || left({0}::text, 0))::{1} ELSE {0} END"
-        return Column(pa.field(name, type_), guard.replace("{1}", _array_name(oid)), _as(name, type_))
+        element, name_ = _ARRAYS[oid]
+        return Column(pa.field(name, pa.list_(element)), _ARRAY.replace("{1}", name_), _as(name, pa.list_(element)))
     if oid == _NUMERIC and typmod >= 4:
         return _numeric(name, typmod, declared)
     if oid == _NUMERIC:
@@ -136,12 +150,6 @@ def _column(name: str, oid: int, typmod: int, declared: str) -> Column:
     if oid < _FIRST_USER_OID:
         return Column(tagged(name, declared), "{}::text", _as(name, pa.string()))
     return Column(pa.field(name, pa.string()), "{}::text", _as(name, pa.string()))
-
-
-def _array_name(oid: int) -> str:
-    names = {1000: "bool", 1005: "int2", 1007: "int4", 1016: "int8", 1021: "float4", 1022: "float8", 1009: "text"}
-    names |= {1182: "date", 1115: "timestamp", 1185: "timestamptz"}
-    return f"{names[oid]}[]"
 
 
 def _numeric(name: str, typmod: int, declared: str) -> Column:
@@ -173,17 +181,18 @@ def _as(name: str, type_: pa.DataType) -> Decode:
 
 def _finite(name: str, type_: pa.DataType) -> Decode:
     """Refuse what PostgreSQL calls infinity and 24:00, which Arrow would show as some other time."""
-    if type_ in (TIMESTAMP, TIMESTAMPTZ):
-        number, beyond = pa.int64(), lambda values: pc.less(values, _FIRST_TIMESTAMP)
-    elif type_ == pa.date32():
-        number, beyond = pa.int32(), lambda values: pc.less(values, _FIRST_DATE)
-    elif type_ == pa.time64("us"):
-        number, beyond = pa.int64(), lambda values: pc.greater_equal(values, _MIDNIGHT)
-    else:
+    bounds = {
+        TIMESTAMP: (pa.int64(), pc.less, _FIRST_TIMESTAMP),
+        TIMESTAMPTZ: (pa.int64(), pc.less, _FIRST_TIMESTAMP),
+        pa.date32(): (pa.int32(), pc.less, _FIRST_DATE),
+        pa.time64("us"): (pa.int64(), pc.greater_equal, _MIDNIGHT),
+    }
+    if type_ not in bounds:
         return _as(name, type_)
+    number, is_beyond, bound = bounds[type_]
 
     def decode(values: pa.Array, first_row: int) -> pa.Array:
-        wrong = beyond(values.view(number))
+        wrong = is_beyond(values.view(number), bound)
         if pc.any(wrong).as_py():
             row = first_row + pc.index(wrong, True).as_py()
             raise DataError(
@@ -201,7 +210,9 @@ def _select(sql: str, columns: list[Column], limit: int | None) -> str:
     if limit is None and all(column.expression == "{}" for column in columns):
         return sql
     inner = ", ".join(f"c{i}" for i in range(len(columns)))
-    items = ", ".join(column.expression.replace("{0}", f"c{i}").replace("{}", f"c{i}") for i, column in enumerate(columns))
+    items = ", ".join(
+        column.expression.replace("{0}", f"c{i}").replace("{}", f"c{i}") for i, column in enumerate(columns)
+    )
     # The names do not matter: columns are taken by position.
     tail = f" LIMIT {limit}" if limit is not None else ""
     return f"SELECT {items} FROM (\n{sql}\n) AS q({inner}){tail}"
@@ -240,7 +251,7 @@ def _copy(raw: psycopg.Connection[Any], sql: str, work: Workspace) -> Iterator[I
 def _reader(handle: Any) -> pa.RecordBatchReader:
     """A reader whose errors keep their SQLSTATE; the driver manager's own class for that is not public."""
     try:
-        from adbc_driver_manager._reader import AdbcRecordBatchReader  # noqa: PLC0415  # may move
+        from adbc_driver_manager._reader import AdbcRecordBatchReader  # may move
     except ImportError:
         return pa.RecordBatchReader.from_stream(handle)
     return AdbcRecordBatchReader._import_from_c(handle.address)

@@ -63,18 +63,18 @@ def source_sql(source: Source) -> str | None:
         return check_one_query(source.query, step=STEP)
     if isinstance(source, TableSource):
         schema = f"{quote(source.schema_)}." if source.schema_ else ""
-        return f"SELECT * FROM {schema}{quote(source.table)}"  # noqa: S608  # names are quoted
+        return f"SELECT * FROM {schema}{quote(source.table)}"  # names are quoted
     return None
 
 
 def _reader(source: Source, work: Workspace) -> AbstractContextManager[Stream]:
     """The reader for a kind of source; only the libraries it needs are loaded."""
     if isinstance(source, FrameSource):
-        from datapipe.ingestion.frames import read_frame  # noqa: PLC0415  # loads pandas
+        from datapipe.ingestion.frames import read_frame  # loads pandas
 
         return read_frame(source, work)
     if isinstance(source, FileSource):
-        from datapipe.ingestion.files import read_files  # noqa: PLC0415  # loads DuckDB
+        from datapipe.ingestion.files import read_files  # loads DuckDB
 
         return read_files(source, work)
     return _database_reader(source, work)
@@ -86,18 +86,18 @@ def _database_reader(source: QuerySource | TableSource, work: Workspace) -> Abst
     query = str(source_sql(source))
     check_parameters(query, parameters, step=STEP)
     if url.driver == "postgresql":
-        from datapipe.ingestion.postgresql import read_postgresql  # noqa: PLC0415  # loads ADBC
+        from datapipe.ingestion.postgresql import read_postgresql  # loads ADBC
 
         return read_postgresql(query, parameters, url, work)
     if url.driver == "sqlite":
-        from datapipe.ingestion.sqlite import read_sqlite  # noqa: PLC0415  # one reader is enough
+        from datapipe.ingestion.sqlite import read_sqlite  # one reader is enough
 
         return read_sqlite(query, parameters, url, work)
     if url.driver == "duckdb" and url.engine is None:
-        from datapipe.ingestion.duckdb import read_duckdb  # noqa: PLC0415  # loads DuckDB
+        from datapipe.ingestion.duckdb import read_duckdb  # loads DuckDB
 
         return read_duckdb(query, parameters, url, work)
-    from datapipe.ingestion.alchemy import read_alchemy, read_reflected  # noqa: PLC0415  # one reader is enough
+    from datapipe.ingestion.alchemy import read_alchemy, read_reflected  # one reader is enough
 
     if isinstance(source, TableSource):
         return read_reflected(source.table, source.schema_, url, work)

@@ -19,9 +19,7 @@ _FIRST_ROWS = 64
 _MOST_ROWS = 20_000  # as Python objects, rows take many times their size in Arrow
 
 
-def batches_of(
-    fetch: Fetch, schema: pa.Schema, convert: Convert, work: Workspace
-) -> Iterator[pa.RecordBatch]:
+def batches_of(fetch: Fetch, schema: pa.Schema, convert: Convert, work: Workspace) -> Iterator[pa.RecordBatch]:
     """The rows that ``fetch(count)`` gives, up to the limit, in batches of about ``work.batch_bytes``.
 
     Parameters

@@ -10,12 +10,13 @@ import re
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from sqlalchemy.pool import SingletonThreadPool
 
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.connections import shared, to_url
@@ -48,9 +49,7 @@ _TEXT, _NUMBERS = frozenset({str}), frozenset({int, float, str})
 
 
 @contextmanager
-def read_sqlite(
-    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace
-) -> Iterator[Stream]:
+def read_sqlite(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace) -> Iterator[Stream]:
     """Rows of one query, from one snapshot.
 
     A result column that is a table's column has its declared type; any other, such as an expression, gets its
@@ -121,20 +120,20 @@ def _fields(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> lis
     raw.execute(f"DROP VIEW temp.{_VIEW}")
     # BLOB is also what newer versions call a column that was declared without a type.
     declared = [None if type_.upper() == "BLOB" else sqlite_field(name, type_) for name, type_ in columns]
-    seen = _observed(raw, query, used, len(columns)) if None in declared else [frozenset()] * len(columns)
+    if all(declared):
+        return [field for field in declared if field is not None]
+    seen = _observed(raw, query, used, len(columns))
     return [
         field or _observed_field(name, classes, type_)
         for field, (name, type_), classes in zip(declared, columns, seen, strict=True)
     ]
 
 
-def _observed(
-    raw: sqlite3.Connection, query: str, used: Mapping[str, Any], count: int
-) -> list[frozenset[str]]:
+def _observed(raw: sqlite3.Connection, query: str, used: Mapping[str, Any], count: int) -> list[frozenset[str]]:
     """The storage classes in each column of the whole result."""
     names = [f"c{index}" for index in range(count)]
     items = ", ".join(f"group_concat(DISTINCT typeof({name}))" for name in names)
-    found = raw.execute(f"WITH q({', '.join(names)}) AS (\n{query}\n) SELECT {items} FROM q", used)  # noqa: S608  # a checked query
+    found = raw.execute(f"WITH q({', '.join(names)}) AS (\n{query}\n) SELECT {items} FROM q", used)  # a checked query
     return [frozenset((classes or "").split(",")) - {"null", ""} for classes in found.fetchone()]
 
 
@@ -151,17 +150,16 @@ def _observed_field(name: str, classes: frozenset[str], declared: str) -> Field:
     return pa.field(name, type_)
 
 
-def _fetched(
-    cursor: sqlite3.Cursor, schema: pa.Schema, url: DatabaseUrl, work: Workspace
-) -> Iterator[pa.RecordBatch]:
+def _fetched(cursor: sqlite3.Cursor, schema: pa.Schema, url: DatabaseUrl, work: Workspace) -> Iterator[pa.RecordBatch]:
     try:
         yield from batches_of(cursor.fetchmany, schema, _to_array, work)
     except sqlite3.Error as error:
         raise _translated(error, url, work) from None
     finally:
         # The lock goes with the last row: a target in the same file could not commit under it.
-        cursor.close()
-        cursor.connection.rollback()
+        with suppress(sqlite3.ProgrammingError):  # the connection is closed, or another thread's
+            cursor.close()
+            cursor.connection.rollback()
 
 
 def _to_array(values: Sequence[Any], field: Field, first_row: int) -> Array:
@@ -170,9 +168,7 @@ def _to_array(values: Sequence[Any], field: Field, first_row: int) -> Array:
     if pa.types.is_decimal(type_) or tag(field) in {"numeric", "json"}:
         check_classes(values, _NUMBERS, field, first_row)
         exact = pa.types.is_decimal(type_) and type_.precision > 15
-        return parse(
-            pa.array(_digits(values, field, first_row, exact=exact), pa.string()), field, first_row=first_row
-        )
+        return parse(pa.array(_digits(values, field, first_row, exact=exact), pa.string()), field, first_row=first_row)
     check_classes(values, _CLASSES.get(type_, _TEXT), field, first_row)
     if type_ not in _CLASSES:
         return parse(pa.array(values, pa.string()), field, first_row=first_row)
@@ -226,9 +222,7 @@ def _bound(name: str, value: Any) -> Any:
         return value
     if isinstance(value, Decimal):
         # SQLite compares numbers with numbers; text only where no double is exact.
-        return next(
-            (number for number in (int(value), float(value)) if Decimal(str(number)) == value), str(value)
-        )
+        return next((number for number in (int(value), float(value)) if Decimal(str(number)) == value), str(value))
     if isinstance(value, dt.datetime):
         utc = value.astimezone(dt.UTC) if value.tzinfo else value
         return utc.isoformat(sep=" ", timespec="microseconds")
@@ -252,9 +246,7 @@ _MEANING: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
 _OF_DATA = ("overflow", "malformed JSON", "string or blob too big")
 
 
-def _translated(
-    error: sqlite3.Error, url: DatabaseUrl, work: Workspace, tables: Sequence[str] = ()
-) -> DatapipeError:
+def _translated(error: sqlite3.Error, url: DatabaseUrl, work: Workspace, tables: Sequence[str] = ()) -> DatapipeError:
     """SQLite's error in our terms, without data values."""
     work.cancel.check()
     text, code = f"{url.label}: {error}", getattr(error, "sqlite_errorname", "")
@@ -268,10 +260,13 @@ def _translated(
             return kind(text, hint=hint)
     if any(part in text for part in _OF_DATA):
         return DataError(text, hint="Correct the value, or cast it in the query")
-    if "created in a thread" in text:
+    if "created in a thread" in text or (missing and _of_one_thread(url)):
+        problem = "the engine gives each thread a database of its own"
         hint = "Create it with poolclass=StaticPool, connect_args={'check_same_thread': False}"
-        return PlanError(
-            f"{url.label}: the engine's connection cannot leave the thread that made it", hint=hint
-        )
+        return PlanError(f"{url.label}: {problem}", hint=hint)
     known = did_you_mean(missing.group(1), tables, what="there are") if missing else ""
     return PlanError(text, hint=known or "Check the names in the query; parameters are written :name")
+
+
+def _of_one_thread(url: DatabaseUrl) -> bool:
+    return url.engine is not None and isinstance(url.engine.pool, SingletonThreadPool)

@@ -139,7 +139,7 @@ class Cluster:
             pid = int((self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
         except (OSError, ValueError, IndexError):
             return None
-        import psutil  # noqa: PLC0415  # comes with the local extra
+        import psutil  # comes with the local extra
 
         with suppress(psutil.Error):
             process = psutil.Process(pid)

@@ -51,7 +51,9 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise FatalError(f"cannot write {target.path!r}: {error.strerror or error}", hint="Check disk and path") from None
+        raise FatalError(
+            f"cannot write {target.path!r}: {error.strerror or error}", hint="Check disk and path"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
     return Loaded(rows, created=created)
@@ -139,9 +141,9 @@ def _json_lines(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
 
 
 def _json(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], *, array: bool) -> None:
-    import duckdb  # noqa: PLC0415  # the other formats do without
+    import duckdb  # the other formats do without
 
-    from datapipe.data.duckerrors import FirstError, translate  # noqa: PLC0415
+    from datapipe.data.duckerrors import FirstError, translate
 
     first = FirstError()
     con = duckdb.connect(":memory:")
@@ -154,5 +156,3 @@ def _json(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], *, a
         raise failure from None
     finally:
         con.close()
-
-

@@ -58,7 +58,9 @@ class Session(Protocol):
     def scalar(self, sql: str) -> Any:
         """The first value of a query's first row."""
 
-    def copy(self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> int:
+    def copy(
+        self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+    ) -> int:
         """Bulk-load batches of exactly ``schema``; the number of rows."""
 
 
@@ -204,7 +206,9 @@ def _distinct(session: Session, load: Load) -> str:
         hint = "Make the key unique in a .sql() step"
         if load.latest:
             hint += ", or break the tie there"
-            raise DataError(f"different rows with one key ({keys}) have the same {load.latest}: {clashes} keys", hint=hint)
+            raise DataError(
+                f"different rows with one key ({keys}) have the same {load.latest}: {clashes} keys", hint=hint
+            )
         hint += ", or state the winner: latest='updated_at'"
         raise DataError(f"different rows have one key ({keys}): {clashes} keys", hint=hint)
     return rows

@@ -15,15 +15,17 @@ from pgpq.encoders import StringEncoderBuilder
 from pgpq.schema import Jsonb
 
 from datapipe.data.connections import shared
+from datapipe.data.names import quote, quoted
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
 from datapipe.persistence.load import Wire
-from datapipe.data.names import quote, quoted
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 
-_TYPE = re.compile(r"(?P<name>[a-z ]+?)(?:\((?P<p>\d+)(?:,(?P<s>-?\d+))?\))?(?P<zone> with(?:out)? time zone)?(?P<array>\[\])?\Z")
+_TYPE = re.compile(
+    r"(?P<name>[a-z ]+?)(?:\((?P<p>\d+)(?:,(?P<s>-?\d+))?\))?(?P<zone> with(?:out)? time zone)?(?P<array>\[\])?\Z"
+)
 _WIRE: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
     "smallint": pa.int16(),

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapipe.data.connections import shared
+from datapipe.data.names import quote, quoted
 from datapipe.data.stream import Workspace, resized
 from datapipe.data.types import sqlite_field, sqlite_type
-from datapipe.errors import DatapipeError, DataError, FatalError, PlanError, TransientError
+from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError
 from datapipe.persistence.load import Wire
-from datapipe.data.names import quote, quoted
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 

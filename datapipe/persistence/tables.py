@@ -62,7 +62,9 @@ def find_keys(target: TableTarget, names: Sequence[str]) -> tuple[str, ...]:
         match = find_name(name, names)
         if match is None:
             what = "key" if name in target.upsert_keys else "latest"
-            raise PlanError(f"{what} {name!r} is not a column of the data", hint=did_you_mean(name, names, what="columns"))
+            raise PlanError(
+                f"{what} {name!r} is not a column of the data", hint=did_you_mean(name, names, what="columns")
+            )
         found.append(match)
     return tuple(found[: len(target.upsert_keys)])
 

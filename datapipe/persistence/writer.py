@@ -11,7 +11,6 @@ import pyarrow as pa
 from datapipe.data.connections import resolve
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.errors import DatapipeError, PlanError
-from datapipe.persistence.files import describe_files, write_files
 from datapipe.persistence.load import Loaded, Session, plan_load, run_load
 from datapipe.plan import DatabaseUrl, FileTarget, TableTarget, Target, WriteStrategy, build
 
@@ -29,6 +28,8 @@ def write(target: Target, stream: Stream, work: Workspace) -> Loaded:
     """
     try:
         if isinstance(target, FileTarget):
+            from datapipe.persistence.files import write_files  # loads Parquet and CSV
+
             return write_files(target, stream, work)
         with _session(target, work) as session:
             return run_load(session, plan_load(session, target, stream.schema), stream, work)
@@ -40,6 +41,8 @@ def describe_write(target: Target, schema: pa.Schema, work: Workspace) -> tuple[
     """The statements a write of ``schema`` would run; nothing is changed."""
     try:
         if isinstance(target, FileTarget):
+            from datapipe.persistence.files import describe_files  # loads Parquet and CSV
+
             return describe_files(target)
         with _session(target, work) as session:
             return plan_load(session, target, schema).statements()
@@ -57,15 +60,15 @@ def _session(target: TableTarget, work: Workspace) -> Iterator[Session]:
 def _opener(url: DatabaseUrl) -> Open:
     # Each database's libraries are loaded only where it is used.
     if url.driver == "postgresql":
-        from datapipe.persistence.postgresql import postgresql_session  # noqa: PLC0415
+        from datapipe.persistence.postgresql import postgresql_session
 
         return postgresql_session
     if url.driver == "sqlite":
-        from datapipe.persistence.sqlite import sqlite_session  # noqa: PLC0415
+        from datapipe.persistence.sqlite import sqlite_session
 
         return sqlite_session
     if url.driver == "duckdb":
-        from datapipe.persistence.duckdb import duckdb_session  # noqa: PLC0415
+        from datapipe.persistence.duckdb import duckdb_session
 
         return duckdb_session
     raise PlanError(
@@ -114,7 +117,7 @@ class BatchWriter:
         PlanError, SchemaError, DataError
             Naming what is wrong; the table is then unchanged.
         """
-        from datapipe.data.frames import from_frame  # noqa: PLC0415  # loads pandas
+        from datapipe.data.frames import from_frame  # loads pandas
 
         url = self._target if isinstance(self._target, str) else DatabaseUrl(str(self._target.url), engine=self._target)
         form = {"table_name": table_name, "schema": schema, "strategy": strategy, "upsert_keys": list(upsert_keys)}

@@ -45,7 +45,8 @@ def parse(data: Any) -> Plan:
     """
     if not isinstance(data, Mapping):
         raise PlanError(
-            f"a plan is a mapping, not {type(data).__name__}", hint="It has ingestion, transformation, persistence"
+            f"a plan is a mapping, not {type(data).__name__}",
+            hint="It has ingestion, transformation, persistence",
         )
     version = data.get("format", 1)
     if version != 1:
@@ -136,7 +137,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise PlanError("YAML anchors and aliases are not allowed", hint="Write the value out")
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it open
         if getattr(event, "anchor", None):
             raise PlanError("YAML anchors and aliases are not allowed", hint="Write the value out")
         if getattr(event, "tag", None):
@@ -175,7 +176,7 @@ _Loader.add_implicit_resolver(
 class _Dumper(yaml.SafeDumper):
     """Multi-line SQL as a block."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's own signature
         return True
 
 

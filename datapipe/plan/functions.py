@@ -48,19 +48,17 @@ class FunctionRef:
         if isinstance(given, str):
             module, colon, name = given.partition(":")
             if not (colon and module and name):
-                raise PlanError(
-                    f"{given!r} is not a function reference", hint="Write it as 'package.module:function'"
-                )
+                raise PlanError(f"{given!r} is not a function reference", hint="Write it as 'package.module:function'")
             return cls(given)
         if not callable(given) and not callable(getattr(given, "transform", None)):
             raise PlanError(
                 f"{type(given).__name__} is not a function",
                 hint="Give a function, a class with a transform method, or 'package.module:function'",
             )
-        module, name = getattr(given, "__module__", None), getattr(given, "__qualname__", None)
-        if module and name and module != "__main__" and _look_up(sys.modules.get(module), name) is given:
-            return cls(f"{module}:{name}")
-        return cls(name or type(given).__qualname__, given)
+        home, qualname = getattr(given, "__module__", None), getattr(given, "__qualname__", None)
+        if home and qualname and home != "__main__" and _look_up(sys.modules.get(home), qualname) is given:
+            return cls(f"{home}:{qualname}")
+        return cls(qualname or type(given).__qualname__, given)
 
     @property
     def portable(self) -> bool:
@@ -88,9 +86,7 @@ class FunctionRef:
         found = _look_up(module, name)
         if found is None:
             known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-            raise PlanError(
-                f"module {module_name!r} has no {name!r}", hint=did_you_mean(name, known, what="functions")
-            )
+            raise PlanError(f"module {module_name!r} has no {name!r}", hint=did_you_mean(name, known, what="functions"))
         return found
 
     def version(self) -> str:

@@ -29,8 +29,6 @@ from datapipe.plan.transform import TransformConfig
 from datapipe.plan.urls import DatabaseUrl
 from datapipe.plan.values import FrozenDict, Names, Parameters, freeze
 
-FORMAT = 1
-
 
 class WriteStrategy(StrEnum):
     """What a write does with rows that are there already.
@@ -277,9 +275,7 @@ def _target_kind(data: Any) -> str | None:
 
 Target: TypeAlias = Annotated[
     Annotated[TableTarget, Tag("table")] | Annotated[FileTarget, Tag("file")],
-    Discriminator(
-        _target_kind, custom_error_type="target_kind", custom_error_message="needs table_name or path"
-    ),
+    Discriminator(_target_kind, custom_error_type="target_kind", custom_error_message="needs table_name or path"),
 ]
 
 
@@ -303,7 +299,7 @@ class Plan(Value):
     ('users', 'append')
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     name: Text | None = None
     ingestion: Source
     transformation: Steps = ()
@@ -364,5 +360,3 @@ def texts(plan: Plan | Feed) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def parameter_names(plan: Plan | Feed) -> tuple[str, ...]:
     """The named parameters a plan uses, in order."""
     return tuple(dict.fromkeys(name for sql, _ in texts(plan) for name in named_parameters(sql)))
-
-

@@ -8,7 +8,8 @@ _PLAIN = re.compile(r"[^\W\d]\w*\Z")
 _FILE_ENDINGS = (".parquet", ".csv", ".json", ".jsonl")
 _QUERY = re.compile(r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*(?:\(\s*)*(select|with|values|table|from)\b", re.I | re.S)
 _STATEMENT = re.compile(
-    r"\s*(insert|update|delete|merge|create|drop|alter|truncate|copy|call|grant|explain|show|set)\s+\S+\s+\S", re.I
+    r"\s*(insert|update|delete|merge|create|drop|alter|truncate|copy|call|grant|explain|show|set)\s+\S+\s+\S",
+    re.I,
 )
 
 

@@ -31,7 +31,8 @@ def explain(error: ValidationError, root: type[BaseModel], *, step: str | None =
     label = step or _label(where)
     kind, given = finding["type"], finding.get("input")
     if isinstance(cause, PlanError):
-        return cause.at(label)
+        cause.at(label)
+        return cause
     field = ".".join(str(part) for part in _fields(where))
     if kind == "extra_forbidden":
         owner = _owner(root, where[:-1])
@@ -40,7 +41,7 @@ def explain(error: ValidationError, root: type[BaseModel], *, step: str | None =
     if kind == "missing":
         return PlanError(f"field {field!r} is missing", step=label, hint="Add it")
     if kind == "union_tag_invalid":
-        tags = [name for name in ("sql", "code", "config")]
+        tags = ("sql", "code", "config")
         named = given.get("type") if isinstance(given, Mapping) else given
         return PlanError(f"unknown type {named!r}", step=label, hint=did_you_mean(str(named), tags))
     if kind == "union_tag_not_found":
@@ -65,9 +66,7 @@ def _fields(where: list[Any]) -> Iterator[Any]:
     tags = {"query", "table", "files", "frame", "sql", "code", "config", "file"}
     for index, part in enumerate(where):
         is_tag = part in tags and index < len(where) - 1 and index > 0
-        if index and not isinstance(part, int) and not is_tag:
-            yield part
-        elif len(where) == 1:
+        if (index and not isinstance(part, int) and not is_tag) or len(where) == 1:
             yield part
 
 

@@ -85,7 +85,8 @@ def migrate(data: Mapping[str, Any]) -> dict[str, Any]:
     version = current.get("version", VERSION)
     if not isinstance(version, int) or not 0 <= version <= VERSION:
         raise PlanError(
-            f"version {version!r} of the transformation is not known", hint=f"This library reads 0 to {VERSION}"
+            f"version {version!r} of the transformation is not known",
+            hint=f"This library reads 0 to {VERSION}",
         )
     for step in MIGRATIONS[version:]:
         current = step(current)

@@ -1,4 +1,4 @@
-"""What a query does, read from DuckDB's own syntax tree: is it one SELECT, what does it scan, what does it pass through."""
+"""What a query does, read from DuckDB's own syntax tree: what it is, what it scans, what it passes through."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ from datapipe.errors import PlanError, did_you_mean
 
 _QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _TABLE_FUNCTIONS = {"unnest", "range", "generate_series"}
-_REFUSED_FUNCTIONS = {"query", "query_table", "getvariable", "getenv", "current_setting", "write_log", "nextval", "setval"}
+_REFUSED_FUNCTIONS = {
+    "query",
+    "query_table",
+    "getvariable",
+    "getenv",
+    "current_setting",
+    "write_log",
+    "nextval",
+    "setval",
+}
 _STREAMING = {"PROJECTION", "FILTER", "PYTHON_ARROW_SCAN", "EMPTY_RESULT", "UNNEST", "STREAMING_LIMIT"}
 Tree = dict[str, Any]
 
@@ -72,11 +81,17 @@ def _check(node: Any, inputs: Mapping[str, pa.Schema], ctes: frozenset[str], sca
     if isinstance(node, list):
         for item in node:
             _check(item, inputs, ctes, scans)
-        return
-    if not isinstance(node, dict):
-        return
-    if isinstance(node.get("cte_map"), dict):
-        ctes |= {entry["key"].lower() for entry in node["cte_map"].get("map", [])}
+    elif isinstance(node, dict):
+        if isinstance(node.get("cte_map"), dict):
+            ctes |= {entry["key"].lower() for entry in node["cte_map"].get("map", [])}
+        _check_node(node)
+        if node.get("type") == "BASE_TABLE":
+            _check_table(node, inputs, ctes, scans)
+        for value in node.values():
+            _check(value, inputs, ctes, scans)
+
+
+def _check_node(node: Tree) -> None:
     kind = node.get("type")
     if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _QUERY_NODES:
         raise PlanError("the query would write", hint="A transformation is exactly one SELECT")
@@ -86,10 +101,6 @@ def _check(node: Any, inputs: Mapping[str, pa.Schema], ctes: frozenset[str], sca
         _check_function(node["function"]["function_name"].lower(), _TABLE_FUNCTIONS)
     if node.get("class") == "FUNCTION" and node["function_name"].lower() in _REFUSED_FUNCTIONS:
         _check_function(node["function_name"].lower(), set())
-    if kind == "BASE_TABLE":
-        _check_table(node, inputs, ctes, scans)
-    for value in node.values():
-        _check(value, inputs, ctes, scans)
 
 
 def _check_function(name: str, allowed: set[str]) -> None:
@@ -131,7 +142,11 @@ def _passthrough(node: Tree, inputs: Mapping[str, pa.Schema]) -> tuple[dict[str,
         if item["class"] == "COLUMN_REF":
             outputs[item.get("alias") or item["column_names"][-1]] = item["column_names"][-1]
         elif item["class"] == "STAR" and not item.get("columns") and not item.get("expr"):
-            hidden = {_key(entry).lower() for key in ("exclude_list", "replace_list", "rename_list") for entry in item.get(key) or []}
+            hidden = {
+                _key(entry).lower()
+                for key in ("exclude_list", "replace_list", "rename_list")
+                for entry in item.get(key) or []
+            }
             outputs |= {name: name for name in columns if name.lower() not in hidden}
             rest.append(item)
         else:

@@ -97,9 +97,7 @@ def user_function(ref: FunctionRef) -> UserFunction:
             ) from error
     call = found.transform if callable(getattr(found, "transform", None)) else found
     if not callable(call):
-        raise PlanError(
-            f"{ref.name!r} is not a function", hint="Give a function, or an object with a transform method"
-        )
+        raise PlanError(f"{ref.name!r} is not a function", hint="Give a function, or an object with a transform method")
     return UserFunction(ref.name, call, _kind(call))
 
 
@@ -131,9 +129,7 @@ def _file(call: Any) -> str | None:
 def _users_line(error: Exception, own: str | None) -> traceback.FrameSummary | None:
     """The innermost line of the user's own code: in the function's file, or in no library."""
     frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == own or not _library(frame)
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own or not _library(frame)
     ]
     return frames[-1] if frames else None
 

@@ -44,9 +44,7 @@ def run_code(config: CodeConfig, stream: Stream, work: Workspace) -> Iterator[St
 
 def _at_once(function: UserFunction, stream: Stream, work: Workspace) -> Stream:
     made = _made(function, gathered(stream, work, free_memory() // 2), stream.schema, work)
-    return Stream(
-        made.schema, checked(resized(made.to_batches(), size=work.batch_bytes), work), made.num_rows
-    )
+    return Stream(made.schema, checked(resized(made.to_batches(), size=work.batch_bytes), work), made.num_rows)
 
 
 def _by_batch(function: UserFunction, stream: Stream, work: Workspace) -> Stream:
@@ -62,7 +60,7 @@ def _rest(
     function: UserFunction, batches: Iterator[pa.RecordBatch], made: pa.Table, rows: int, work: Workspace
 ) -> Iterator[pa.RecordBatch]:
     """What the first batch became, then the other batches in the same form."""
-    from datapipe.data.frames import conform  # noqa: PLC0415  # loads pandas
+    from datapipe.data.frames import conform  # loads pandas
 
     yield from made.to_batches()
     schema, done = made.schema, rows
@@ -85,7 +83,7 @@ def _made(
     function: UserFunction, table: pa.Table, like: pa.Schema | None, work: Workspace, where: str = ""
 ) -> pa.Table:
     """The table the function makes of this one."""
-    from datapipe.data import frames  # noqa: PLC0415  # loads pandas
+    from datapipe.data import frames  # loads pandas
 
     forms: dict[str, Callable[[pa.Table], Any]]
     forms = {"pandas": frames.to_pandas, "polars": frames.to_polars, "arrow": frames.computable}
@@ -93,9 +91,7 @@ def _made(
     del table  # the function may need its room
     result = work.call(lambda: function(frame, where))
     if result is None:
-        raise DataError(
-            f"function {function.name!r} returned nothing{where}", hint="End it with: return frame"
-        )
+        raise DataError(f"function {function.name!r} returned nothing{where}", hint="End it with: return frame")
     try:
         return frames.from_frame(result, like)
     except DataError as error:
@@ -162,11 +158,9 @@ class CodeTransformer:
         PlanError
             If there is no function.
         """
-        from datapipe.data.frames import as_given, from_frame  # noqa: PLC0415  # loads pandas
+        from datapipe.data.frames import as_given, from_frame  # loads pandas
 
-        config = build(
-            CodeConfig, {"function": self._reference(function), "per_batch": per_batch}, step="code"
-        )
+        config = build(CodeConfig, {"function": self._reference(function), "per_batch": per_batch}, step="code")
         table = from_frame(data)
         stream = Stream(table.schema, iter(table.to_batches()), table.num_rows)
         try:

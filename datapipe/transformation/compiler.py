@@ -74,12 +74,8 @@ def _grouped(config: TransformConfig, columns: Sequence[str]) -> Items:
     for name, text in config.aggregations.items():
         field = f"aggregations.{name}"
         if name in items:
-            raise PlanError(
-                f"{field}: the column is already a key of the groups", hint="Give the result another name"
-            )
-        items[name] = (
-            _aggregated(name, text, columns, field) if _WORD.match(text) else expression(text, field=field)
-        )
+            raise PlanError(f"{field}: the column is already a key of the groups", hint="Give the result another name")
+        items[name] = _aggregated(name, text, columns, field) if _WORD.match(text) else expression(text, field=field)
     return items
 
 
@@ -146,9 +142,7 @@ def _select(items: Mapping[str, str], *, distinct: bool = False) -> str:
 
 def _tail(config: TransformConfig, output: _Output) -> str:
     orders = ", ".join(_order(given, output) for given in config.sort)
-    return (f"\nORDER BY {orders}" if orders else "") + (
-        f"\nLIMIT {config.limit}" if config.limit is not None else ""
-    )
+    return (f"\nORDER BY {orders}" if orders else "") + (f"\nLIMIT {config.limit}" if config.limit is not None else "")
 
 
 def _order(given: str, output: _Output) -> str:

@@ -115,9 +115,7 @@ def _compared(left: str, operator: str, value: Any, field: str) -> str:
         raise PlanError(f"{field}: unknown operator {operator!r}", hint=hint)
     listed = isinstance(value, (list, tuple))
     if listed is (word in _COMPARISONS):
-        hint = (
-            "Use in, not in or between for a list" if listed else f"Write it as {{{word!r}: [first, second]}}"
-        )
+        hint = "Use in, not in or between for a list" if listed else f"Write it as {{{word!r}: [first, second]}}"
         raise PlanError(f"{field}: {word} takes {'one value' if listed else 'a list'}", hint=hint)
     if word in {"in", "not in"}:
         return _member(left, word.upper(), value, field)

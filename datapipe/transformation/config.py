@@ -93,7 +93,7 @@ class ConfigTransformer:
         ------
         PlanError, DataError
         """
-        from datapipe.data.frames import as_given, from_frame  # noqa: PLC0415  # loads pandas
+        from datapipe.data.frames import as_given, from_frame  # loads pandas
 
         table = from_frame(data)
         stream = Stream(table.schema, iter(table.to_batches()), table.num_rows)

@@ -49,7 +49,11 @@ def run_in_database(url: str, table: pa.Table, sql: str, parameters: Mapping[str
         finally:
             # SQLite keeps a temporary table through a rollback, and the pool keeps the connection.
             conn.rollback()
-            conn.exec_driver_sql("DROP TABLE IF EXISTS pg_temp.input_data" if conn.dialect.name == "postgresql" else "DROP TABLE IF EXISTS temp.input_data")
+            conn.exec_driver_sql(
+                "DROP TABLE IF EXISTS pg_temp.input_data"
+                if conn.dialect.name == "postgresql"
+                else "DROP TABLE IF EXISTS temp.input_data"
+            )
             conn.rollback()
     made = pa.table({name: pa.array(values) for name, values in zip(names, columns, strict=True)})
     return from_frame(made, table.schema)
@@ -59,7 +63,7 @@ def _fill(conn: sa.Connection, table: pa.Table, type_of: Callable[[pa.Field], st
     columns = ", ".join(f"{quote(field.name)} {type_of(field)}" for field in table.schema)
     conn.exec_driver_sql(f"CREATE TEMPORARY TABLE input_data ({columns})")
     marks = ", ".join(f":c{index}" for index in range(table.num_columns))
-    insert = sa.text(f"INSERT INTO input_data VALUES ({marks})")  # noqa: S608  # marks only
+    insert = sa.text(f"INSERT INTO input_data VALUES ({marks})")  # marks only
     for batch in table.to_batches(10_000):
         bindable = [_bindable(values, field.name) for values, field in zip(batch.columns, table.schema, strict=True)]
         rows = [{f"c{i}": value for i, value in enumerate(row)} for row in zip(*bindable, strict=True)]

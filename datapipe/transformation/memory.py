@@ -49,12 +49,8 @@ def free_memory() -> int:
     except (OSError, StopIteration):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        limit, used = (
-            int((_CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current")
-        )
-        counts = dict(
-            line.split() for line in (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
-        )
+        limit, used = (int((_CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines())
         return max(0, min(free, limit - used + int(counts["inactive_file"])))
     except (OSError, ValueError, KeyError):
         return free  # no container, or one without a limit

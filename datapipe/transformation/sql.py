@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import uuid
@@ -13,11 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from datapipe.data.casting import cast_batch, cast_column, check_names
+from datapipe.data.duckerrors import FirstError
+from datapipe.data.names import quote
 from datapipe.data.stream import MIB, Stream, Workspace, resized
 from datapipe.data.types import EXACT_NUMERIC, normal_field, tag, tagged
 from datapipe.errors import DataError
-from datapipe.data.duckerrors import FirstError
-from datapipe.data.names import quote
 from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
 from datapipe.transformation.analysis import Analysis, analyse, streams, tags_of
 
@@ -31,13 +32,11 @@ _LEAVES: dict[str, tuple[str, str | None]] = {
     "TIME WITH TIME ZONE": ("CAST({0} AS VARCHAR)", "time with time zone"),
     "BIGNUM": ("CAST({0} AS VARCHAR)", "numeric"),
 }
-_OUTPUT_ROWS = 2048
+_MOST_ROWS = 16_384
 
 
 @contextmanager
-def run_sql(
-    sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream], work: Workspace
-) -> Iterator[Stream]:
+def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream], work: Workspace) -> Iterator[Stream]:
     """One SELECT over all rows of the inputs.
 
     Parameters
@@ -61,18 +60,35 @@ def run_sql(
         try:
             schemas = {name: stream.schema for name, stream in inputs.items()}
             analysis = analyse(con, text, schemas)
+            rows = _MOST_ROWS
             for name, stream in inputs.items():
-                _register(con, name, stream, analysis, first, work)
+                head = next(stream.batches, None)
+                rows = min(rows, _rows_of(head, work.batch_bytes))
+                whole = dataclasses.replace(stream, batches=_after(head, stream.batches))
+                _register(con, name, whole, analysis, first, work)
             stack.enter_context(work.cancel.hook(con.interrupt))
             fields, query = _output(con, text, parameters, analysis, schemas)
             _choose_threads(con, query, parameters, analysis)
-            reader = con.sql(query, params=_used(text, parameters)).to_arrow_reader(_OUTPUT_ROWS)
+            reader = con.sql(query, params=dict(parameters)).to_arrow_reader(rows)
         except (duckdb.Error, OSError, RuntimeError) as error:
             raise first.explain(error, work.cancel) from None
         stack.callback(reader.close)
         schema = pa.schema([_named(field, arrow) for field, arrow in zip(fields, reader.schema, strict=True)])
         batches = _pulled(reader, schema, first, work)
         yield Stream(schema, resized(batches, size=work.batch_bytes))
+
+
+def _after(head: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    if head is not None:
+        yield head
+    yield from rest
+
+
+def _rows_of(batch: pa.RecordBatch | None, size: int) -> int:
+    """How many rows like those of ``batch`` make ``size`` bytes: DuckDB counts its output in rows."""
+    if batch is None or not batch.num_rows:
+        return _MOST_ROWS
+    return max(1, min(_MOST_ROWS, size * batch.num_rows // max(1, batch.nbytes)))
 
 
 @contextmanager
@@ -84,10 +100,11 @@ def _locked(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         for setting in (
             f"threads={min(4, os.cpu_count() or 1)}",
-            f"memory_limit='{max(work.memory // 2, 64 * MIB) // MIB}MiB'",
+            f"memory_limit='{max(work.memory // 2, 32 * MIB) // MIB}MiB'",
             f"temp_directory='{str(spill).replace(chr(39), chr(39) * 2)}'",
             f"streaming_buffer_size='{work.batch_bytes // 1024}KiB'",
             "GLOBAL TimeZone='UTC'",
+            "enable_progress_bar=false",
             "autoinstall_known_extensions=false",
             "autoload_known_extensions=false",
             "allow_community_extensions=false",
@@ -102,7 +119,12 @@ def _locked(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _register(
-    con: duckdb.DuckDBPyConnection, name: str, stream: Stream, analysis: Analysis, first: FirstError, work: Workspace
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    stream: Stream,
+    analysis: Analysis,
+    first: FirstError,
+    work: Workspace,
 ) -> None:
     """Make an input a table: a view over its stream, or a temporary table if it is read more than once."""
     exact = [
@@ -110,7 +132,9 @@ def _register(
         for field in stream.schema
         if tag(field) == "numeric" and (analysis.computed is None or field.name.lower() in analysis.computed)
     ]
-    schema = pa.schema([pa.field(f.name, EXACT_NUMERIC) if f.name in exact else pa.field(f.name, f.type) for f in stream.schema])
+    schema = pa.schema(
+        [pa.field(f.name, EXACT_NUMERIC) if f.name in exact else pa.field(f.name, f.type) for f in stream.schema]
+    )
     batches = first.guard(_exact(stream.batches, schema, exact))
     raw = f"_{name}_stream"
     con.register(raw, pa.RecordBatchReader.from_batches(schema, batches))
@@ -149,7 +173,7 @@ def _output(
     schemas: Mapping[str, pa.Schema],
 ) -> tuple[list[pa.Field], str]:
     """The output's fields, and the query with every column in a form that leaves DuckDB exactly."""
-    relation = con.sql(sql, params=_used(sql, parameters))
+    relation = con.sql(sql, params=dict(parameters))
     names, types = list(relation.columns), [str(type_) for type_ in relation.types]
     del relation
     check_names(names, what="the result")
@@ -177,17 +201,15 @@ def _named(field: pa.Field, arrow: pa.Field) -> pa.Field:
     return normal_field(pa.field(field.name, arrow.type))
 
 
-def _choose_threads(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any], analysis: Analysis) -> None:
+def _choose_threads(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any], analysis: Analysis
+) -> None:
     """One thread where the query works row by row: the stages beside it need the others."""
-    rows = con.execute(f"EXPLAIN (FORMAT json) {sql}", _used(sql, parameters)).fetchall()
+    rows = con.execute(f"EXPLAIN (FORMAT json) {sql}", dict(parameters)).fetchall()
     plan = json.loads(rows[0][1])
     if sum(analysis.scans.values()) <= 1 and all(streams(node) for node in plan):
         con.execute("SET threads=1").complete()
     con.execute("SET lock_configuration=true").complete()
-
-
-def _used(sql: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(parameters) if parameters else {}
 
 
 def _pulled(

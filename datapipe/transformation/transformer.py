@@ -49,13 +49,13 @@ class SQLTransformer:
         ------
         PlanError, DataError
         """
-        from datapipe.data.frames import from_frame, to_pandas  # noqa: PLC0415  # loads pandas
+        from datapipe.data.frames import from_frame, to_pandas  # loads pandas
 
         given = dict(parameters or {})
         self.version = content_version({"sql_query": sql_query, "parameters": given})
         table = from_frame(data, None)
         if self._database_url is not None:
-            from datapipe.transformation.database import run_in_database  # noqa: PLC0415  # loads SQLAlchemy
+            from datapipe.transformation.database import run_in_database  # loads SQLAlchemy
 
             return to_pandas(run_in_database(self._database_url, table, sql_query, given))
         with scratch_directory() as scratch:

@@ -23,8 +23,8 @@ INSERT INTO users VALUES
 
 
 def clean_data(df):
-    df['name'] = df['name'].str.strip()
-    df['email'] = df['email'].str.lower()
+    df["name"] = df["name"].str.strip()
+    df["email"] = df["email"].str.lower()
     return df
 
 
@@ -81,7 +81,9 @@ def test_the_classes_alone(url, tmp_path):
     df = BatchIngestor(database_url=url).ingest("SELECT * FROM users")
     assert len(df) == 3
     assert [len(part) for part in BatchIngestor(database_url=url).stream("users", batch_size=2)] == [2, 1]
-    out = SQLTransformer(database_url="sqlite:///:memory:").transform(df, "SELECT id, UPPER(name) as name_upper FROM input_data")
+    out = SQLTransformer(database_url="sqlite:///:memory:").transform(
+        df, "SELECT id, UPPER(name) as name_upper FROM input_data"
+    )
     assert out["name_upper"].tolist() == [" ANN ", "BOB", "CID"]
     assert SQLTransformer().transform(df, "SELECT id, UPPER(name) as name_upper FROM input_data").equals(out)
     n = BatchWriter(database_url=url).write(out, "users_staging", strategy=WriteStrategy.UPSERT, upsert_keys=["id"])
@@ -112,8 +114,16 @@ def test_the_specifications_document(postgresql_url):
             "source_db_url": postgresql_url,
             "parameters": {"start_date": "2024-01-01"},
         },
-        "transformation": {"type": "sql", "config": {"sql_query": "SELECT id, UPPER(name) as name_upper FROM input_data"}},
-        "persistence": {"table_name": "users_staging", "strategy": "upsert", "upsert_keys": ["id"], "dest_db_url": postgresql_url},
+        "transformation": {
+            "type": "sql",
+            "config": {"sql_query": "SELECT id, UPPER(name) as name_upper FROM input_data"},
+        },
+        "persistence": {
+            "table_name": "users_staging",
+            "strategy": "upsert",
+            "upsert_keys": ["id"],
+            "dest_db_url": postgresql_url,
+        },
     }
     result = datapipe.Pipeline(datapipe.Plan.model_validate(config)).run()
     assert result.rows_written == 2
@@ -125,7 +135,11 @@ def test_frames_go_in_and_come_out(url):
     frame = pd.DataFrame({"id": [1, 2], "amount": [1.5, 2.5]})
     kept = frame.copy()
     names = pl.DataFrame({"id": [1, 2], "name": ["ann", "bob"]})
-    plan = datapipe.read(frame).sql("SELECT name, amount * :factor AS amount FROM input_data JOIN names USING (id)", {"factor": 2}, names=names)
+    plan = datapipe.read(frame).sql(
+        "SELECT name, amount * :factor AS amount FROM input_data JOIN names USING (id)",
+        {"factor": 2},
+        names=names,
+    )
     assert plan.collect()["amount"].tolist() == [3.0, 5.0]
     assert isinstance(plan.collect("polars"), pl.DataFrame)
     plan.write("amounts", to=shared().engine(url)).run()

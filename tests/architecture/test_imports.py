@@ -45,9 +45,7 @@ print(json.dumps({"took": took, "loaded": sorted({name.partition(".")[0] for nam
 
 def fresh_import() -> dict[str, object]:
     """Import the package in a new interpreter."""
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, cwd=ROOT)
     return dict(json.loads(done.stdout))
 
 

@@ -73,7 +73,8 @@ def pipe(url: str) -> dict[str, float]:
     fresh(url, "copy", like=True)
     started = time.perf_counter()
     source = subprocess.Popen(
-        ["psql", "-qX", url, "-c", "COPY (SELECT * FROM lineitem) TO STDOUT (FORMAT binary)"], stdout=subprocess.PIPE
+        ["psql", "-qX", url, "-c", "COPY (SELECT * FROM lineitem) TO STDOUT (FORMAT binary)"],
+        stdout=subprocess.PIPE,
     )
     target = ["psql", "-qX", url, "-c", 'COPY "copy" FROM STDIN (FORMAT binary)']
     subprocess.run(target, stdin=source.stdout, check=True)
@@ -85,9 +86,7 @@ def pipe(url: str) -> dict[str, float]:
 def datapipe(url: str, kind: str) -> dict[str, float]:
     """One run in a process of its own, imports included."""
     fresh(url, kind, like=kind == "copy")
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, url, kind, COMPUTE], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", CHILD, url, kind, COMPUTE], check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

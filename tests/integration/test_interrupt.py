@@ -46,7 +46,9 @@ def test_ctrl_c_stops_everything_and_changes_nothing(postgresql_url, case):
         if case in {"writing", "merging"}:
             # The writer waits for this lock: on the table, or on a row of it.
             blocker = psycopg.connect(postgresql_url)
-            blocker.execute("LOCK TABLE target IN SHARE MODE" if case == "writing" else "INSERT INTO target VALUES (5, 'mine')")
+            blocker.execute(
+                "LOCK TABLE target IN SHARE MODE" if case == "writing" else "INSERT INTO target VALUES (5, 'mine')"
+            )
         command = [sys.executable, "-c", CHILD, postgresql_url, case]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout.readline().strip() == "ready"

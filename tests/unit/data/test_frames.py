@@ -117,7 +117,9 @@ def test_numeric_text_has_no_needless_zeros() -> None:
     assert from_frame(frame, pa.schema([field]))["n"].to_pylist() == ["100", "1.5", "0", "-3"]
 
 
-@pytest.mark.parametrize("text", ["NaN", "1e-21", "1e-80", "1234567890123456789", "123456789012345678901", "1" + "0" * 60])
+@pytest.mark.parametrize(
+    "text", ["NaN", "1e-21", "1e-80", "1234567890123456789", "123456789012345678901", "1" + "0" * 60]
+)
 def test_a_numeric_that_does_not_fit_names_its_row_and_proposes_a_cast(text: str) -> None:
     table = pa.table([pa.array(["1", text])], schema=pa.schema([tagged("n", "numeric")]))
     for convert in (to_pandas, to_polars):

@@ -29,10 +29,10 @@ def test_a_value_reaches_every_text_that_uses_it():
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(PlanError, match="unknown parameter 'dya'. Did you mean 'day'"):
+    with pytest.raises(PlanError, match=r"unknown parameter 'dya'\. Did you mean 'day'"):
         bind(PLAN, {"dya": 1})
 
 
 def test_a_parameter_without_a_value_is_refused_before_a_run():
-    with pytest.raises(PlanError, match=":low has no value"):
+    with pytest.raises(PlanError, match=r":low has no value"):
         check_bound(PLAN)

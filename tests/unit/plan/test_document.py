@@ -50,7 +50,12 @@ def test_no_password_is_written():
 def test_the_fingerprint_ignores_defaults_and_sees_changes():
     plain = parse({"ingestion": {"table": "a"}, "persistence": {"table_name": "b"}})
     explicit = parse(
-        {"format": 1, "ingestion": {"table": "a"}, "transformation": [], "persistence": {"table_name": "b", "strategy": "append"}}
+        {
+            "format": 1,
+            "ingestion": {"table": "a"},
+            "transformation": [],
+            "persistence": {"table_name": "b", "strategy": "append"},
+        }
     )
     other = parse({"ingestion": {"table": "a"}, "persistence": {"table_name": "b", "strategy": "replace"}})
     assert plain.fingerprint == explicit.fingerprint != other.fingerprint
@@ -67,7 +72,10 @@ def test_values_json_lacks_keep_their_type():
     sql = "SELECT " + ", ".join(f":{name}" for name in values)
     plan = parse({"ingestion": {"query": sql, "parameters": values}})
     assert loads(to_yaml(plan)).ingestion.parameters == values
-    assert json.loads(to_json(plan))["ingestion"]["parameters"]["day"] == {"type": "date", "value": "2024-01-01"}
+    assert json.loads(to_json(plan))["ingestion"]["parameters"]["day"] == {
+        "type": "date",
+        "value": "2024-01-01",
+    }
 
 
 def test_a_plan_cannot_be_changed():
@@ -81,21 +89,51 @@ def test_a_plan_cannot_be_changed():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (changed(persistence={"table_name": "t", "strategy": "upsrt"}), "persistence: unknown strategy 'upsrt'. Did you mean 'upsert'"),
-        (changed(persistence={"table_name": "t", "upsert_key": ["id"]}), "persistence: unknown field 'upsert_key'. Did you mean 'upsert_keys'"),
+        (
+            changed(persistence={"table_name": "t", "strategy": "upsrt"}),
+            "persistence: unknown strategy 'upsrt'. Did you mean 'upsert'",
+        ),
+        (
+            changed(persistence={"table_name": "t", "upsert_key": ["id"]}),
+            "persistence: unknown field 'upsert_key'. Did you mean 'upsert_keys'",
+        ),
         (changed(persistence={"table_name": "t", "strategy": "upsert"}), "persistence: upsert needs keys"),
-        (changed(persistence={"table_name": "t", "upsert_keys": ["id"]}), "persistence: append takes no keys"),
+        (
+            changed(persistence={"table_name": "t", "upsert_keys": ["id"]}),
+            "persistence: append takes no keys",
+        ),
         (changed(persistence={"strategy": "append"}), "persistence: needs table_name or path"),
-        (changed(transformation={"type": "sqll", "config": {}}), "transformation step 1: unknown type 'sqll'. Did you mean 'sql'"),
-        (changed(transformation=[{"type": "sql", "config": {"sql": "SELECT 1"}}]), "transformation step 1 (sql): unknown field 'sql'"),
-        (changed(transformation={"type": "sql", "config": {}}), "transformation step 1 (sql): field 'sql_query' is missing"),
+        (
+            changed(transformation={"type": "sqll", "config": {}}),
+            "transformation step 1: unknown type 'sqll'. Did you mean 'sql'",
+        ),
+        (
+            changed(transformation=[{"type": "sql", "config": {"sql": "SELECT 1"}}]),
+            "transformation step 1 (sql): unknown field 'sql'",
+        ),
+        (
+            changed(transformation={"type": "sql", "config": {}}),
+            "transformation step 1 (sql): field 'sql_query' is missing",
+        ),
         (changed(transformation={"type": "config", "config": {"selct": ["a"]}}), "Did you mean 'select'"),
         (changed(ingestion={"querry": "SELECT 1"}), "ingestion: needs one of query, table or files"),
-        (changed(ingestion={"query": "DELETE FROM users"}), "ingestion: the text is not a query: it begins with 'DELETE'"),
+        (
+            changed(ingestion={"query": "DELETE FROM users"}),
+            "ingestion: the text is not a query: it begins with 'DELETE'",
+        ),
         (changed(ingestion={"query": "SELECT 1; SELECT 2"}), "more than one statement"),
-        (changed(ingestion={"query": "WITH a AS (DELETE FROM t RETURNING *) SELECT * FROM a"}), "would write (DELETE)"),
-        (changed(ingestion={"table": "t", "source_db_url": "no url", "schema": "s"}), "not of the form driver://"),
-        (changed(ingestion={"table": "t", "source": "a", "source_db_url": "sqlite:///x"}), "both source_db_url and source"),
+        (
+            changed(ingestion={"query": "WITH a AS (DELETE FROM t RETURNING *) SELECT * FROM a"}),
+            "would write (DELETE)",
+        ),
+        (
+            changed(ingestion={"table": "t", "source_db_url": "no url", "schema": "s"}),
+            "not of the form driver://",
+        ),
+        (
+            changed(ingestion={"table": "t", "source": "a", "source_db_url": "sqlite:///x"}),
+            "both source_db_url and source",
+        ),
         (changed(format=2), "plan: format 2 is not known"),
         (changed(ingest={}), "unknown field 'ingest'. Did you mean 'ingestion'"),
         ([1], "a plan is a mapping, not list"),
@@ -127,7 +165,17 @@ def test_yaml_is_read_as_data_only(text, message):
 
 def test_yaml_means_what_json_means():
     text = "a: no\nb: 012\nc: 2024-01-01\nd: 1e3\ne: true\nf: null\ng: -5\nh: 1.5\ni: 12:30"
-    found = {"a": "no", "b": "012", "c": "2024-01-01", "d": 1000.0, "e": True, "f": None, "g": -5, "h": 1.5, "i": "12:30"}
+    found = {
+        "a": "no",
+        "b": "012",
+        "c": "2024-01-01",
+        "d": 1000.0,
+        "e": True,
+        "f": None,
+        "g": -5,
+        "h": 1.5,
+        "i": "12:30",
+    }
     assert document.read_yaml(text) == found
 
 
@@ -135,7 +183,12 @@ def test_frames_and_cell_functions_have_no_document(tmp_path):
     framed = Plan(ingestion=FrameSource(frame=object()))
     with pytest.raises(NotPortableError, match="in memory"):
         to_yaml(framed)
-    local = parse({"ingestion": {"table": "t"}, "transformation": {"type": "code", "config": {"function": lambda df: df}}})
+    local = parse(
+        {
+            "ingestion": {"table": "t"},
+            "transformation": {"type": "code", "config": {"function": lambda df: df}},
+        }
+    )
     with pytest.raises(NotPortableError, match="exists only in this process"):
         to_json(local)
     assert local.fingerprint

@@ -35,8 +35,12 @@ def test_the_version_follows_the_code():
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [("nocolon", "not a function reference"), (42, "int is not a function"), ("textwrap:dedentt", "Did you mean 'dedent'"),
-     ("no_such_module_x:f", "cannot import 'no_such_module_x'")],
+    [
+        ("nocolon", "not a function reference"),
+        (42, "int is not a function"),
+        ("textwrap:dedentt", "Did you mean 'dedent'"),
+        ("no_such_module_x:f", "cannot import 'no_such_module_x'"),
+    ],
 )
 def test_what_cannot_be_found_is_named(given, message):
     with pytest.raises(PlanError, match=message):

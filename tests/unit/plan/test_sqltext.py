@@ -47,8 +47,17 @@ def test_queries_pass(sql):
 
 @pytest.mark.parametrize(
     "sql",
-    ["", " -- only a note", "DELETE FROM t", "SELECT 1; DROP TABLE t", "SELECT * INTO b FROM a", "EXPLAIN SELECT 1",
-     "WITH a AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM a", "COPY t TO 'x'", "CALL f()"],
+    [
+        "",
+        " -- only a note",
+        "DELETE FROM t",
+        "SELECT 1; DROP TABLE t",
+        "SELECT * INTO b FROM a",
+        "EXPLAIN SELECT 1",
+        "WITH a AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM a",
+        "COPY t TO 'x'",
+        "CALL f()",
+    ],
 )
 def test_everything_else_is_refused(sql):
     with pytest.raises(PlanError):

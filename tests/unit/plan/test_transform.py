@@ -8,7 +8,12 @@ from datapipe.plan.transform import migrate
 
 
 def test_an_older_form_becomes_the_current_one():
-    old = {"version": 0, "field_mappings": {"full_name": "name"}, "filters": {"a": 1}, "computed": {"b": "a + 1"}}
+    old = {
+        "version": 0,
+        "field_mappings": {"full_name": "name"},
+        "filters": {"a": 1},
+        "computed": {"b": "a + 1"},
+    }
     new = {"version": 1, "rename": {"name": "full_name"}, "filter": {"a": 1}, "add_columns": {"b": "a + 1"}}
     assert migrate(old) == new
     assert build(TransformConfig, old) == build(TransformConfig, new)

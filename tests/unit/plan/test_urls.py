@@ -14,7 +14,10 @@ from datapipe.plan import DatabaseUrl
         ("postgresql://ann:s3cret@db:5432/crm", "postgresql://ann@db:5432/crm"),
         ("postgresql://ann:s3/c@ret@db/crm", "postgresql://ann@db/crm"),
         ("mysql+pymysql://ann:s3cret@db/crm?charset=utf8", "mysql+pymysql://ann@db/crm?charset=utf8"),
-        ("postgresql://db/crm?user=ann&password=s3cret&sslmode=require", "postgresql://db/crm?user=ann&sslmode=require"),
+        (
+            "postgresql://db/crm?user=ann&password=s3cret&sslmode=require",
+            "postgresql://db/crm?user=ann&sslmode=require",
+        ),
         ("postgresql://ann:${PGPASS}@db/crm", "postgresql://ann:${PGPASS}@db/crm"),
         ("${SOURCE_DB_URL}", "${SOURCE_DB_URL}"),
         ("sqlite:////tmp/a@b:c.db", "sqlite:////tmp/a@b:c.db"),

@@ -1,0 +1,192 @@
+"""Every example of the README and of docs/ is run as a reader would, and every public name is documented."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import datapipe
+from datapipe import plan as plans
+from datapipe.data.connections import shared
+
+ROOT = Path(__file__).parents[2]
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
+SAMPLE = ROOT / "docs" / "sample.sql"
+
+_BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```[ \t]*(?:\n|\Z)", re.M | re.S)
+_TIMING = re.compile(r"in [\d.,]+ s(?:, [\d,]+ rows/s)?")
+_PROGRAMS = ("datapipe ", "pipeline-cli ", "export ", "echo ")
+_ELSEWHERE = ("datapipe demo", "datapipe up")  # servers of their own, with tests of their own
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, the options behind it such as ``title=users.yaml``, and its text."""
+
+    language: str
+    options: dict[str, str]
+    text: str
+    line: int
+    before: str  # what stands between it and the block before
+
+    @property
+    def is_output(self) -> bool:
+        return "output" in self.options
+
+
+def blocks(page: Path) -> list[Block]:
+    text, found, end = page.read_text(encoding="utf-8"), [], 0
+    for match in _BLOCK.finditer(text):
+        language, *words = match.group(1).split() or [""]
+        options = dict((word.split("=", 1) + [""])[:2] for word in words)
+        line = text.count("\n", 0, match.start()) + 1
+        found.append(Block(language, options, match.group(2), line, text[end : match.start()]))
+        end = match.end()
+    return found
+
+
+RUNNABLE = [name for name, path in PAGES.items() if any(b.language in {"python", "bash", "yaml"} for b in blocks(path))]
+
+
+@dataclass
+class Reader:
+    """Somebody who tries the blocks of one page, in order, in one folder."""
+
+    page: Path
+    folder: Path
+    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
+
+    def read(self) -> None:
+        found = blocks(self.page)
+        for block, following in zip_longest(found, found[1:]):
+            printed = self.try_out(block)
+            if following is not None and following.is_output:
+                assert not following.before.strip(), f"{self.page.name}:{following.line}: output follows its block"
+                assert timeless(printed) == timeless(following.text), f"{self.page.name}:{block.line}"
+
+    def try_out(self, block: Block) -> str:
+        """What a block prints."""
+        if "title" in block.options:
+            file = self.folder / block.options["title"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text, encoding="utf-8")
+        if block.language == "yaml":
+            self.check_plan(block)
+        if block.language == "python" and "title" not in block.options:
+            return self.run_python(block)
+        return self.run_shell(block) if block.language == "bash" else ""
+
+    def run_python(self, block: Block) -> str:
+        code = compile("\n" * block.line + block.text, str(self.page), "exec")
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, self.names)
+        return printed.getvalue()
+
+    def run_shell(self, block: Block) -> str:
+        script = "\n".join(command for command in commands(block.text) if runs(command))
+        if not script:
+            return ""
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == int(block.options.get("exit", 0)), f"{self.page.name}:{block.line}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def check_plan(self, block: Block) -> None:
+        """A plan parses, as does a part of one; a whole one without a file's name also runs."""
+        data = plans.document.read_yaml(block.text)
+        if not {"ingestion", "transformation", "persistence"} & set(data or ()):
+            return
+        whole = {"ingestion", "persistence"} <= set(data)
+        plan = plans.parse(data if "ingestion" in data else {"ingestion": {"query": "SELECT 1 AS id"}, **data})
+        if whole and "title" not in block.options:
+            datapipe.Pipeline(plan).run()
+
+
+def commands(text: str) -> Iterator[str]:
+    """The commands of a shell script, each with the lines it goes on over."""
+    held = ""
+    for line in text.splitlines():
+        held = f"{held}\n{line}" if held else line
+        try:
+            shlex.split(held, comments=True)
+        except ValueError:  # a quote is open, or a backslash ends the line
+            continue
+        if not line.endswith("\\"):
+            yield held
+            held = ""
+    assert not held, f"an unfinished command: {held}"
+
+
+def runs(command: str) -> bool:
+    return command.startswith(_PROGRAMS) and not command.startswith(_ELSEWHERE)
+
+
+def timeless(text: str) -> str:
+    """The text without what differs from run to run: durations."""
+    return _TIMING.sub("in … s", "\n".join(line.rstrip() for line in text.strip().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def source_url(postgresql_server: str) -> Iterator[str]:
+    """A database with the tables of docs/sample.sql, which no page changes."""
+    yield from database_of(postgresql_server, SAMPLE.read_text(encoding="utf-8"))
+
+
+def database_of(server: str, sql: str) -> Iterator[str]:
+    name = f"test_docs_{os.getpid()}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        url = server.rpartition("/")[0] + f"/{name}"
+        with psycopg.connect(url) as conn:
+            conn.execute(sql)
+        yield url
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, source_url: str, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory, with the databases in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in os.environ if name.startswith("DATAPIPE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SOURCE_DB_URL", source_url)
+    monkeypatch.setenv("DEST_DB_URL", postgresql_url)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    known = set(sys.modules)
+    yield tmp_path
+    shared().dispose()
+    for name in set(sys.modules) - known:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", RUNNABLE)
+def test_examples_run(page: str, folder: Path) -> None:
+    Reader(PAGES[page], folder).read()
+
+
+def test_a_reader_notices_other_output(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1)\n```\n\n```text output\n2\n```\n")
+    with pytest.raises(AssertionError, match=r"page\.md:1"):
+        Reader(page, tmp_path).read()
+
+
+def test_a_reader_joins_the_lines_of_a_command() -> None:
+    script = "pip install x\n# why\ndatapipe run \\\n  --query 'SELECT 1\n FROM t' # once\ndatapipe up\n"
+    assert [command for command in commands(script) if runs(command)] == [
+        "datapipe run \\\n  --query 'SELECT 1\n FROM t' # once"
+    ]

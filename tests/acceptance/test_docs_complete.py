@@ -1,0 +1,118 @@
+"""Every public name, option, setting, error and field has its place in docs/, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pydantic
+import pytest
+import typer.main
+
+import datapipe
+from datapipe import errors, plan
+from datapipe.cli.app import app
+from datapipe.data.types import CARRIERS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("recipes/*.md"))]
+ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.DatapipeError)]
+MODELS = [getattr(plan, name) for name in plan.__all__ if inspect.isclass(getattr(plan, name))]
+FIELDS = {
+    f"{model.__name__}.{info.alias or name}": info.alias or name
+    for model in MODELS
+    if issubclass(model, pydantic.BaseModel)
+    for name, info in model.model_fields.items()
+    if model is not plan.FrameSource  # no document holds one
+}
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def reference(name: str) -> str:
+    return (ROOT / "docs" / "reference" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    program = typer.main.get_command(app)
+    assert isinstance(program, click.Group)
+    for name, command in program.commands.items():
+        yield name, f"## {name}"
+        for parameter in command.params:
+            for option in parameter.opts if isinstance(parameter, click.Option) else []:
+                yield f"{name} {option}", option
+
+
+def settings() -> list[str]:
+    fields = datapipe.Settings.model_fields
+    variables = [str(info.validation_alias or name.upper()) for name, info in fields.items()]
+    return [*fields, *variables, "DATAPIPE_CONNECTION_", "DATAPIPE_HOME"]
+
+
+@pytest.mark.parametrize("name", datapipe.__all__)
+def test_public_names(name: str) -> None:
+    assert re.search(rf"^#+ .*\b{name}\b", reference("pipeline"), re.M)
+
+
+@pytest.mark.parametrize("name", [name for name in vars(datapipe.Pipeline) if not name.startswith("_")])
+def test_methods_of_a_pipeline(name: str) -> None:
+    assert re.search(rf"^#+ .*\.{name}\b", reference("pipeline"), re.M)
+
+
+@pytest.mark.parametrize(("name", "text"), commands(), ids=lambda value: value)
+def test_commands_and_their_options(name: str, text: str) -> None:
+    heading = f"## {name.split(maxsplit=1)[0]}"
+    section = reference("cli").partition(f"{heading}\n")[2].partition("\n## ")[0]
+    assert section and (text == heading or re.search(rf"{re.escape(text)}(?![\w-])", section))
+
+
+@pytest.mark.parametrize("name", settings())
+def test_settings(name: str) -> None:
+    assert f"`{name}" in reference("settings")
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_errors(kind: type[errors.DatapipeError]) -> None:
+    assert re.search(rf"^## {kind.__name__}$", reference("errors"), re.M)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_of_a_plan(name: str) -> None:
+    assert f"`{FIELDS[name]}`" in reference("plan-document")
+
+
+@pytest.mark.parametrize("carrier", CARRIERS, ids=lambda carrier: str(carrier.arrow))
+def test_types(carrier: object) -> None:
+    found = [carrier.arrow, carrier.postgresql, carrier.sqlite or "-", carrier.duckdb]
+    assert "| " + " | ".join(f"`{name}`" if name != "-" else name for name in map(str, found)) + " |" in reference(
+        "types"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in _LINK.findall(page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in _LINK.findall(index.read_text("utf-8"))}
+    assert {
+        page.relative_to(ROOT).as_posix() for page in ROOT.glob("docs/**/*.md") if page not in {*linked, index}
+    } == set()
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ +(.+?)\s*$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

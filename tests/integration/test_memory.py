@@ -1,0 +1,42 @@
+"""Streaming steps stay within ``memory`` plus 150 MB, whatever the number of rows."""
+
+import json
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+CHILD = """
+import json, resource, sys
+import datapipe
+plan = datapipe.read(sys.argv[2], source=sys.argv[1])
+if sys.argv[3]:
+    plan = plan.sql(sys.argv[3])
+result = plan.write("target", to=sys.argv[1]).run(memory="64MB")
+print(json.dumps({"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "rows": result.rows_written}))
+"""
+WIDE = "SELECT g AS id, repeat(md5(g::text), 30) AS t FROM generate_series(1, 500000) g"  # 480 MB
+CASES = {
+    "copy": (WIDE, "", 500_000),
+    "filter": (WIDE, "SELECT * FROM input_data WHERE id % 2 = 0", 250_000),
+    "aggregate": (WIDE, "SELECT id // 10 AS tens, MAX(t) AS t FROM input_data GROUP BY ALL", 50_001),
+    "huge values": (
+        "SELECT g AS id, repeat(md5(g::text), 30000) AS t FROM generate_series(1, 300) g",
+        "SELECT id, t FROM input_data",
+        300,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_peak_memory(postgresql_url, case):
+    query, sql, rows = CASES[case]
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, postgresql_url, query, sql], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    assert found["rows"] == rows
+    assert found["peak_mb"] < 64 + 150
+    with psycopg.connect(postgresql_url) as conn:
+        assert conn.execute("SELECT count(*) FROM target").fetchone() == (rows,)
