@@ -6,7 +6,7 @@ import datetime as dt
 import decimal
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,6 @@ from datapipe.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
-
-Array: TypeAlias = "pa.Array[Any]"
-Column: TypeAlias = "pa.ChunkedArray[Any]"
-Field: TypeAlias = "pa.Field[Any]"
 
 _PIECE = 1 << 30  # bytes cast at once: the offsets of Arrow's strings end at 2 GiB
 _NOT_ARROW = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -42,7 +38,7 @@ _FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
 )
 
 
-def from_series(name: Any, series: pd.Series[Any]) -> tuple[Field, Column]:
+def from_series(name: Any, series: pd.Series[Any]) -> tuple[pa.Field, pa.ChunkedArray]:
     """A pandas column as Arrow, with every missing value as NULL.
 
     Raises
@@ -66,7 +62,7 @@ def from_series(name: Any, series: pd.Series[Any]) -> tuple[Field, Column]:
     return pa.field(name, values.type), chunked(values)
 
 
-def from_polars(series: pl.Series) -> tuple[Field, Column]:
+def from_polars(series: pl.Series) -> tuple[pa.Field, pa.ChunkedArray]:
     """A polars column as Arrow.
 
     Raises
@@ -114,12 +110,12 @@ def _family(value: Any) -> str:
     return f"{type(value).__qualname__} objects"
 
 
-def chunked(values: Array | Column) -> Column:
+def chunked(values: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
     """The values as a chunked array."""
     return values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
 
 
-def akin(given: pa.DataType, field: Field) -> bool:
+def akin(given: pa.DataType, field: pa.Field) -> bool:
     """Whether values of a type are of the kind a field holds, whatever their size.
 
     Examples
@@ -149,7 +145,7 @@ def _kind(type_: pa.DataType) -> str:
     return str(type_)
 
 
-def fit(values: Column, field: Field) -> Column:
+def fit(values: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     """The values in a field's type, exactly.
 
     Raises
@@ -169,16 +165,16 @@ def fit(values: Column, field: Field) -> Column:
     return pa.chunked_array(pieces, type=field.type)
 
 
-def _pieces(values: Column) -> Iterator[Array]:
+def _pieces(values: pa.ChunkedArray) -> Iterator[pa.Array]:
     for chunk in values.chunks:
         step = max(1, len(chunk) * _PIECE // max(_PIECE, chunk.nbytes))
         for start in range(0, len(chunk), step):
             yield chunk.slice(start, step)
 
 
-def _fitted(values: Array, field: Field, *, first_row: int) -> Array:
+def _fitted(values: pa.Array, field: pa.Field, *, first_row: int) -> pa.Array:
     if values.null_count == len(values):
-        nulls: Array = pa.nulls(len(values), field.type)
+        nulls: pa.Array = pa.nulls(len(values), field.type)
         return nulls
     if tag(field) == "numeric" and not pa.types.is_string(values.type):
         return _digits(values)
@@ -192,11 +188,11 @@ def _fitted(values: Array, field: Field, *, first_row: int) -> Array:
             problem = f"column {field.name!r}, row {row}: the {values.type} value does not fit {to} exactly"
             hint = "Convert it in a .sql() step, where you choose what is lost"
             raise DataError(problem, column=field.name, row=row, hint=hint)
-    made: Array = cast_column(values, to, column=field.name, first_row=first_row)
+    made: pa.Array = cast_column(values, to, column=field.name, first_row=first_row)
     return made
 
 
-def _digits(values: Array) -> Array:
+def _digits(values: pa.Array) -> pa.Array:
     """Decimals or integers as text, without needless zeros."""
     text = values.cast(pa.string())
     for pattern, kept in ((r"^-?0E-\d+$", "0"), (r"(\.\d*?)0+$", r"\1"), (r"\.$", "")):
@@ -204,7 +200,7 @@ def _digits(values: Array) -> Array:
     return text
 
 
-def _interval(values: Array, column: str) -> Array:
+def _interval(values: pa.Array, column: str) -> pa.Array:
     """Durations as intervals of 0 months, 0 days and their nanoseconds: Arrow has no such cast."""
     try:
         nanoseconds = values.cast(pa.duration("ns")).view(pa.int64())
@@ -213,5 +209,5 @@ def _interval(values: Array, column: str) -> Array:
     parts = np.zeros(len(values), dtype=[("months", "i4"), ("days", "i4"), ("nanoseconds", "i8")])
     parts["nanoseconds"] = nanoseconds.fill_null(0).to_numpy()
     intervals = pa.Array.from_buffers(INTERVAL, len(values), [None, pa.py_buffer(parts.tobytes())])
-    made: Array = pc.if_else(values.is_valid(), intervals, pa.nulls(len(values), INTERVAL))
+    made: pa.Array = pc.if_else(values.is_valid(), intervals, pa.nulls(len(values), INTERVAL))
     return made

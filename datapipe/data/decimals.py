@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
-def misread(values: pa.Array[Any], *, precision: int, scale: int) -> int | None:
+def misread(values: pa.Array, *, precision: int, scale: int) -> int | None:
     """The index of the first value that a cast to decimal128 would silently turn into another number.
 
     Arrow raises a number to a larger scale without looking for overflow, reads no more than 38 digits, and

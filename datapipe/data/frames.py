@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from datapipe.data.casting import check_names
-from datapipe.data.columns import Column, Field, akin, chunked, fit, from_polars, from_series
+from datapipe.data.columns import akin, chunked, fit, from_polars, from_series
 from datapipe.data.types import EXACT_NUMERIC, INTERVAL, describe, normal_field, tag
 from datapipe.errors import DataError, PlanError, did_you_mean
 
@@ -50,7 +50,8 @@ def to_pandas(table: pa.Table | pa.RecordBatch) -> pd.DataFrame:
     >>> to_pandas(pa.table({"id": [1, None], "name": ["Ann", None]})).dtypes.astype(str).to_dict()
     {'id': 'Int64', 'name': 'string'}
     """
-    return computable(table).to_pandas(types_mapper=_dtype, ignore_metadata=True)
+    frame: pd.DataFrame = computable(table).to_pandas(types_mapper=_dtype, ignore_metadata=True)
+    return frame
 
 
 def to_polars(table: pa.Table | pa.RecordBatch) -> pl.DataFrame:
@@ -161,7 +162,7 @@ def conform(table: pa.Table | pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([_conformed(table, field) for field in schema], schema=schema)
 
 
-def _conformed(table: pa.Table | pa.RecordBatch, field: Field) -> Column:
+def _conformed(table: pa.Table | pa.RecordBatch, field: pa.Field) -> pa.ChunkedArray:
     given, values = table.schema.field(field.name), chunked(table.column(field.name))
     same_kind = akin(given.type, field) or (_is_number(given.type) and _is_number(field.type))
     if values.null_count < len(values) and not same_kind:
@@ -181,7 +182,7 @@ def _conformed(table: pa.Table | pa.RecordBatch, field: Field) -> Column:
 
 
 def _is_number(type_: pa.DataType) -> bool:
-    return pa.types.is_integer(type_) or pa.types.is_floating(type_)
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))
 
 
 def _same_names(given: Sequence[str], wanted: Sequence[str]) -> None:
@@ -198,7 +199,7 @@ def _same_names(given: Sequence[str], wanted: Sequence[str]) -> None:
             )
 
 
-def _columns(result: Any) -> Sequence[tuple[Field, Column]]:
+def _columns(result: Any) -> Sequence[tuple[pa.Field, pa.ChunkedArray]]:
     if isinstance(result, (pa.Table, pa.RecordBatch)):
         return [(field, chunked(result.column(index))) for index, field in enumerate(result.schema)]
     if isinstance(result, pd.DataFrame):
@@ -219,7 +220,9 @@ def _with_gaps(result: Any) -> set[str]:
     return {name for name, dtype in numpy_types.items() if dtype == np.float64}
 
 
-def _settled(given: Field, values: Column, known: Field | None, gaps: bool) -> tuple[Field, Column]:
+def _settled(
+    given: pa.Field, values: pa.ChunkedArray, known: pa.Field | None, gaps: bool
+) -> tuple[pa.Field, pa.ChunkedArray]:
     """A column in the type it had before, else in its own."""
     if known is not None and (akin(given.type, known) or (gaps and _may_be(values, known))):
         field = known.with_nullable(True)
@@ -231,8 +234,8 @@ def _settled(given: Field, values: Column, known: Field | None, gaps: bool) -> t
     return own, fit(values, own)
 
 
-def _may_be(floats: Column, known: Field) -> bool:
-    return pa.types.is_integer(known.type) or floats.null_count == len(floats)
+def _may_be(floats: pa.ChunkedArray, known: pa.Field) -> bool:
+    return bool(pa.types.is_integer(known.type)) or floats.null_count == len(floats)
 
 
 def _dtype(type_: pa.DataType) -> Any:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
-    BarColumn,
     Progress,
     SpinnerColumn,
     TaskID,
@@ -30,11 +29,11 @@ def progress(*, enabled: bool | None = None) -> Iterator[tuple[Listener, ...]]:
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[rows]:>14} rows"),
-        TextColumn("{task.fields[rate]:>12} rows/s"),
+        TextColumn("{task.fields[rows]:>12} rows"),
+        TextColumn("{task.fields[rate]:>10} rows/s"),
+        # The time left where the total is known, else the time so far.
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
     ) as bars:

@@ -138,6 +138,7 @@ class _Run:
         self._loaded = Loaded(0)
         self._error: BaseException | None = None
         self._interrupted = False
+        self._ticked = 0.0
         self._correlation = options.correlation_id or options.run_id
         self._emitter = Emitter(options.run_id, self._correlation, options.parent_run_id, options.listeners)
 
@@ -213,6 +214,7 @@ class _Run:
                     worker.join()
                     return
                 self._serve(call)
+                self._tick()
             except queue.Empty:
                 self._tick()
             except KeyboardInterrupt:
@@ -233,6 +235,13 @@ class _Run:
             call.done.set()
 
     def _tick(self) -> None:
+        """Tell what has moved, at most ten times a second."""
+        clock = time.monotonic()
+        if clock - self._ticked >= _TICK:
+            self._ticked = clock
+            self._tell()
+
+    def _tell(self) -> None:
         for counter in self.counters:
             now = (counter.rows_in, counter.rows_out)
             if self._seen.get(counter.name, (0, 0)) != now:
@@ -267,7 +276,7 @@ class _Run:
         )
 
     def _report(self, result: RunResult) -> None:
-        self._tick()
+        self._tell()
         for counter in self.counters:
             if counter.ended:
                 self._emit("step_finished", counter)

@@ -23,11 +23,11 @@ from datapipe.ingestion.forms import declared_fields, form_sql, parsed, seen_fie
 
 _DELIMITERS = ",;\t|"
 _MOST_HEADER = 1 << 20
-_LONGEST_LINE = 32 << 20
+_LONGEST_LINE = 16 << 20
 _FROM = (
     "FROM read_csv($files, columns=$columns, delim=$delimiter, quote='\"', escape='\"', header=true, "
     "auto_detect=false, strict_mode=true, nullstr='', allow_quoted_nulls=false, hive_partitioning=false, "
-    f"max_line_size={_LONGEST_LINE})"
+    f"max_line_size={_LONGEST_LINE}, buffer_size={_LONGEST_LINE})"
 )
 _REASONS = {
     "unterminated quote": "a quote is not closed",

@@ -38,7 +38,7 @@ def parse(values: Array, field: Field, *, first_row: int = 1) -> Array:
 
 def _matching(values: Array, pattern: str, what: str, column: str, first_row: int) -> Array:
     fits = pc.match_substring_regex(values, pattern)
-    if pc.all(fits, skip_nulls=True).as_py():
+    if pc.all(fits, min_count=0).as_py():
         return values
     row = first_row + fits.index(False).as_py()
     raise DataError(

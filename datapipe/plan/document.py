@@ -131,6 +131,23 @@ def _check_portable(plan: Plan | Feed) -> None:
                     raise
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise PlanError(f"the key {next(name for name in names if names.count(name) > 1)!r} appears twice")
+    return found
+
+
+def _shallow(value: Any, depth: int = 1) -> Any:
+    """The value, if it is nested no deeper than a document may be."""
+    if depth > MAX_DEPTH:
+        raise PlanError(f"the document is nested more than {MAX_DEPTH} deep")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _shallow(item, depth + 1)
+    return value
+
+
 class _Loader(yaml.SafeLoader):
     """YAML read as JSON is: text, numbers, true, false, null. No tags, no anchors, no dates, no octal, no yes."""
 
@@ -190,6 +207,12 @@ def read_yaml(text: str | bytes) -> Any:
     """
     if len(text) > MAX_BYTES:
         raise PlanError("the document is larger than 1 MiB")
+    if text.lstrip()[:1] in ("{", b"{"):
+        try:
+            # JSON allows characters that YAML does not; what is not JSON may still be YAML in braces.
+            return _shallow(json.loads(text, object_pairs_hook=_unique))
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            pass
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  # the loader is a stricter SafeLoader
     except yaml.YAMLError as error:

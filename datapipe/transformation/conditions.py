@@ -160,7 +160,7 @@ def literal(value: Any, *, field: str) -> str:
     if isinstance(value, int):
         return str(int(value))
     if isinstance(value, float):
-        return repr(float(value)) if math.isfinite(value) else f"CAST('{value}' AS DOUBLE)"
+        return _number(value)
     if isinstance(value, decimal.Decimal) and value.is_finite():
         return f"{value:f}"
     for kind, name in _TYPES:
@@ -171,3 +171,12 @@ def literal(value: Any, *, field: str) -> str:
         f"{field}: a value of type {type(value).__name__} cannot be compared with",
         hint="Use text, a number, a boolean, a date or a time",
     )
+
+
+def _number(value: float) -> str:
+    """A float: as a decimal if it is short, so that it equals both a DOUBLE and a DECIMAL; else as the very DOUBLE."""
+    text = repr(float(value))
+    if not math.isfinite(value):
+        return f"CAST('{text}' AS DOUBLE)"
+    short = len(decimal.Decimal(text).as_tuple().digits) <= 15
+    return text if short or "e" in text else f"{text}e0"

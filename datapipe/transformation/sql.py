@@ -88,7 +88,8 @@ def _rows_of(batch: pa.RecordBatch | None, size: int) -> int:
     """How many rows like those of ``batch`` make ``size`` bytes: DuckDB counts its output in rows."""
     if batch is None or not batch.num_rows:
         return _MOST_ROWS
-    return max(1, min(_MOST_ROWS, size * batch.num_rows // max(1, batch.nbytes)))
+    rows: int = size * batch.num_rows // max(1, batch.nbytes)
+    return max(1, min(_MOST_ROWS, rows))
 
 
 @contextmanager
@@ -97,9 +98,11 @@ def _locked(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
     spill = work.scratch / f"sql-{uuid.uuid4().hex[:8]}"
     spill.mkdir(mode=0o700)
     con = duckdb.connect(":memory:")
+    # Every thread has buffers of its own, beyond the limit.
+    threads = 1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1)
     try:
         for setting in (
-            f"threads={min(4, os.cpu_count() or 1)}",
+            f"threads={threads}",
             f"memory_limit='{max(work.memory // 2, 32 * MIB) // MIB}MiB'",
             f"temp_directory='{str(spill).replace(chr(39), chr(39) * 2)}'",
             f"streaming_buffer_size='{work.batch_bytes // 1024}KiB'",

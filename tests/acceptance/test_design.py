@@ -102,7 +102,9 @@ def test_the_classes_alone(url, tmp_path):
     result = ConfigTransformer(config=tmp_path / "transform_config.yaml").transform(df)
     assert list(result.columns) == ["id", "full_name", "email", "created_year"]
     assert result["created_year"].tolist() == [2024, 2023]
-    assert ConnectionManager().health_check(url)
+    manager = ConnectionManager()
+    assert manager.health_check(url)
+    manager.dispose()
 
 
 def test_the_specifications_document(postgresql_url):

@@ -115,8 +115,10 @@ def test_sqlite_keeps_digits_that_doubles_lose() -> None:
 
 @pytest.mark.parametrize(
     "type_",
-    [pa.bool_(), pa.int64(), pa.float64(), pa.string(), pa.binary(), pa.date32(), pa.time64("us"), TIMESTAMP]
-    + [TIMESTAMPTZ, pa.uuid(), pa.decimal128(9, 2), EXACT_NUMERIC],
+    [
+        *(pa.bool_(), pa.int64(), pa.float64(), pa.string(), pa.binary(), pa.date32(), pa.time64("us")),
+        *(TIMESTAMP, TIMESTAMPTZ, pa.uuid(), pa.decimal128(9, 2), EXACT_NUMERIC),
+    ],
     ids=str,
 )
 def test_a_declared_sqlite_type_stands_for_the_type_it_was_made_from(type_: pa.DataType) -> None:

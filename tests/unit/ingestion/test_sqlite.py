@@ -107,7 +107,7 @@ def test_a_stored_value_arrives_exactly(
         ("INTEGER", 1, 1.5),
         ("INTEGER", 1, b"\x01"),
         ("TEXT", "a", b"a"),
-        ("BOOLEAN", 0, 2),
+        ("BOOLEAN", 0, 7),
         ("DATE", "2024-01-01", "2024-02-30"),
         ("DATE", "2024-01-01", 1704067200),
         ("TIMESTAMP", "2024-01-01", "2024-01-01 10:00:00Z"),

@@ -153,9 +153,9 @@ def test_a_class_or_an_object_with_transform_is_a_function_too() -> None:
 
 
 def test_a_class_that_cannot_be_used_is_a_plan_error() -> None:
-    with pytest.raises(PlanError, match="NoTransform.*no method transform"):
+    with pytest.raises(PlanError, match=r"NoTransform.*no method transform"):
         ran(NoTransform)
-    with pytest.raises(PlanError, match="NeedsMore.*without arguments.*suffix"):
+    with pytest.raises(PlanError, match=r"NeedsMore.*without arguments.*suffix"):
         ran(NeedsMore)
 
 

@@ -278,7 +278,7 @@ def test_a_mistake_is_a_plan_error_that_says_what_is_known(config: Mapping[str, 
 
 
 def test_a_name_that_fits_two_columns_is_refused() -> None:
-    with pytest.raises(PlanError, match="differ|both 'a' and 'A'"):
+    with pytest.raises(PlanError, match="the input has both 'a' and 'A'"):
         compile_config(TransformConfig(), ["a", "A"])
     with pytest.raises(PlanError, match="could be any of"):
         condition({"NAME": 1}, ["name", "Name"])
@@ -350,7 +350,7 @@ def test_a_literal_is_the_value_and_nothing_else(value: Any) -> None:
         return
     with duckdb.connect() as con:
         row = con.sql(f"SELECT {literal(value, field='x')}").fetchall()
-    assert row == [(value,)]
+    assert (float(row[0][0]) if isinstance(value, float) else row[0][0]) == value
 
 
 PIECES = [
@@ -379,7 +379,7 @@ PIECES = [
 PIECES += [" UNION SELECT 1 ", " FROM t ", "'x'", '"a"', " || ", "=", "1e", "U&'", "x'00'", "#", "?"]
 
 
-@settings(deadline=None, max_examples=6000)
+@settings(deadline=None, max_examples=400)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_an_expression_that_is_let_through_stays_one_expression(text: str) -> None:
     try:
@@ -400,9 +400,23 @@ def test_an_expression_that_is_let_through_stays_one_expression(text: str) -> No
     assert node["where_clause"]["left"]["column_names"] == ["a"]
 
 
+@unhurried
+@given(st.floats(allow_nan=False))
+def test_a_float_is_found_by_its_own_literal(value: float) -> None:
+    with duckdb.connect() as con:
+        row = con.execute(f"SELECT $v::DOUBLE = {literal(value, field='x')}", {"v": value}).fetchall()
+    assert row == [(True,)]
+
+
+def test_a_short_float_is_found_among_decimals() -> None:
+    table = pa.table({"id": [1, 2], "price": [Decimal("0.10"), Decimal("19.99")]})
+    assert executed({"filter": {"price": 19.99}, "select": "id"}, table) == [{"id": 2}]
+    assert executed({"filter": {"price": [0.1]}, "select": "id"}, table) == [{"id": 1}]
+
+
 def test_a_literal_without_sql_form_is_refused() -> None:
     for value in (b"bytes", object(), "a\0b", Decimal("NaN")):
-        with pytest.raises(PlanError, match="filter.x"):
+        with pytest.raises(PlanError, match=r"filter\.x"):
             literal(value, field="filter.x")
     assert literal(uuid.UUID(int=1), field="x").startswith("CAST('00000000-")
 
@@ -445,11 +459,11 @@ def test_an_older_form_is_understood() -> None:
 
 
 def test_a_wrong_configuration_names_the_field_and_the_file(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="config: unknown field 'renames'. Did you mean 'rename'"):
+    with pytest.raises(PlanError, match=r"config: unknown field 'renames'\. Did you mean 'rename'"):
         ConfigTransformer({"renames": {"a": "b"}})
     file = tmp_path / "wrong.yaml"
     file.write_text("selct: [a]")
-    with pytest.raises(PlanError, match="wrong.yaml.*unknown field 'selct'"):
+    with pytest.raises(PlanError, match=r"wrong\.yaml.*unknown field 'selct'"):
         ConfigTransformer(file)
     with pytest.raises(PlanError, match="cannot read"):
         ConfigTransformer(tmp_path / "absent.yaml")
