@@ -1,6 +1,6 @@
 """Load every CSV file of data/readings into one table, with declared types, in one transaction.
 
-    datapipe run recipes/load_csv.py
+datapipe run recipes/load_csv.py
 """
 
 import datapipe

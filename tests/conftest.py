@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg.sql import SQL, Identifier
 
 sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts nothing there by itself
@@ -18,6 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts noth
 from services import URL_VARIABLE, find_postgresql, running_postgresql
 
 from datapipe.data.connections import shared
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("datapipe", deadline=None)
+settings.load_profile("datapipe")
 
 MARKERS = {
     "unit": ("unit", "properties", "architecture"),

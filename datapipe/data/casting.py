@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ
+from datapipe.data.decimals import misread
+from datapipe.data.layouts import interval_text, to_interval, uuid_text
+from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ
 from datapipe.errors import DataError
 
+_FAILURES = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError)
 _CURE = "Convert it in a .sql() step, where you choose what is lost"
 
 
@@ -59,7 +61,7 @@ def cast_column(values: pa.Array, to: pa.DataType, *, column: str, first_row: in
         raise DataError(f"column {column!r}: {values.type} cannot become {to}: {refusal}", column=column, hint=_CURE)
     try:
         return _exact(values, to)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError) as error:
+    except _FAILURES as error:
         row = _first_failure(values, to)
         if row is None:
             raise DataError(
@@ -74,67 +76,91 @@ def cast_column(values: pa.Array, to: pa.DataType, *, column: str, first_row: in
 
 
 def _refused(source: pa.DataType, to: pa.DataType) -> str | None:
-    """Why a pair of types is refused whatever the values."""
+    """Why a pair of types is refused whatever the values; Arrow would cast most of them, and lose something."""
     t = pa.types
+    number = t.is_integer(to) or t.is_floating(to) or t.is_decimal(to)
     if t.is_timestamp(source) and t.is_timestamp(to) and bool(source.tz) != bool(to.tz):
         return "one has a time zone and the other has none; say which with AT TIME ZONE"
     if t.is_date(source) and t.is_timestamp(to) and to.tz:
         return "a date has no time zone; say which with AT TIME ZONE"
-    if t.is_binary(source) and t.is_string(to):
+    if t.is_timestamp(source) and t.is_time(to):
+        return "a timestamp has a date too; take the time with CAST(… AS TIME)"
+    if t.is_binary(source) and (t.is_string(to) or number):
         return "bytes are not text; use decode()"
-    if t.is_temporal(source) and (t.is_integer(to) or t.is_floating(to)):
+    if t.is_temporal(source) and number:
         return "a time is not a number; use epoch()"
     if t.is_temporal(to) and (t.is_integer(source) or t.is_floating(source) or t.is_decimal(source)):
         return "a number is not a time; use to_timestamp() or make_date()"
+    if t.is_map(source) != t.is_map(to) and (t.is_nested(source) or t.is_nested(to)):
+        return "a map is no other type"
+    if t.is_struct(source) and t.is_struct(to) and [f.name for f in source] != [f.name for f in to]:
+        return "the structs have different fields"
     return None
 
 
 def _exact(values: pa.Array, to: pa.DataType) -> pa.Array:
-    t = pa.types
     source = values.type
-    if isinstance(source, pa.BaseExtensionType):
-        values, source = values.storage, source.storage_type
+    if source == pa.uuid():
+        return uuid_text(values.storage) if to == pa.string() else values.storage.cast(to)
     if to == pa.uuid():
         return pa.ExtensionArray.from_storage(to, values.cast(pa.binary(16)))
-    if t.is_dictionary(source):
-        return _exact(values.dictionary_decode(), to)
-    if t.is_decimal(to):
+    plain = _plain(values)
+    if plain is not values:
+        return _exact(plain, to)
+    if pa.types.is_decimal(to):
         return _to_decimal(values, to)
-    if t.is_floating(to) and (t.is_decimal(source) or (t.is_floating(source) and source.bit_width > to.bit_width)):
+    if _may_round(source, to):
         return _same_back(values, values.cast(to))
-    if t.is_date(to) and t.is_timestamp(source):
-        return _same_back(values, values.cast(to))
-    if t.is_boolean(to) and not t.is_boolean(source) and not t.is_string(source):
-        return _same_back(values, values.cast(to))
-    if t.is_string(to) and t.is_timestamp(source):
-        return pc.strftime(
-            values.cast(TIMESTAMPTZ if source.tz else TIMESTAMP),
-            "%Y-%m-%d %H:%M:%S" + ("+00" if source.tz else ""),
-        )
-    if t.is_string(to) and t.is_interval(source):
-        return _interval_text(values)
+    if pa.types.is_string(to):
+        return _to_text(values, to)
+    if to == INTERVAL and pa.types.is_duration(source):
+        return to_interval(values)
+    if pa.types.is_string(source) and pa.types.is_integer(to) and _has_hex(values):
+        raise pa.ArrowInvalid("hexadecimal")
     return values.cast(to)
 
 
-def _interval_text(values: pa.Array) -> pa.Array:
-    """Intervals as every database reads them: ``1 mon 2 day 3.5 sec``, exact to the microsecond."""
-    raw = values.cast(pa.month_day_nano_interval()).buffers()[1]
-    layout = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanos", "<i8")])
-    parts = (
-        np.frombuffer(raw, dtype=layout)[values.offset : values.offset + len(values)] if raw else np.empty(0, layout)
-    )
-    micros, rest = np.divmod(parts["nanos"], 1000)
-    valid = values.is_valid()
-    if pc.any(pc.and_(valid, pa.array(rest != 0))).as_py():
-        raise pa.ArrowInvalid("finer than a microsecond")
-    units = ((parts["months"], " mon "), (parts["days"], " day "), (micros, " microseconds"))
-    pieces: list[pa.Array] = []
-    for numbers, unit in units:
-        pieces += [pa.array(numbers).cast(pa.string()), pa.scalar(unit)]
-    return pc.if_else(valid, pc.binary_join_element_wise(*pieces, ""), pa.scalar(None, pa.string()))
+def _plain(values: pa.Array) -> pa.Array:
+    """The values without an extension, a dictionary or run ends around them."""
+    if isinstance(values.type, pa.BaseExtensionType):
+        return values.storage
+    if pa.types.is_dictionary(values.type):
+        return values.dictionary_decode()
+    if pa.types.is_run_end_encoded(values.type):
+        return pc.run_end_decode(values)
+    return values
+
+
+def _may_round(source: pa.DataType, to: pa.DataType) -> bool:
+    """Whether Arrow's cast of the pair loses something without saying so."""
+    t = pa.types
+    if t.is_floating(to):
+        return t.is_decimal(source) or (t.is_floating(source) and source.bit_width > to.bit_width)
+    if t.is_date(to):
+        return t.is_timestamp(source)
+    return t.is_boolean(to) and not t.is_boolean(source) and not t.is_string(source)
+
+
+def _has_hex(values: pa.Array) -> bool:
+    """Whether a text is hexadecimal: Arrow reads it as a number, no database does."""
+    return pc.any(pc.match_substring_regex(values, "(?i)^[-+]?0x")).as_py() is True
+
+
+def _to_text(values: pa.Array, to: pa.DataType) -> pa.Array:
+    source = values.type
+    if pa.types.is_timestamp(source):
+        form = "%Y-%m-%d %H:%M:%S" + ("+00" if source.tz else "")
+        return pc.strftime(values.cast(TIMESTAMPTZ if source.tz else TIMESTAMP), form)
+    if pa.types.is_duration(source):
+        return interval_text(to_interval(values))
+    if pa.types.is_interval(source):
+        return interval_text(values.cast(INTERVAL))
+    return values.cast(to)
 
 
 def _to_decimal(values: pa.Array, to: pa.DataType) -> pa.Array:
+    if misread(values, precision=to.precision, scale=to.scale) is not None:
+        raise pa.ArrowInvalid("out of range")
     if pa.types.is_floating(values.type):
         values = values.cast(pa.string())  # the shortest text that reads back as the same number
     elif pa.types.is_integer(values.type):
@@ -159,7 +185,7 @@ def _first_failure(values: pa.Array, to: pa.DataType) -> int | None:
     def fails(start: int, count: int) -> bool:
         try:
             _exact(values.slice(start, count), to)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+        except _FAILURES:
             return True
         return False
 

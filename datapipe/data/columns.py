@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapipe.data.casting import cast_column
-from datapipe.data.decimals import misread
-from datapipe.data.types import INTERVAL, normal, tag
+from datapipe.data.types import normal, tag
 from datapipe.errors import DataError
 
 if TYPE_CHECKING:
@@ -178,17 +177,7 @@ def _fitted(values: pa.Array, field: pa.Field, *, first_row: int) -> pa.Array:
         return nulls
     if tag(field) == "numeric" and not pa.types.is_string(values.type):
         return _digits(values)
-    if pa.types.is_duration(values.type) and field.type == INTERVAL:
-        return _interval(values, field.name)
-    to = field.type
-    if pa.types.is_decimal(to):
-        index = misread(values, precision=to.precision, scale=to.scale)
-        if index is not None:
-            row = first_row + index
-            problem = f"column {field.name!r}, row {row}: the {values.type} value does not fit {to} exactly"
-            hint = "Convert it in a .sql() step, where you choose what is lost"
-            raise DataError(problem, column=field.name, row=row, hint=hint)
-    made: pa.Array = cast_column(values, to, column=field.name, first_row=first_row)
+    made: pa.Array = cast_column(values, field.type, column=field.name, first_row=first_row)
     return made
 
 
@@ -198,16 +187,3 @@ def _digits(values: pa.Array) -> pa.Array:
     for pattern, kept in ((r"^-?0E-\d+$", "0"), (r"(\.\d*?)0+$", r"\1"), (r"\.$", "")):
         text = pc.replace_substring_regex(text, pattern, kept)
     return text
-
-
-def _interval(values: pa.Array, column: str) -> pa.Array:
-    """Durations as intervals of 0 months, 0 days and their nanoseconds: Arrow has no such cast."""
-    try:
-        nanoseconds = values.cast(pa.duration("ns")).view(pa.int64())
-    except pa.ArrowInvalid:
-        raise _no_type(column, "a duration is longer than 292 years") from None
-    parts = np.zeros(len(values), dtype=[("months", "i4"), ("days", "i4"), ("nanoseconds", "i8")])
-    parts["nanoseconds"] = nanoseconds.fill_null(0).to_numpy()
-    intervals = pa.Array.from_buffers(INTERVAL, len(values), [None, pa.py_buffer(parts.tobytes())])
-    made: pa.Array = pc.if_else(values.is_valid(), intervals, pa.nulls(len(values), INTERVAL))
-    return made

@@ -8,7 +8,7 @@ import pickle
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, BinaryIO
 
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from datapipe.data.casting import check_names
 from datapipe.data.connections import shared
 from datapipe.data.stream import Stream, Workspace, resized
-from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged
+from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tag, tagged
 from datapipe.errors import DataError, DatapipeError, PlanError, TransientError, did_you_mean
 from datapipe.ingestion.rows import Array, Fetch, Field, batches_of, check_classes
 from datapipe.ingestion.texts import parse
@@ -40,9 +40,18 @@ _TYPES: dict[type, pa.DataType] = {
     dt.timedelta: INTERVAL,
     uuid.UUID: pa.uuid(),
 }
-_CLASSES: dict[pa.DataType, type] = {type_: class_ for class_, type_ in _TYPES.items()} | {
-    pa.uint64(): int,
-    TIMESTAMPTZ: dt.datetime,
+_CLASSES: dict[pa.DataType, set[type]] = {type_: {class_} for class_, type_ in _TYPES.items()} | {
+    pa.uint64(): {int},
+    TIMESTAMPTZ: {dt.datetime},
+    pa.null(): set(),
+}
+# What a value of the right class may still not be.
+_FITS: dict[pa.DataType, Callable[[Any], bool]] = {
+    pa.int64(): lambda value: -(2**63) <= value < 2**63,
+    pa.uint64(): lambda value: 0 <= value < 2**64,
+    TIMESTAMP: lambda value: value.tzinfo is None,
+    TIMESTAMPTZ: lambda value: value.tzinfo is not None,
+    pa.time64("us"): lambda value: value.tzinfo is None,
 }
 
 
@@ -61,11 +70,8 @@ def read_alchemy(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, wo
     DataError
         If a column holds values of several classes, or of one that has no exact counterpart.
     """
-    # In a colon that is no parameter's, SQLAlchemy would see one.
-    text = sa.text(rewrite(query, lambda name: f":{name}", lambda piece: piece.replace(":", r"\:")))
-    used = {name: parameters[name] for name in named_parameters(query)}
     with tempfile.TemporaryFile(dir=work.scratch) as spool:
-        with _result(text, used, url) as result:
+        with _result(lambda conn: conn.exec_driver_sql(*for_driver(query, parameters, conn)), url) as result:
             names = list(result.keys())
             check_names(names, what="the query")
             classes = _spooled(_fetching(result, url), spool, len(names), work)
@@ -92,20 +98,45 @@ def read_reflected(table: str, schema: str | None, url: DatabaseUrl, work: Works
             raise PlanError(f"{url.label}: there is no table {qualified(table, schema)!r}", hint=hint) from None
         native = conn.dialect.supports_native_decimal
     fields = pa.schema([_declared(column, native=native) for column in reflected.columns])
-    with _result(sa.select(reflected), {}, url) as result:
-        yield Stream(
-            fields,
-            resized(batches_of(_fetching(result, url), fields, _to_array, work), size=work.batch_bytes),
-        )
+    with _result(lambda conn: conn.execute(sa.select(reflected)), url) as result:
+        batches = batches_of(_fetching(result, url), fields, _to_array, work)
+        yield Stream(fields, resized(batches, size=work.batch_bytes))
+
+
+def for_driver(query: str, parameters: Mapping[str, Any], conn: sa.Connection) -> tuple[str, Any]:
+    """The query and its parameters as the driver takes them; sa.text would find some in strings too.
+
+    Examples
+    --------
+    >>> with sa.create_engine("sqlite://").connect() as conn:
+    ...     for_driver("SELECT ':no' WHERE :b > :a AND :a > 1", {"a": 2, "b": 3}, conn)
+    ("SELECT ':no' WHERE ? > ? AND ? > 1", (3, 2, 2))
+    """
+    style = conn.dialect.paramstyle
+    values: list[Any] = []
+
+    def mark(name: str) -> str:
+        values.append(parameters[name])
+        number = len(values)
+        marks = {"qmark": "?", "format": "%s", "named": f":{name}", "pyformat": f"%({name})s"}
+        return marks.get(style, f":{number}" if style == "numeric" else f"${number}")
+
+    formatted = style in {"format", "pyformat"}
+    text = rewrite(query, mark, lambda piece: piece.replace("%", "%%") if formatted else piece)
+    if style in {"named", "pyformat"}:
+        return text, {name: parameters[name] for name in named_parameters(query)}
+    return text, tuple(values)
 
 
 @contextlib.contextmanager
-def _result(statement: sa.Executable, parameters: dict[str, Any], url: DatabaseUrl) -> Iterator[sa.CursorResult[Any]]:
+def _result(
+    execute: Callable[[sa.Connection], sa.CursorResult[Any]], url: DatabaseUrl
+) -> Iterator[sa.CursorResult[Any]]:
     """The result of a statement, by a server-side cursor where the driver has one."""
     with shared().connect(url) as conn:
         streaming = conn.execution_options(stream_results=True, max_row_buffer=_ROWS)
         try:
-            result = streaming.execute(statement, parameters)
+            result = execute(streaming)
         except sa.exc.SQLAlchemyError as error:
             raise _translated(error, url) from None
         with contextlib.closing(result):
@@ -126,8 +157,11 @@ def _spooled(fetch: Fetch, spool: BinaryIO, count: int, work: Workspace) -> list
     """Write every row to the spool; returns the classes seen in each column."""
     seen: list[set[Any]] = [set() for _ in range(count)]
     done = 0
-    while rows := fetch(_ROWS if work.limit is None else min(_ROWS, work.limit - done)):
+    while work.limit is None or done < work.limit:
         work.cancel.check()
+        rows = fetch(_ROWS if work.limit is None else min(_ROWS, work.limit - done))
+        if not rows:
+            break
         for classes, values in zip(seen, zip(*rows, strict=True), strict=True):
             classes |= set(map(type, values))
             if dt.datetime in classes:
@@ -197,23 +231,17 @@ def _declared(column: sa.Column[Any], *, native: bool) -> Field:
 def _to_array(values: Sequence[Any], field: Field, first_row: int) -> Array:
     """One column of rows, each value held against the column's type."""
     type_ = field.type
-    if type_ not in _CLASSES or (type_ == pa.string() and field.metadata):
-        check_classes(values, {Decimal} if type_ != pa.null() else set(), field, first_row)
+    if pa.types.is_decimal(type_) or tag(field) == "numeric":
+        check_classes(values, {Decimal}, field, first_row)
         texts = [None if value is None else str(value) for value in values]
         return parse(pa.array(texts, pa.string()), field, first_row=first_row)
-    check_classes(values, {_CLASSES[type_]}, field, first_row)
-    for index, value in enumerate(values if type_ in _ZONED else ()):
-        if value is not None and (value.tzinfo is not None) != _ZONED[type_]:
+    check_classes(values, _CLASSES[type_], field, first_row)
+    fits = _FITS.get(type_)
+    for index, value in enumerate(values if fits else ()):
+        if value is not None and fits is not None and not fits(value):
             raise _unfit(field, first_row + index)
-    try:
-        made: Array = pa.array(values, type_)
-    except OverflowError:
-        row = next(i for i, value in enumerate(values) if value is not None and value.bit_length() > 63)
-        raise _unfit(field, first_row + row) from None
+    made: Array = pa.array(values, type_)
     return made
-
-
-_ZONED = {TIMESTAMP: False, TIMESTAMPTZ: True, pa.time64("us"): False}
 
 
 def _unfit(field: Field, row: int) -> DataError:

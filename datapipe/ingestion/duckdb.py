@@ -69,11 +69,12 @@ def read_duckdb(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, wor
 
 def _attach(con: duckdb.DuckDBPyConnection, path: str | None) -> None:
     if path and path != ":memory:":
-        stem = Path(path).stem
-        name = quote("db" if stem.lower() in {"memory", "system", "temp", "main"} else stem)
         file = path.replace("'", "''")
-        con.execute(f"ATTACH '{file}' AS {name} (READ_ONLY)").complete()
-        con.execute(f"USE {name}").complete()
+        # Else under the name DuckDB gives it, which views may mention; "memory" is taken.
+        alias = " AS memory_db" if Path(path).stem.lower() == "memory" else ""
+        con.execute(f"ATTACH '{file}'{alias} (READ_ONLY)").complete()
+        names = con.execute("SELECT database_name FROM duckdb_databases() WHERE path IS NOT NULL").fetchall()
+        con.execute(f"USE {quote(names[0][0])}").complete()
     for setting in ("enable_external_access=false", "lock_configuration=true"):
         con.execute(f"SET {setting}").complete()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,22 +11,25 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from datapipe.data.connections import to_url
 from datapipe.data.duckerrors import FirstError
-from datapipe.data.names import quoted
+from datapipe.data.names import quote, quoted
 from datapipe.data.stream import MIB, Workspace
-from datapipe.data.types import duckdb_type, normal_field
+from datapipe.data.types import duckdb_type, normal_field, tag
+from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
 from datapipe.persistence.load import Wire
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 
 _BATCHES = "_datapipe_batches"
-_COLUMNS = """
+_HERE = "lower(table_name) = lower($table) AND lower(schema_name) = lower($schema) AND database_name = current_database()"
+_COLUMNS = f"""
 SELECT column_name, data_type, is_nullable, column_default IS NOT NULL FROM duckdb_columns()
-WHERE table_name = $table AND schema_name = $schema AND database_name = current_database() ORDER BY column_index"""
-_UNIQUE = """
+WHERE {_HERE} ORDER BY column_index"""
+_UNIQUE = f"""
 SELECT constraint_column_names FROM duckdb_constraints()
-WHERE table_name = $table AND schema_name = $schema AND database_name = current_database()
-  AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')"""
+WHERE {_HERE} AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')"""
+_INDEXES = f"SELECT CAST(expressions AS VARCHAR[]) FROM duckdb_indexes() WHERE {_HERE} AND is_unique"
 
 
 @dataclass(frozen=True)
@@ -36,61 +40,99 @@ class DuckdbSession:
     first: FirstError
 
     def layout(self, table: Table) -> Layout | None:
-        place = {"table": table.name, "schema": table.schema or "main"}
-        rows = self.con.execute(_COLUMNS, place).fetchall()
+        rows = self.con.execute(_COLUMNS, _place(table)).fetchall()
         if not rows:
             return None
         arrow = self.con.sql(f"SELECT * FROM {table.sql} LIMIT 0").to_arrow_table().schema
         columns = tuple(
-            Column(name, type_, nullable, optional, normal_field(arrow.field(index)).type)
+            Column(name, type_, nullable, optional, _exact_type(arrow.field(index)))
             for index, (name, type_, nullable, optional) in enumerate(rows)
         )
-        unique = self.con.execute(_UNIQUE, place).fetchall()
-        return Layout(columns, tuple(frozenset(names) for (names,) in unique))
+        return Layout(columns, self._unique(table))
+
+    def _unique(self, table: Table) -> tuple[frozenset[str], ...]:
+        constraints = self.con.execute(_UNIQUE, _place(table)).fetchall()
+        indexes = self.con.execute(_INDEXES, _place(table)).fetchall()
+        return tuple(frozenset(names) for (names,) in constraints) + tuple(
+            frozenset(_unquoted(name) for name in names) for (names,) in indexes
+        )
 
     def column_type(self, field: pa.Field) -> str:
         return duckdb_type(field)
 
     def wire(self, field: pa.Field, column: Column) -> Wire:
-        if column.arrow is None or column.type == "UUID":
+        if column.arrow is None:  # created now, from this very field
             return Wire(field.type)
-        return Wire(column.arrow)
+        special = column.type not in {"VARCHAR", "BLOB"} and column.arrow in (pa.string(), pa.binary(), pa.uuid())
+        if not special or field.type == column.arrow == pa.uuid():
+            return Wire(column.arrow)
+        sure = (tag(field) or "").upper() in {column.type, f"{column.type}B"}
+        return Wire(pa.string(), cast=column.type, direct=sure, sure=sure)
 
     def create_schema(self, name: str) -> str | None:
-        known = [row[0] for row in self.con.execute("SELECT schema_name FROM duckdb_schemas()").fetchall()]
-        return None if name in known else f"CREATE SCHEMA {quoted([name])}"
+        query = "SELECT 1 FROM duckdb_schemas() WHERE schema_name = $name AND database_name = current_database()"
+        found = self.con.execute(query, {"name": name}).fetchone()
+        return None if found else f"CREATE SCHEMA {quote(name)}"
 
     def execute(self, sql: str) -> int:
         rows = self.con.execute(sql).fetchall()
         return int(rows[0][0]) if rows and isinstance(rows[0][0], int) else 0
 
     def scalar(self, sql: str) -> Any:
-        rows = self.con.execute(sql).fetchall()
-        return rows[0][0] if rows else None
+        row = self.con.execute(sql).fetchone()
+        return row[0] if row else None
+
+    def refused(self, table: Table, column: str, cast: str) -> int | None:
+        wrong = f"{quote(column)} IS NOT NULL AND TRY_CAST({quote(column)} AS {cast}) IS NULL"
+        found: int | None = self.scalar(f"SELECT MIN(rowid) + 1 FROM {table.sql} WHERE {wrong}")
+        return found
 
     def copy(
-        self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+        self,
+        table: Table,
+        columns: Sequence[Column],  # noqa: ARG002  # the schema says it all
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
     ) -> int:
+        keys = "; ".join(", ".join(sorted(names)) for names in self._unique(table))
         reader = pa.RecordBatchReader.from_batches(schema, self.first.guard(batches))
         self.con.register(_BATCHES, reader)
-        rows = self.execute(f"INSERT INTO {table.sql} ({quoted(schema.names)}) SELECT * FROM {_BATCHES}")
-        self.con.unregister(_BATCHES)
-        return rows
+        try:
+            return self.execute(f"INSERT INTO {table.sql} ({quoted(schema.names)}) SELECT * FROM {_BATCHES}")
+        except duckdb.ConstraintException as error:
+            if self.first.error is not None or "uplicate key" not in str(error):
+                raise
+            hint = "Use strategy='upsert', or make the key unique in a .sql() step"
+            raise DataError(f"a key ({keys}) is there already, or comes twice in this run", hint=hint) from None
+        finally:
+            self.con.unregister(_BATCHES)
+
+
+def _place(table: Table) -> dict[str, str]:
+    return {"table": table.name, "schema": table.schema or "main"}
+
+
+def _unquoted(name: str) -> str:
+    """A column as an index writes it: quoted only where it has to be."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def _exact_type(field: pa.Field) -> pa.DataType:
+    """The type to send: the column's own unit of time, else a loss would go unseen."""
+    return field.type if pa.types.is_timestamp(field.type) else normal_field(field).type
 
 
 @contextmanager
 def duckdb_session(url: DatabaseUrl, work: Workspace) -> Iterator[DuckdbSession]:
     """A transaction that commits when the block ends well and rolls back when it does not."""
-    path = (url.full or url.safe).split("://", 1)[1].removeprefix("/").partition("?")[0]
     first = FirstError()
     try:
-        con = duckdb.connect(path or ":memory:")
+        con = duckdb.connect(to_url(url).database or ":memory:")
     except (duckdb.Error, OSError) as error:
-        raise first.explain(error, work.cancel) from None
+        raise _unopened(str(error), url) from None
     try:
-        con.execute(f"SET memory_limit='{max(work.memory // 2, 64 * MIB) // MIB}MiB'").complete()
-        con.execute("SET TimeZone='UTC'").complete()
-        with work.cancel.hook(con.interrupt):
+        with _memory(con, work), work.cancel.hook(con.interrupt):
+            con.execute("SET TimeZone='UTC'").complete()
             con.execute("BEGIN").complete()
             yield DuckdbSession(con, first)
             work.cancel.check()
@@ -99,3 +141,24 @@ def duckdb_session(url: DatabaseUrl, work: Workspace) -> Iterator[DuckdbSession]
         raise first.explain(error, work.cancel) from None
     finally:
         con.close()  # rolls back what was not committed
+
+
+@contextmanager
+def _memory(con: duckdb.DuckDBPyConnection, work: Workspace) -> Iterator[None]:
+    """Half of the run's memory; the limit as it was afterwards, because the user may have the same file open here."""
+    before = con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+    con.execute(f"SET memory_limit='{max(work.memory // 2, 64 * MIB) // MIB}MiB'").complete()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(duckdb.Error):
+            con.execute(f"SET memory_limit='{before}'").complete()
+
+
+def _unopened(text: str, url: DatabaseUrl) -> DatapipeError:
+    if "already attached" in text or "different configuration" in text:
+        hint = "DuckDB writes to no file that is being read: write to another one, or collect() the rows first"
+        return PlanError(f"{url.label} is open in this process already", hint=hint)
+    if "Could not set lock" in text:
+        return TransientError(f"{url.label} is open in another process", hint="Try again when it is closed")
+    return PlanError(f"{url.label} cannot be opened as a DuckDB database", hint="Check that the path leads to one")

@@ -11,7 +11,8 @@ import pyarrow as pa
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.names import find_name, quoted
 from datapipe.data.stream import Stream, Workspace
-from datapipe.errors import DataError
+from datapipe.data.types import describe
+from datapipe.errors import DataError, PlanError
 from datapipe.persistence import statements
 from datapipe.persistence.tables import Column, Layout, Table, check_unique, find_keys, match_columns
 from datapipe.plan import TableTarget, WriteStrategy
@@ -21,11 +22,13 @@ STAGE = Table("_datapipe_stage")
 
 @dataclass(frozen=True)
 class Wire:
-    """How a column is sent: its Arrow type, and the type the server casts it to if it is sent as text."""
+    """How a column is sent."""
 
     arrow: pa.DataType
-    cast: str | None = None
-    sent: str = "text"  # the staging column's type when there is a cast
+    cast: str | None = None  # the type the server makes of it, when it is sent as text
+    direct: bool = True  # whether the table takes it as it is, without a temporary one
+    sure: bool = False  # whether each text is known to be of the type ``cast``
+    ordered: bool = True  # whether the server orders what is sent as the data are ordered
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ class Session(Protocol):
     def scalar(self, sql: str) -> Any:
         """The first value of a query's first row."""
 
+    def refused(self, table: Table, column: str, cast: str) -> int | None:
+        """The first row of a temporary table whose text is not exactly of the type ``cast``."""
+
     def copy(
         self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
     ) -> int:
@@ -80,13 +86,13 @@ class Load:
     @property
     def staged(self) -> bool:
         """Whether rows go through a temporary table first."""
-        return self.strategy is WriteStrategy.UPSERT or any(wire.cast for wire in self.wires)
+        return self.strategy is WriteStrategy.UPSERT or not all(wire.direct for wire in self.wires)
 
     @property
     def stage_columns(self) -> tuple[Column, ...]:
         """The temporary table's columns."""
         return tuple(
-            Column(column.name, wire.sent if wire.cast else column.type)
+            Column(column.name, "text" if wire.cast else column.type)
             for column, wire in zip(self.columns, self.wires, strict=True)
         )
 
@@ -105,16 +111,18 @@ class Load:
             lines.append(statements.create_stage(STAGE, self.stage_columns))
         lines.append(f"COPY {into.sql} ({quoted([column.name for column in self.columns])})")
         if self.staged:
-            lines.append(self.merge("all"))
+            lines.append(self.merge(STAGE.sql))
         return tuple(lines)
 
-    def merge(self, rows: str) -> str:
-        """The statement from the temporary table into the target."""
-        casts = tuple(wire.cast for wire in self.wires)
-        latest = self.columns[self.names.index(self.latest)].name if self.latest else None
-        source = statements.stage_rows(STAGE, self.columns, casts, self.target_keys, rows, latest)
+    @property
+    def casts(self) -> tuple[str | None, ...]:
+        """The type the server makes of each column of the temporary table."""
+        return tuple(wire.cast for wire in self.wires)
+
+    def merge(self, source: str) -> str:
+        """The statement from the rows of the temporary table into the target."""
         keys = self.target_keys if self.strategy is WriteStrategy.UPSERT else ()
-        return statements.insert_from(self.table, self.columns, casts, source, keys)
+        return statements.insert_from(self.table, self.columns, self.casts, source, keys)
 
 
 def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
@@ -143,7 +151,19 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
             check_unique(layout, named, table, target.strategy)
     wires = tuple(session.wire(field, column) for field, column in zip(schema, columns, strict=True))
     latest = find_name(target.latest, schema.names) if target.latest else None
+    if latest:
+        _check_order(schema.field(latest), wires[schema.names.index(latest)])
     return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names))
+
+
+def _check_order(field: pa.Field, wire: Wire) -> None:
+    """Refuse to look for the latest row where the server would compare numbers or times as text."""
+    as_text = pa.types.is_string(wire.arrow) and not wire.cast and not pa.types.is_string(field.type)
+    if as_text or not wire.ordered:
+        raise PlanError(
+            f"latest {field.name!r} is {describe(field)} in the data and text in the table, which has another order",
+            hint="Choose the winner in a .sql() step: SELECT … QUALIFY row_number() OVER (PARTITION BY …) = 1",
+        )
 
 
 def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> Loaded:
@@ -161,11 +181,21 @@ def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> L
     session.execute(statements.create_stage(STAGE, load.stage_columns))
     rows = session.copy(STAGE, load.stage_columns, schema, batches)
     work.cancel.check()
-    kept = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else "all"
-    written = session.execute(load.merge(kept))
+    _check_casts(session, load)
+    source = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else STAGE.sql
+    given = rows if source == STAGE.sql else int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
+    written = session.execute(load.merge(source))
     work.cancel.check()
     session.execute(f"DROP TABLE {STAGE.sql}")
-    return Loaded(written, deduplicated=rows - written, created=bool(load.ddl))
+    return Loaded(written, deduplicated=rows - given, created=bool(load.ddl))
+
+
+def _check_casts(session: Session, load: Load) -> None:
+    for name, column, wire in zip(load.names, load.columns, load.wires, strict=True):
+        row = session.refused(STAGE, column.name, wire.cast) if wire.cast and not wire.sure else None
+        if row is not None:
+            message = f"column {name!r}, row {row}: the text does not fit {wire.cast} exactly"
+            raise DataError(message, column=name, row=row, hint="Convert it in a .sql() step")
 
 
 def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBatch]:
@@ -187,28 +217,28 @@ def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBa
 
 
 def _distinct(session: Session, load: Load) -> str:
-    """Which rows of the temporary table are to be merged: all, the distinct ones, or the latest of each key.
+    """The rows of the temporary table to merge: all, the distinct ones, or the latest of each key.
 
     Raises
     ------
     DataError
         If different rows share a key and nothing states the winner.
     """
-    casts = tuple(wire.cast for wire in load.wires)
-    if not session.scalar(statements.repeated_keys(STAGE, load.columns, casts, load.target_keys)):
-        return "all"
-    rows = "latest" if load.latest else "distinct"
-    latest = load.columns[load.names.index(load.latest)].name if load.latest else None
-    source = statements.stage_rows(STAGE, load.columns, casts, load.target_keys, rows, latest)
-    clashes = session.scalar(statements.clashing_keys(source, load.columns, casts, load.target_keys))
-    if clashes:
-        keys = ", ".join(load.keys)
-        hint = "Make the key unique in a .sql() step"
-        if load.latest:
-            hint += ", or break the tie there"
-            raise DataError(
-                f"different rows with one key ({keys}) have the same {load.latest}: {clashes} keys", hint=hint
-            )
-        hint += ", or state the winner: latest='updated_at'"
-        raise DataError(f"different rows have one key ({keys}): {clashes} keys", hint=hint)
-    return rows
+    columns, casts, keys = load.columns, load.casts, load.target_keys
+    if not session.scalar(statements.repeated_keys(STAGE, columns, casts, keys)):
+        return STAGE.sql
+    latest = columns[load.names.index(load.latest)].name if load.latest else None
+    source = statements.stage_rows(STAGE, columns, casts, keys, latest)
+    clashes = session.scalar(statements.clashing_keys(source, columns, casts, keys))
+    if not clashes:
+        return source
+    shown, count = ", ".join(load.keys), f"{clashes} key{'s' if clashes > 1 else ''}"
+    hint = "Make the key unique in a .sql() step"
+    if load.latest:
+        raise DataError(
+            f"different rows with one key ({shown}) have the same {load.latest}: {count}",
+            hint=f"{hint}, or break the tie there",
+        )
+    raise DataError(
+        f"different rows have one key ({shown}): {count}", hint=f"{hint}, or state the winner: latest='updated_at'"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapipe.data.connections import shared
+from datapipe.data.casting import cast_column
+from datapipe.data.connections import shared, to_url
 from datapipe.data.names import quote, quoted
 from datapipe.data.stream import Workspace, resized
 from datapipe.data.types import sqlite_field, sqlite_type
@@ -35,13 +37,14 @@ class SqliteSession:
         rows = self.raw.execute(f"PRAGMA {prefix}table_info({quote(table.name)})").fetchall()
         if not rows:
             return None
-        keys = [(place, name) for _, name, _, _, _, place in rows if place]
+        keys = [(name, type_) for _, name, type_, _, _, place in rows if place]
+        # A lone INTEGER PRIMARY KEY is the rowid, which SQLite fills in.
+        rowid = keys[0][0] if len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
         columns = tuple(
-            # A lone INTEGER PRIMARY KEY is the rowid, which SQLite fills in.
-            Column(name, type_, not required and not place, default is not None or (len(keys) == 1 and bool(place)))
+            Column(name, type_, not required and not place, default is not None or name == rowid)
             for _, name, type_, required, default, place in rows
         )
-        unique = [frozenset(name for _, name in keys)] if keys else []
+        unique = [frozenset(name for name, _ in keys)] if keys else []
         for _, index, is_unique, _, partial in self.raw.execute(f"PRAGMA {prefix}index_list({quote(table.name)})"):
             if is_unique and not partial:
                 names = [row[2] for row in self.raw.execute(f"PRAGMA {prefix}index_info({quote(index)})")]
@@ -53,11 +56,13 @@ class SqliteSession:
 
     def wire(self, field: pa.Field, column: Column) -> Wire:
         declared = sqlite_field(column.name, column.type)
-        return Wire(declared.type if declared is not None else field.type)
+        type_ = declared.type if declared is not None else field.type
+        # Digits that are kept as text are compared as text.
+        return Wire(type_, ordered=not (pa.types.is_decimal(type_) and "text" in column.type.lower()))
 
     def create_schema(self, name: str) -> str | None:
         attached = [row[1] for row in self.raw.execute("PRAGMA database_list")]
-        if name in attached:
+        if name.lower() in attached:
             return None
         raise PlanError(f"SQLite has no schema {name!r}", hint="Leave schema= out, or quote a dot with schema='main'")
 
@@ -68,8 +73,15 @@ class SqliteSession:
         row = self.raw.execute(sql).fetchone()
         return row[0] if row else None
 
+    def refused(self, table: Table, column: str, cast: str) -> int | None:  # noqa: ARG002  # no text is cast here
+        return None
+
     def copy(
-        self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+        self,
+        table: Table,
+        columns: Sequence[Column],  # noqa: ARG002  # the schema says it all
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
     ) -> int:
         marks = ", ".join("?" for _ in schema)
         text = f"INSERT INTO {table.sql} ({quoted(schema.names)}) VALUES ({marks})"
@@ -86,52 +98,79 @@ def _stored(values: pa.Array, name: str, done: int) -> pa.Array:
     t = pa.types
     type_ = values.type
     if t.is_boolean(type_) or t.is_integer(type_):
-        return values.cast(pa.int64())
+        return cast_column(values, pa.int64(), column=name, first_row=done + 1)
     if t.is_floating(type_):
         nan = pc.is_nan(values)
         if pc.any(nan).as_py():
             row = done + nan.index(True).as_py() + 1
-            raise DataError(
-                f"column {name!r}, row {row}: SQLite cannot hold NaN", column=name, row=row, hint="Make it NULL in SQL"
-            )
+            hint = "Make it NULL in SQL"
+            raise DataError(f"column {name!r}, row {row}: SQLite cannot hold NaN", column=name, row=row, hint=hint)
         return values.cast(pa.float64())
-    if type_ == pa.uuid():
-        return pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string())
     if t.is_timestamp(type_):
         text = pc.strftime(values, "%Y-%m-%d %H:%M:%S")
         return pc.binary_join_element_wise(text, "+00:00", "") if type_.tz else text
-    return values if type_ in _STORED else values.cast(pa.string())
+    return values if type_ in _STORED else cast_column(values, pa.string(), column=name, first_row=done + 1)
 
 
 @contextmanager
 def sqlite_session(url: DatabaseUrl, work: Workspace) -> Iterator[SqliteSession]:
     """A transaction that commits when the block ends well and rolls back when it does not."""
-    with shared().connect(url) as conn:
-        raw: sqlite3.Connection = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
-        before = raw.isolation_level
-        raw.rollback()
-        raw.isolation_level = None  # transactions are begun and ended here, DDL included
+    with _connection(url) as raw:
         try:
-            with work.cancel.hook(raw.interrupt):
-                raw.execute("BEGIN IMMEDIATE")
-                yield SqliteSession(raw)
-                work.cancel.check()
-                raw.execute("COMMIT")
+            before, patience = raw.isolation_level, raw.execute("PRAGMA busy_timeout").fetchone()[0]
+            raw.rollback()
+            raw.isolation_level = None  # transactions are begun and ended here, DDL included
+            try:
+                with work.cancel.hook(raw.interrupt):
+                    raw.execute("BEGIN IMMEDIATE")
+                    # Pages that do not fit the cache wait for no reader: ours may be reading this very file.
+                    raw.execute("PRAGMA busy_timeout = 0")
+                    yield SqliteSession(raw)
+                    work.cancel.check()
+                    raw.execute(f"PRAGMA busy_timeout = {patience}")
+                    raw.execute("COMMIT")
+            finally:
+                if raw.in_transaction:
+                    raw.execute("ROLLBACK")
+                raw.execute(f"PRAGMA busy_timeout = {patience}")
+                raw.isolation_level = before
         except sqlite3.Error as error:
             work.cancel.check()
-            raise _translate(error) from None
-        finally:
-            if raw.in_transaction:
-                raw.execute("ROLLBACK")
-            raw.isolation_level = before
+            raise _translated(error, url) from None
 
 
-def _translate(error: sqlite3.Error) -> DatapipeError:
-    text = str(error)
+@contextmanager
+def _connection(url: DatabaseUrl) -> Iterator[sqlite3.Connection]:
+    """A connection of our own, or one of an engine lent to us."""
+    if url.engine is not None:
+        with shared().connect(url) as lent:
+            yield lent.connection.driver_connection  # type: ignore[misc]  # sqlite3's, by the engine's URL
+        return
+    try:
+        own = sqlite3.connect(to_url(url).database or ":memory:", check_same_thread=False)
+    except sqlite3.Error as error:
+        raise _translated(error, url) from None
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+def _translated(error: sqlite3.Error, url: DatabaseUrl) -> DatapipeError:
+    """SQLite's error in our terms, without data values."""
+    text, code = str(error), getattr(error, "sqlite_errorname", None) or ""
+    unique = re.match(r"UNIQUE constraint failed: (.*)", text, re.S)
+    if unique:
+        message = f"a key ({unique.group(1)}) is there already, or comes twice in this run"
+        return DataError(f"{url.label}: {message}", hint="Use strategy='upsert', or make the key unique in a .sql() step")
     if isinstance(error, sqlite3.IntegrityError):
-        return DataError(f"SQLite: {text}", hint="Correct the rows, or the constraint")
-    if "locked" in text or "busy" in text:
-        return TransientError(f"SQLite: {text}", hint="Another writer holds the file; try again")
-    if "full" in text or "readonly" in text or "unable to open" in text:
-        return FatalError(f"SQLite: {text}", hint="Check the disk, the path and its permissions")
-    return PlanError(f"SQLite: {text}", hint="Check the names in the plan")
+        return DataError(f"{url.label}: {text}", hint="Correct the rows, or the constraint")
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT")):
+        return TransientError(f"{url.label}: {text}", hint="Another connection holds the database; try again")
+    if code.startswith(("SQLITE_CANTOPEN", "SQLITE_NOTADB")):
+        return PlanError(f"{url.label}: {text}", hint="Check that the path leads to a SQLite database, or to a folder")
+    if code.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOMEM")):
+        return FatalError(f"{url.label}: {text}", hint="Check the disk, the file and its permissions")
+    if isinstance(error, sqlite3.DataError):
+        return DataError(f"{url.label}: {text}", hint="Correct the value, or cast it in a .sql() step")
+    return PlanError(f"{url.label}: {text}", hint="Check the names in the plan")

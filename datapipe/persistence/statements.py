@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datapipe.data.names import quote, quoted
 from datapipe.persistence.tables import Column, Table
 
+_RANK = quote("_datapipe_rank")
+
 
 def create_table(table: Table, columns: Sequence[Column], keys: Sequence[str]) -> str:
     """CREATE TABLE with the keys as primary key."""
@@ -42,24 +44,17 @@ def insert_from(
 
 
 def stage_rows(
-    stage: Table,
-    columns: Sequence[Column],
-    casts: Sequence[str | None],
-    keys: Sequence[str],
-    rows: str,
-    latest: str | None = None,
+    stage: Table, columns: Sequence[Column], casts: Sequence[str | None], keys: Sequence[str], latest: str | None
 ) -> str:
-    """The rows of the temporary table to merge: ``all``, the ``distinct`` ones, or the ``latest`` of each key."""
+    """The distinct rows of the temporary table, or with ``latest`` those of each key with its greatest value."""
     names = quoted([column.name for column in columns])
-    if rows == "all":
-        return stage.sql
     distinct = f"(SELECT DISTINCT {names} FROM {stage.sql}) AS d"
-    if rows == "distinct" or latest is None:
+    if latest is None:
         return distinct
     order = _cast_of(latest, columns, casts)
     partition = ", ".join(_cast_of(key, columns, casts) for key in keys)
-    ranked = f"SELECT {names}, RANK() OVER (PARTITION BY {partition} ORDER BY {order} DESC NULLS LAST) AS rank_"
-    return f"(SELECT {names} FROM ({ranked} FROM {distinct}) AS r WHERE rank_ = 1) AS l"
+    rank = f"RANK() OVER (PARTITION BY {partition} ORDER BY {order} DESC NULLS LAST)"
+    return f"(SELECT {names} FROM (SELECT d.*, {rank} AS {_RANK} FROM {distinct}) AS r WHERE {_RANK} = 1) AS l"
 
 
 def repeated_keys(stage: Table, columns: Sequence[Column], casts: Sequence[str | None], keys: Sequence[str]) -> str:

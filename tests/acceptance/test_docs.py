@@ -51,7 +51,7 @@ def blocks(page: Path) -> list[Block]:
     text, found, end = page.read_text(encoding="utf-8"), [], 0
     for match in _BLOCK.finditer(text):
         language, *words = match.group(1).split() or [""]
-        options = dict((word.split("=", 1) + [""])[:2] for word in words)
+        options = {name: value for name, _, value in (word.partition("=") for word in words)}
         line = text.count("\n", 0, match.start()) + 1
         found.append(Block(language, options, match.group(2), line, text[end : match.start()]))
         end = match.end()

@@ -68,7 +68,9 @@ def test_load_csv(url: str) -> None:
     folder = Path("data/readings")
     folder.mkdir(parents=True)
     (folder / "2024-01.csv").write_text("station,measured_at,celsius\n007,2024-01-31 12:00:00,-3.50\n")
-    (folder / "2024-02.csv").write_text("station,measured_at,celsius\n007,2024-02-01 12:00:00,1.25\n008,2024-02-01 12:00:00,\n")
+    (folder / "2024-02.csv").write_text(
+        "station,measured_at,celsius\n007,2024-02-01 12:00:00,1.25\n008,2024-02-01 12:00:00,\n"
+    )
     plan = recipe("load_csv.py")
     plan.run()
     plan.run()

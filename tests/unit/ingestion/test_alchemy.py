@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tag
@@ -67,7 +68,17 @@ def test_a_table_is_read_in_its_declared_types_even_if_it_is_empty(conn: sa.Conn
     table = sa.Table('odd "name', sa.MetaData(), *(column._copy() for column in COLUMNS))
     table.create(conn)
     conn.commit()
-    types = [pa.int64(), pa.bool_(), pa.string(), pa.float64(), pa.date32(), TIMESTAMP, pa.time64("us"), pa.binary(), pa.string()]
+    types = [
+        pa.int64(),
+        pa.bool_(),
+        pa.string(),
+        pa.float64(),
+        pa.date32(),
+        TIMESTAMP,
+        pa.time64("us"),
+        pa.binary(),
+        pa.string(),
+    ]
     assert read_table(url, 'odd "name').schema.types == types
     row = ROW | {"u": str(ROW["u"])}
     conn.execute(table.insert(), [row, dict.fromkeys(ROW)])
@@ -84,9 +95,9 @@ def test_a_table_is_read_in_its_declared_types_even_if_it_is_empty(conn: sa.Conn
         (sa.DateTime(timezone=True), TIMESTAMPTZ, None),
         (sa.Interval(), INTERVAL, None),
         (sa.Uuid(), pa.uuid(), None),
-        (sa.dialects.mysql.BIGINT(unsigned=True), pa.uint64(), None),
-        (sa.dialects.mysql.LONGBLOB(), pa.binary(), None),
-        (sa.dialects.mysql.ENUM("a"), pa.string(), None),
+        (mysql.BIGINT(unsigned=True), pa.uint64(), None),
+        (mysql.LONGBLOB(), pa.binary(), None),
+        (mysql.ENUM("a"), pa.string(), None),
     ],
     ids=repr,
 )
@@ -95,7 +106,9 @@ def test_declared_types_have_their_counterparts(declared: Any, expected: pa.Data
     assert (field.type, tag(field)) == (expected, tagged)
 
 
-@pytest.mark.parametrize(("declared", "native"), [(sa.JSON(), True), (sa.Numeric(5, 2), False), (sa.dialects.mysql.BIT(8), True)], ids=repr)
+@pytest.mark.parametrize(
+    ("declared", "native"), [(sa.JSON(), True), (sa.Numeric(5, 2), False), (mysql.BIT(8), True)], ids=repr
+)
 def test_a_declared_type_without_an_exact_counterpart_is_refused_with_the_cure(declared: Any, native: bool) -> None:
     with pytest.raises(PlanError, match=r"column 'a' is of type .*CAST\(a AS CHAR"):
         _declared(sa.Column("a", declared), native=native)
@@ -109,7 +122,9 @@ def test_a_missing_table_names_the_nearest(conn: sa.Connection, url: DatabaseUrl
 
 
 def test_a_query_gives_each_column_the_type_of_its_values(url: DatabaseUrl) -> None:
-    table = read(url, "SELECT 1 AS i, 0.5 AS f, 'x' AS s, x'00' AS b, NULL AS n UNION ALL SELECT NULL, NULL, NULL, NULL, NULL")
+    table = read(
+        url, "SELECT 1 AS i, 0.5 AS f, 'x' AS s, x'00' AS b, NULL AS n UNION ALL SELECT NULL, NULL, NULL, NULL, NULL"
+    )
     assert table.schema.types == [pa.int64(), pa.float64(), pa.string(), pa.binary(), pa.null()]
     assert table.to_pylist() == [{"i": 1, "f": 0.5, "s": "x", "b": b"\0", "n": None}, dict.fromkeys("ifsbn")]
 
@@ -125,7 +140,9 @@ def test_only_parameters_are_parameters(url: DatabaseUrl) -> None:
     assert table.to_pylist() == [{"text": r":v \:v ::x %s %(v)s", "a": "it's", "b": "12:30"}]
 
 
-@pytest.mark.parametrize(("query", "message"), [("SELECT * FROM nope", "no such table: nope"), ("SELECT FROM", "syntax error")])
+@pytest.mark.parametrize(
+    ("query", "message"), [("SELECT * FROM nope", "no such table: nope"), ("SELECT FROM", "syntax error")]
+)
 def test_a_wrong_query_is_a_plan_error(url: DatabaseUrl, query: str, message: str) -> None:
     with pytest.raises(PlanError, match=message):
         read(url, query)

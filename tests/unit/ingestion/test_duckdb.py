@@ -54,7 +54,12 @@ KEY = "123e4567-e89b-12d3-a456-426614174000"
         (f"'{KEY}'::UUID", pa.uuid(), None, uuid.UUID(KEY)),
         ("'{\"a\": 1}'::JSON", pa.string(), "json", '{"a": 1}'),
         ("'101'::BIT", pa.string(), "bit varying", "101"),
-        ("12345678901234567890123456789012345678901::BIGNUM", pa.string(), "numeric", "12345678901234567890123456789012345678901"),
+        (
+            "12345678901234567890123456789012345678901::BIGNUM",
+            pa.string(),
+            "numeric",
+            "12345678901234567890123456789012345678901",
+        ),
         ("'10:00:00+02'::TIMETZ", pa.string(), "time with time zone", "10:00:00+02"),
         ("'2024-01-01 10:00:00+02'::TIMESTAMPTZ", TIMESTAMPTZ, None, dt.datetime(2024, 1, 1, 8, tzinfo=dt.UTC)),
         ("'a'::ENUM('a', 'b')", pa.string(), None, "a"),
@@ -63,7 +68,9 @@ KEY = "123e4567-e89b-12d3-a456-426614174000"
         ("{'x': 1::BIGINT}", pa.struct([("x", pa.int64())]), None, {"x": 1}),
     ],
 )
-def test_a_value_arrives_exactly(make: Make, expression: str, type_: pa.DataType, tagged: str | None, value: Any) -> None:
+def test_a_value_arrives_exactly(
+    make: Make, expression: str, type_: pa.DataType, tagged: str | None, value: Any
+) -> None:
     url = make(f"CREATE TABLE t AS SELECT {expression} AS a UNION ALL SELECT NULL")
     table = read(url, "SELECT a FROM t")
     field = table.schema.field("a")
@@ -86,7 +93,10 @@ def test_named_parameters_are_bound_and_casts_are_not_parameters(make: Make) -> 
 
 def test_views_schemas_and_odd_file_names_work(make: Make) -> None:
     url = make(
-        "CREATE SCHEMA s", "CREATE TABLE s.t AS SELECT 1 AS a", 'CREATE VIEW v AS SELECT * FROM "odd ""name.x".s.t', name='odd "name.x.duckdb'
+        "CREATE SCHEMA s",
+        "CREATE TABLE s.t AS SELECT 1 AS a",
+        'CREATE VIEW v AS SELECT * FROM "odd ""name.x".s.t',
+        name='odd "name.x.duckdb',
     )
     assert read(url, "FROM v").to_pylist() == read(url, "FROM s.t").to_pylist() == [{"a": 1}]
 
@@ -177,5 +187,9 @@ def test_a_cancelled_run_interrupts_the_query(make: Make) -> None:
     timer = threading.Timer(0.3, work.cancel.cancel)
     timer.start()
     with pytest.raises(RunCancelled):
-        read(make(), "SELECT count(*) AS n FROM range(10000000) a, range(10000000) b WHERE a.range * b.range % 7 = 3", work)
+        read(
+            make(),
+            "SELECT count(*) AS n FROM range(10000000) a, range(10000000) b WHERE a.range * b.range % 7 = 3",
+            work,
+        )
     timer.join()

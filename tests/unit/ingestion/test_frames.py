@@ -58,7 +58,9 @@ def test_nan_is_null_in_numpy_floats_and_itself_elsewhere() -> None:
     nan = float("nan")
     arrow = pd.Series(pa.array([nan, None]), dtype=pd.ArrowDtype(pa.float64()))
     numpy_values = read(pd.DataFrame({"a": np.array([1.5, nan])})).column("a").to_pylist()
-    kept = [read(frame).column("a").to_pylist() for frame in (pd.DataFrame({"a": arrow}), pl.DataFrame({"a": [nan, None]}))]
+    kept = [
+        read(frame).column("a").to_pylist() for frame in (pd.DataFrame({"a": arrow}), pl.DataFrame({"a": [nan, None]}))
+    ]
     assert numpy_values == [1.5, None]
     for first, second in kept:
         assert first != first
@@ -86,7 +88,9 @@ def test_a_column_of_several_kinds_is_refused_by_name(values: list[Any]) -> None
     assert caught.value.column == "a"
 
 
-@pytest.mark.parametrize("series", [pd.Series(pd.period_range("2024", periods=2, freq="D")), pd.Series(pd.interval_range(0, 2))])
+@pytest.mark.parametrize(
+    "series", [pd.Series(pd.period_range("2024", periods=2, freq="D")), pd.Series(pd.interval_range(0, 2))]
+)
 def test_a_dtype_without_a_column_type_is_refused(series: pd.Series[Any]) -> None:
     with pytest.raises(DataError, match="column 'a'"):
         read(pd.DataFrame({"a": series}))
@@ -136,7 +140,16 @@ def test_polars_types_become_the_normal_ones() -> None:
         }
     )
     table = read(frame)
-    assert table.schema.types == [pa.uint64(), pa.string(), pa.string(), pa.date32(), pa.time64("us"), pa.decimal128(10, 2), TIMESTAMPTZ, pa.list_(pa.int64())]
+    assert table.schema.types == [
+        pa.uint64(),
+        pa.string(),
+        pa.string(),
+        pa.date32(),
+        pa.time64("us"),
+        pa.decimal128(10, 2),
+        TIMESTAMPTZ,
+        pa.list_(pa.int64()),
+    ]
     assert table.to_pylist()[0]["m"] == Decimal("1.50")
     assert set(table.to_pylist()[1].values()) == {None}
 
