@@ -17,7 +17,13 @@ def compare(days: pd.DataFrame) -> pd.DataFrame:
 
 plan = (
     datapipe.read("orders", source="${SOURCE_DB_URL}")
-    .sql("SELECT CAST(placed_at AS DATE) AS day, count(*) AS orders, sum(amount) AS total FROM input_data GROUP BY day")
+    .sql(
+        """
+        SELECT CAST(placed_at AS DATE) AS day, count(*) AS orders, CAST(sum(amount) AS DECIMAL(18, 2)) AS total
+        FROM input_data
+        GROUP BY day
+        """
+    )
     .apply(compare)
     .write("daily_totals", to="${DEST_DB_URL}", strategy="upsert", keys=["day"])
     .named("daily_totals")

@@ -135,9 +135,9 @@ def _may_round(source: pa.DataType, to: pa.DataType) -> bool:
     """Whether Arrow's cast of the pair loses something without saying so."""
     t = pa.types
     if t.is_floating(to):
-        return t.is_decimal(source) or (t.is_floating(source) and source.bit_width > to.bit_width)
+        return bool(t.is_decimal(source) or (t.is_floating(source) and source.bit_width > to.bit_width))
     if t.is_date(to):
-        return t.is_timestamp(source)
+        return bool(t.is_timestamp(source))
     return t.is_boolean(to) and not t.is_boolean(source) and not t.is_string(source)
 
 

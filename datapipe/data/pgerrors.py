@@ -37,6 +37,8 @@ def translate(error: Exception, *, step: str | None = None) -> DatapipeError:
     column = getattr(diag, "column_name", None)
     if state.startswith("22"):
         message = _VALUE.sub("", message)
+    if message.startswith("cannot convert"):  # NaN and infinity, which the server calls an unsupported feature
+        kind, hint = DataError, "Make it NULL in the query, or read the column as text"
     if state == "23505":
         message = _duplicate(diag, message)
     server_hint = getattr(diag, "message_hint", None)

@@ -71,7 +71,9 @@ def read_alchemy(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, wo
         If a column holds values of several classes, or of one that has no exact counterpart.
     """
     with tempfile.TemporaryFile(dir=work.scratch) as spool:
-        with _result(lambda conn: conn.exec_driver_sql(*for_driver(query, parameters, conn)), url) as result:
+        with _result(
+            lambda conn: conn.exec_driver_sql(*for_driver(query, parameters, conn.dialect.paramstyle)), url
+        ) as result:
             names = list(result.keys())
             check_names(names, what="the query")
             classes = _spooled(_fetching(result, url), spool, len(names), work)
@@ -103,16 +105,14 @@ def read_reflected(table: str, schema: str | None, url: DatabaseUrl, work: Works
         yield Stream(fields, resized(batches, size=work.batch_bytes))
 
 
-def for_driver(query: str, parameters: Mapping[str, Any], conn: sa.Connection) -> tuple[str, Any]:
-    """The query and its parameters as the driver takes them; sa.text would find some in strings too.
+def for_driver(query: str, parameters: Mapping[str, Any], style: str) -> tuple[str, Any]:
+    """The query and its parameters in a driver's own style; ``sa.text`` would find some in strings too.
 
     Examples
     --------
-    >>> with sa.create_engine("sqlite://").connect() as conn:
-    ...     for_driver("SELECT ':no' WHERE :b > :a AND :a > 1", {"a": 2, "b": 3}, conn)
+    >>> for_driver("SELECT ':no' WHERE :b > :a AND :a > 1", {"a": 2, "b": 3}, "qmark")
     ("SELECT ':no' WHERE ? > ? AND ? > 1", (3, 2, 2))
     """
-    style = conn.dialect.paramstyle
     values: list[Any] = []
 
     def mark(name: str) -> str:

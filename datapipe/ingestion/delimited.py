@@ -91,11 +91,10 @@ def _header(file: Path) -> tuple[str, list[str]]:
             text = stream.read(_MOST_HEADER).decode("utf-8-sig", errors="surrogateescape")
     except (gzip.BadGzipFile, EOFError):
         raise DataError(f"{file} is not compressed by gzip", hint="Rename it") from None
-    try:
-        found = [(_first_record(text, delimiter), delimiter) for delimiter in _DELIMITERS]
-    except csv.Error:
-        raise DataError(f"{file} is not CSV: a quote in its first line is open", hint="Close it") from None
-    names, delimiter = max(found, key=lambda item: len(item[0]))
+    records = {delimiter: _first_record(text, delimiter) for delimiter in _DELIMITERS}
+    delimiter, names = max(records.items(), key=lambda item: len(item[1] or ()))
+    if names is None:
+        raise DataError(f"{file} is not CSV: a quote in its first line is open", hint="Close it")
     if not names:
         raise DataError(f"{file} has no header", hint="Its first line names the columns")
     if any(re.search(r"[\0\udc80-\udcff]", name) for name in names):
@@ -106,8 +105,12 @@ def _header(file: Path) -> tuple[str, list[str]]:
     return delimiter, names
 
 
-def _first_record(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
+def _first_record(text: str, delimiter: str) -> list[str] | None:
+    """The first record, if it is one with this delimiter: a quoted name ends at a delimiter."""
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return None
 
 
 def _explained(error: Exception) -> DatapipeError:

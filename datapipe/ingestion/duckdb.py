@@ -162,7 +162,7 @@ def _leaving(sql: str, types: list[str]) -> str:
     columns = [f"c{index}" for index in range(len(types))]
     forms = [_LEAVES[type_][0] if type_ in _LEAVES else "{}" for type_ in types]
     items = [form.format(column) for form, column in zip(forms, columns, strict=True)]
-    return f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({', '.join(columns)})"  # our own names
+    return f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({', '.join(columns)})"
 
 
 def _pulled(

@@ -122,7 +122,7 @@ def _query(forms: Mapping[str, Any], declared: Mapping[str, Field]) -> str:
     items = [quote(key) if key in declared else _exact(key, form) for key, form in forms.items()]
     options = "format='auto', records='true', auto_detect=false, hive_partitioning=false"
     source = f"read_json($files, columns={{{', '.join(types)}}}, {options})"
-    return f"SELECT {', '.join(items)} FROM {source}"  # keys are quoted
+    return f"SELECT {', '.join(items)} FROM {source}"
 
 
 def _read_as(form: Any, declared: Field | None) -> str:

@@ -63,7 +63,7 @@ def source_sql(source: Source) -> str | None:
         return check_one_query(source.query, step=STEP)
     if isinstance(source, TableSource):
         schema = f"{quote(source.schema_)}." if source.schema_ else ""
-        return f"SELECT * FROM {schema}{quote(source.table)}"  # names are quoted
+        return f"SELECT * FROM {schema}{quote(source.table)}"
     return None
 
 

@@ -133,7 +133,7 @@ def _observed(raw: sqlite3.Connection, query: str, used: Mapping[str, Any], coun
     """The storage classes in each column of the whole result."""
     names = [f"c{index}" for index in range(count)]
     items = ", ".join(f"group_concat(DISTINCT typeof({name}))" for name in names)
-    found = raw.execute(f"WITH q({', '.join(names)}) AS (\n{query}\n) SELECT {items} FROM q", used)  # a checked query
+    found = raw.execute(f"WITH q({', '.join(names)}) AS (\n{query}\n) SELECT {items} FROM q", used)
     return [frozenset((classes or "").split(",")) - {"null", ""} for classes in found.fetchone()]
 
 
@@ -218,21 +218,27 @@ def _tables(raw: sqlite3.Connection | None) -> list[str]:
 
 def _bound(name: str, value: Any) -> Any:
     """A parameter as SQLite stores values of its kind."""
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise PlanError(f"parameter :{name} has more than 64 bits", hint="Give it as text")
+    if value is None or isinstance(value, (int, float, str, bytes)):
         return value
     if isinstance(value, Decimal):
-        # SQLite compares numbers with numbers; text only where no double is exact.
-        return next((number for number in (int(value), float(value)) if Decimal(str(number)) == value), str(value))
+        return _number(value)
     if isinstance(value, dt.datetime):
         utc = value.astimezone(dt.UTC) if value.tzinfo else value
         return utc.isoformat(sep=" ", timespec="microseconds")
-    if isinstance(value, (dt.date, dt.time)):
-        return value.isoformat()
-    if isinstance(value, uuid.UUID):
+    if isinstance(value, (dt.date, dt.time, uuid.UUID)):
         return str(value)
-    raise PlanError(
-        f"parameter :{name} is a {type(value).__name__}, which SQLite has not", hint="Give text or a number"
-    )
+    kind = type(value).__name__
+    raise PlanError(f"parameter :{name} is a {kind}, which SQLite has not", hint="Give text or a number")
+
+
+def _number(value: Decimal) -> int | float | str:
+    """A decimal as the number SQLite would store, which is what it compares with; text where none is exact."""
+    if not value.is_finite() or abs(value) >= 2**63:
+        return str(value)
+    numbers = (int(value), float(value))
+    return next((number for number in numbers if Decimal(str(number)) == value), str(value))
 
 
 # By the beginning of SQLite's error name: what it means to the caller, and what to do.

@@ -22,7 +22,9 @@ from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 
 _BATCHES = "_datapipe_batches"
-_HERE = "lower(table_name) = lower($table) AND lower(schema_name) = lower($schema) AND database_name = current_database()"
+_HERE = (
+    "lower(table_name) = lower($table) AND lower(schema_name) = lower($schema) AND database_name = current_database()"
+)
 _COLUMNS = f"""
 SELECT column_name, data_type, is_nullable, column_default IS NOT NULL FROM duckdb_columns()
 WHERE {_HERE} ORDER BY column_index"""
@@ -98,14 +100,14 @@ class DuckdbSession:
         reader = pa.RecordBatchReader.from_batches(schema, self.first.guard(batches))
         self.con.register(_BATCHES, reader)
         try:
-            return self.execute(f"INSERT INTO {table.sql} ({quoted(schema.names)}) SELECT * FROM {_BATCHES}")
+            rows = self.execute(f"INSERT INTO {table.sql} ({quoted(schema.names)}) SELECT * FROM {_BATCHES}")
         except duckdb.ConstraintException as error:
             if self.first.error is not None or "uplicate key" not in str(error):
                 raise
             hint = "Use strategy='upsert', or make the key unique in a .sql() step"
             raise DataError(f"a key ({keys}) is there already, or comes twice in this run", hint=hint) from None
-        finally:
-            self.con.unregister(_BATCHES)
+        self.con.unregister(_BATCHES)
+        return rows
 
 
 def _place(table: Table) -> dict[str, str]:

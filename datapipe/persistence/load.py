@@ -14,6 +14,7 @@ from datapipe.data.stream import Stream, Workspace
 from datapipe.data.types import describe
 from datapipe.errors import DataError, PlanError
 from datapipe.persistence import statements
+from datapipe.persistence.arrays import array_text
 from datapipe.persistence.tables import Column, Layout, Table, check_unique, find_keys, match_columns
 from datapipe.plan import TableTarget, WriteStrategy
 
@@ -209,11 +210,17 @@ def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBa
                 name = load.names[index]
                 raise DataError(f"key {name!r} is NULL in row {row}", column=name, row=row, hint="Filter such rows out")
         columns = [
-            cast_column(values, field.type, column=name, first_row=first_row)
-            for values, field, name in zip(batch.columns, schema, load.names, strict=True)
+            _as_sent(values, field.type, wire, name, first_row)
+            for values, field, wire, name in zip(batch.columns, schema, load.wires, load.names, strict=True)
         ]
         first_row += batch.num_rows
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _as_sent(values: pa.Array, to: pa.DataType, wire: Wire, name: str, first_row: int) -> pa.Array:
+    if wire.cast and pa.types.is_list(values.type):
+        return array_text(values, column=name)
+    return cast_column(values, to, column=name, first_row=first_row)
 
 
 def _distinct(session: Session, load: Load) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pgpq
 import psycopg
@@ -19,6 +20,7 @@ from datapipe.data.names import quote, quoted
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
+from datapipe.errors import PlanError
 from datapipe.persistence.load import Wire
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
@@ -47,18 +49,34 @@ _WIRE: dict[str, pa.DataType] = {
     "uuid": pa.uuid(),
 }
 _UNITS = {None: "us", 0: "s", 3: "ms", 6: "us"}
+# A type whose bare name means another length than "any".
+_UNBOUNDED = {"bit": "bit varying", "character": "bpchar"}
+_NAME_BYTES = 63
 _LAYOUT = """
 SELECT a.attname, format_type(COALESCE(NULLIF(t.typbasetype, 0), a.atttypid),
                               CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
-       a.attnotnull, a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', t.typtype = 'e'
+       a.attnotnull, a.atthasdef OR a.attidentity <> '', t.typtype = 'e'
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 ORDER BY a.attnum"""
 _UNIQUE = """
 SELECT array_agg(a.attname::text) FROM pg_index i
-JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
-WHERE i.indrelid = %s::oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey[0:i.indnkeyatts - 1])
+WHERE i.indrelid = %s::oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+  AND i.indpred IS NULL AND i.indexprs IS NULL
 GROUP BY i.indexrelid"""
+_FIRST_REFUSED = """
+DO {tag} DECLARE row_ bigint := 0; text_ text;
+BEGIN
+  FOR text_ IN SELECT s.{column} FROM {table} AS s ORDER BY s.ctid LOOP
+    row_ := row_ + 1;
+    PERFORM CAST(text_ AS {cast});
+  END LOOP;
+EXCEPTION WHEN data_exception OR syntax_error THEN PERFORM set_config('datapipe.row', row_::text, true);
+END {tag}"""
+_CHANGED = """
+SELECT row_ FROM (SELECT row_number() OVER (ORDER BY ctid) AS row_, {column} AS text_ FROM {table}) AS s
+WHERE CAST(text_ AS {cast}) IS DISTINCT FROM CAST(text_ AS {wide}) ORDER BY row_ LIMIT 1"""
 
 
 @dataclass(frozen=True)
@@ -68,21 +86,24 @@ class PostgresqlSession:
     raw: psycopg.Connection[Any]
 
     def layout(self, table: Table) -> Layout | None:
+        for name in filter(None, (table.schema, table.name)):
+            check_length(name, "name")
         row = self.raw.execute("SELECT to_regclass(%s)::oid", (table.sql,)).fetchone()
         if row is None or row[0] is None:
             return None
         columns = tuple(
-            Column(name, "text" if is_enum else type_, not required, optional)
+            Column(name, type_, not required, optional, pa.string() if is_enum else None)
             for name, type_, required, optional, is_enum in self.raw.execute(_LAYOUT, (row[0],)).fetchall()
         )
         unique = self.raw.execute(_UNIQUE, (row[0],)).fetchall()
         return Layout(columns, tuple(frozenset(names) for (names,) in unique))
 
     def column_type(self, field: pa.Field) -> str:
+        check_length(field.name, "column name")
         return postgresql_type(field)
 
     def wire(self, field: pa.Field, column: Column) -> Wire:
-        return _wire(field, column.type)
+        return wire(field, column)
 
     def create_schema(self, name: str) -> str | None:
         found = self.raw.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
@@ -94,6 +115,19 @@ class PostgresqlSession:
     def scalar(self, sql: str) -> Any:
         row = self.raw.execute(sql.encode()).fetchone()
         return row[0] if row else None
+
+    def refused(self, table: Table, column: str, cast: str) -> int | None:
+        parts = {"table": table.sql, "column": quote(column), "cast": cast, "wide": _unbounded(cast)}
+        try:
+            with self.raw.transaction():  # a savepoint
+                if parts["wide"] == cast:
+                    self.execute("SELECT count(CAST({column} AS {cast})) FROM {table}".format(**parts))
+                    return None
+                found: int | None = self.scalar(_CHANGED.format(**parts))
+                return found
+        except (psycopg.DataError, psycopg.errors.SyntaxError):
+            self.execute(_FIRST_REFUSED.format(**parts, tag=f"$_{uuid4().hex}$"))
+            return int(self.scalar("SELECT current_setting('datapipe.row')"))
 
     def copy(
         self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
@@ -114,7 +148,10 @@ class PostgresqlSession:
 def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[PostgresqlSession]:
     """A transaction that commits when the block ends well and rolls back when it does not."""
     with shared().connect(url) as conn:
-        raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
+        raw = conn.connection.driver_connection
+        if not isinstance(raw, psycopg.Connection):
+            hint = "Make it with create_engine('postgresql+psycopg://…')"
+            raise PlanError(f"the engine's driver is {url.engine.driver}; datapipe writes with psycopg 3", hint=hint)
         with work.cancel.hook(lambda: raw.cancel_safe(timeout=1)):
             try:
                 raw.rollback()  # a pooled connection may come with a transaction begun
@@ -127,42 +164,80 @@ def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[Postgresql
                 raise translate(error) from None
 
 
-def _wire(field: pa.Field, declared: str) -> Wire:
-    """How a field is sent to a column of type ``declared``: binary where the widths match, else as text."""
+def check_length(name: str, what: str) -> None:
+    """Refuse a name that PostgreSQL would cut without an error.
+
+    Raises
+    ------
+    PlanError
+        If it has more than 63 bytes.
+    """
+    if len(name.encode()) > _NAME_BYTES:
+        hint = "PostgreSQL would cut it; shorten it"
+        raise PlanError(f"the {what} {name!r} has more than {_NAME_BYTES} bytes", hint=hint)
+
+
+def wire(field: pa.Field, column: Column) -> Wire:
+    """How a field is sent to a column: binary where the widths match, else as text that the server casts."""
+    declared = column.type
+    sure = declared == ("interval" if field.type == INTERVAL else tag(field))
+    if column.arrow is not None or declared == "json":  # an enum, or what has no equality
+        return Wire(pa.string(), cast=declared, sure=sure)
     match = _TYPE.match(declared)
     target = _arrow(match, field) if match else None
-    if field.type == INTERVAL or target is None:
-        return Wire(pa.string(), cast=declared)
-    if pa.types.is_string(field.type) and (target == pa.uuid() or pa.types.is_list(target)):
-        return Wire(pa.string(), cast=declared)
-    if tag(field) == "numeric" and declared == "numeric":
-        return Wire(pa.string(), cast=declared)
+    if target is None or (pa.types.is_string(field.type) and _parsed(target)):
+        return Wire(pa.string(), cast=declared, direct=False, sure=sure)
     return Wire(target)
 
 
+def _parsed(target: pa.DataType) -> bool:
+    """Whether text becomes this type by the server's rules rather than by Arrow's."""
+    return target in (pa.uuid(), pa.time64("us")) or pa.types.is_list(target)
+
+
 def _arrow(match: re.Match[str], field: pa.Field) -> pa.DataType | None:
-    name, precision, scale = match["name"], match["p"], match["s"]
+    """The Arrow type whose binary form is the column's own; None if there is none."""
+    if not match["array"]:
+        return _scalar(match, field)
+    found = _scalar(match, field.type.value_field if pa.types.is_list(field.type) else field)
+    # The elements carry their type's number, and for these types it would be another one.
+    renamed = found == pa.uuid() or getattr(found, "tz", None) or (found == pa.string() and match["name"] != "text")
+    return None if found is None or renamed else pa.list_(found)
+
+
+def _scalar(match: re.Match[str], field: pa.Field) -> pa.DataType | None:
+    name, precision = match["name"], match["p"]
     if name == "numeric":
-        found = _numeric(precision, scale, field)
-    elif name in {"timestamp", "timestamptz"}:
+        return _numeric(precision, match["s"], field)
+    if name in {"timestamp", "timestamptz"}:
         unit = _UNITS.get(int(precision) if precision else None)
         zone = "UTC" if name == "timestamptz" or match["zone"] == " with time zone" else None
-        found = pa.timestamp(unit, zone) if unit else None
-    elif name == "time" and (precision or match["zone"] == " with time zone"):
-        found = None
-    else:
-        found = _WIRE.get(name)
-    if match["array"]:
-        return pa.list_(found) if found is not None and name not in {"numeric", "json", "jsonb", "uuid"} else None
-    return found
+        return pa.timestamp(unit, zone) if unit else None
+    if name == "time" and (precision or match["zone"] == " with time zone"):
+        return None
+    return _WIRE.get(name)
 
 
 def _numeric(precision: str | None, scale: str | None, field: pa.Field) -> pa.DataType | None:
     if precision:
-        return pa.decimal128(int(precision), int(scale or 0)) if int(precision) <= 38 and int(scale or 0) >= 0 else None
+        digits, places = int(precision), int(scale or 0)
+        return pa.decimal128(digits, places) if digits <= 38 and 0 <= places <= digits else None
     if pa.types.is_decimal128(field.type):
         return field.type
     return pa.decimal128(20, 0) if pa.types.is_integer(field.type) else None
+
+
+def _unbounded(declared: str) -> str:
+    """The type without its length, precision or scale.
+
+    Examples
+    --------
+    >>> _unbounded("timestamp(1) without time zone"), _unbounded("bit(3)[]"), _unbounded("inet")
+    ('timestamp without time zone', 'bit varying[]', 'inet')
+    """
+    wide = re.sub(r"\(\d+(,-?\d+)?\)", "", declared)
+    name = wide.removesuffix("[]")
+    return wide.replace(name, _UNBOUNDED.get(name, name)) if wide != declared else declared
 
 
 def _encoder(schema: pa.Schema, columns: Sequence[Column]) -> pgpq.ArrowToPostgresBinaryEncoder:

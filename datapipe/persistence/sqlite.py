@@ -162,7 +162,9 @@ def _translated(error: sqlite3.Error, url: DatabaseUrl) -> DatapipeError:
     unique = re.match(r"UNIQUE constraint failed: (.*)", text, re.S)
     if unique:
         message = f"a key ({unique.group(1)}) is there already, or comes twice in this run"
-        return DataError(f"{url.label}: {message}", hint="Use strategy='upsert', or make the key unique in a .sql() step")
+        return DataError(
+            f"{url.label}: {message}", hint="Use strategy='upsert', or make the key unique in a .sql() step"
+        )
     if isinstance(error, sqlite3.IntegrityError):
         return DataError(f"{url.label}: {text}", hint="Correct the rows, or the constraint")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT")):

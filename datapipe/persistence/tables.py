@@ -102,7 +102,8 @@ def check_unique(layout: Layout, keys: Sequence[str], table: Table, strategy: Wr
         With the statement that creates the index.
     """
     if keys and frozenset(keys) not in layout.unique:
+        index = f"CREATE UNIQUE INDEX {quote('_'.join([table.name, *keys])[:40])} ON {table.sql} ({quoted(keys)})"
         raise PlanError(
             f"{strategy.value} by ({', '.join(keys)}) needs a unique index on these columns of {table}",
-            hint=f"Create it: CREATE UNIQUE INDEX {quote('_'.join([table.name, *keys]))} ON {table.sql} ({quoted(keys)})",
+            hint=f"Create it: {index}",
         )

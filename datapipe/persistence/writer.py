@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from datapipe.data.connections import resolve
+from datapipe.data.connections import resolve, to_url
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.persistence.load import Loaded, Session, plan_load, run_load
@@ -44,17 +45,24 @@ def describe_write(target: Target, schema: pa.Schema, work: Workspace) -> tuple[
             from datapipe.persistence.files import describe_files  # loads Parquet and CSV
 
             return describe_files(target)
-        with _session(target, work) as session:
+        with _session(target, work, create=False) as session:
             return plan_load(session, target, schema).statements()
     except DatapipeError as error:
         raise error.at(STEP) from error.__cause__
 
 
 @contextmanager
-def _session(target: TableTarget, work: Workspace) -> Iterator[Session]:
+def _session(target: TableTarget, work: Workspace, *, create: bool = True) -> Iterator[Session]:
     url = resolve(target.dest_db_url, target.destination, default="DEST_DB_URL", step=STEP)
+    if not create and _is_missing_file(url):
+        url = DatabaseUrl.parse(f"{url.driver}://")  # looking must not make the file: an empty database is the same
     with _opener(url)(url, work) as session:
         yield session
+
+
+def _is_missing_file(url: DatabaseUrl) -> bool:
+    path = to_url(url).database if url.driver in {"sqlite", "duckdb"} and url.engine is None else None
+    return path is not None and path != ":memory:" and not Path(path).exists()
 
 
 def _opener(url: DatabaseUrl) -> Open:
@@ -87,7 +95,7 @@ class BatchWriter:
     Examples
     --------
     >>> import pandas as pd
-    >>> writer = BatchWriter(database_url="sqlite:///doctest.db")
+    >>> writer = BatchWriter(database_url="sqlite://")
     >>> writer.write(pd.DataFrame({"id": [1, 2]}), "users", strategy=WriteStrategy.REPLACE)
     2
     """

@@ -55,8 +55,22 @@ def run_in_database(url: str, table: pa.Table, sql: str, parameters: Mapping[str
                 else "DROP TABLE IF EXISTS temp.input_data"
             )
             conn.rollback()
-    made = pa.table({name: pa.array(values) for name, values in zip(names, columns, strict=True)})
-    return from_frame(made, table.schema)
+    made = {name: _restored(pa.array(values), name, table.schema) for name, values in zip(names, columns, strict=True)}
+    return from_frame(pa.table(made), table.schema)
+
+
+def _restored(values: pa.Array, name: str, schema: pa.Schema) -> pa.Array:
+    """A column that went in and came back in a lesser type, such as a date as text, in its own type again."""
+    index = schema.get_field_index(name)
+    if index < 0:
+        return values
+    own = schema.field(index).type
+    if not (pa.types.is_string(values.type) or pa.types.is_decimal(own) or pa.types.is_boolean(own)):
+        return values
+    try:
+        return cast_column(values, own, column=name)
+    except DataError:
+        return values
 
 
 def _fill(conn: sa.Connection, table: pa.Table, type_of: Callable[[pa.Field], str]) -> None:

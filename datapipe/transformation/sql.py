@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -56,6 +56,7 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
     text = rewrite(check_one_query(sql, step=""), lambda name: f"${name}")
     first = FirstError()
     with ExitStack() as stack:
+        inputs = {name: _closing(stream, stack) for name, stream in inputs.items()}
         con = stack.enter_context(_locked(work))
         try:
             schemas = {name: stream.schema for name, stream in inputs.items()}
@@ -74,8 +75,21 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
             raise first.explain(error, work.cancel) from None
         stack.callback(reader.close)
         schema = pa.schema([_named(field, arrow) for field, arrow in zip(fields, reader.schema, strict=True)])
-        batches = _pulled(reader, schema, first, work)
+        batches = _pulled(reader, schema, first, work, inputs)
         yield Stream(schema, resized(batches, size=work.batch_bytes))
+
+
+def _closing(stream: Stream, stack: ExitStack) -> Stream:
+    """The stream, closed with the step: DuckDB lets go of an input only when it is collected."""
+    stack.callback(_close, stream)
+    return stream
+
+
+def _close(stream: Stream) -> None:
+    close = getattr(stream.batches, "close", None)
+    if close is not None:
+        with suppress(ValueError):  # one of DuckDB's threads is in it, and will see the run's end
+            close()
 
 
 def _after(head: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -216,14 +230,20 @@ def _choose_threads(
 
 
 def _pulled(
-    reader: pa.RecordBatchReader, schema: pa.Schema, first: FirstError, work: Workspace
+    reader: pa.RecordBatchReader,
+    schema: pa.Schema,
+    first: FirstError,
+    work: Workspace,
+    inputs: Mapping[str, Stream],
 ) -> Iterator[pa.RecordBatch]:
     done = 1
     while True:
         try:
             batch = reader.read_next_batch()
         except StopIteration:
-            reader.close()  # lets go of inputs that were not read to their end
+            reader.close()
+            for stream in inputs.values():  # one that was not read to its end may hold a lock
+                _close(stream)
             return
         except (duckdb.Error, OSError, RuntimeError, pa.ArrowException) as error:
             raise first.explain(error, work.cancel) from None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -148,7 +149,7 @@ def database_of(server: str, sql: str) -> Iterator[str]:
     name = f"test_docs_{os.getpid()}"
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        url = server.rpartition("/")[0] + f"/{name}"
+        url = urlsplit(server)._replace(path=f"/{name}").geturl()
         with psycopg.connect(url) as conn:
             conn.execute(sql)
         yield url
@@ -165,6 +166,7 @@ def folder(tmp_path: Path, source_url: str, postgresql_url: str, monkeypatch: py
     monkeypatch.setenv("SOURCE_DB_URL", source_url)
     monkeypatch.setenv("DEST_DB_URL", postgresql_url)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("datapipe.settings._connections", {})  # names given by connect() belong to the page
     known = set(sys.modules)
     yield tmp_path
     shared().dispose()

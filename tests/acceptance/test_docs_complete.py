@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 import datapipe
-from datapipe import errors, plan
+from datapipe import errors, ingestion, persistence, plan, transformation
 from datapipe.cli.app import app
 from datapipe.data.types import CARRIERS, Carrier
 
@@ -59,6 +59,15 @@ def test_public_names(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in vars(datapipe.Pipeline) if not name.startswith("_")])
 def test_methods_of_a_pipeline(name: str) -> None:
     assert re.search(rf"^#+ .*\.{name}\b", reference("pipeline"), re.M)
+
+
+STAGES = ["BatchIngestor", "SQLTransformer", "CodeTransformer", "ConfigTransformer", "BatchWriter", "ConnectionManager"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_classes_of_the_specification(name: str) -> None:
+    assert any(hasattr(folder, name) for folder in (ingestion, transformation, persistence))
+    assert f"\n## {name}\n" in reference("stages")
 
 
 @pytest.mark.parametrize(("name", "text"), [pytest.param(*pair, id=pair[0]) for pair in commands()])

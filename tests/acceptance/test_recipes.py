@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pyarrow.parquet
@@ -23,8 +24,8 @@ RECIPES = sorted(path for path in ROOT.glob("recipes/*") if path.suffix in {".py
 
 @pytest.fixture
 def url(postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A database with the sample tables, as source and, in schema public of its own, as target."""
-    target = postgresql_url + "?options=-csearch_path%3Dtarget"
+    """A database with the sample tables in one schema; the URL leads to another schema, the target."""
+    target = urlsplit(postgresql_url)._replace(query="options=-csearch_path%3Dtarget").geturl()
     with psycopg.connect(postgresql_url) as conn:
         conn.execute((ROOT / "docs" / "sample.sql").read_text(encoding="utf-8"))
         conn.execute("CREATE SCHEMA target")

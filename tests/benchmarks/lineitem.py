@@ -48,10 +48,10 @@ def load(url: str, scale: float, folder: Path) -> int:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("DROP TABLE IF EXISTS lineitem")
         conn.execute(SCHEMA)
-        with (folder / "lineitem.csv").open("rb") as rows, conn.cursor() as cursor:
-            with cursor.copy("COPY lineitem FROM STDIN (FORMAT csv, HEADER)") as copy:
-                while chunk := rows.read(1 << 20):
-                    copy.write(chunk)
+        copy_in = "COPY lineitem FROM STDIN (FORMAT csv, HEADER)"
+        with (folder / "lineitem.csv").open("rb") as rows, conn.cursor() as cursor, cursor.copy(copy_in) as copy:
+            while chunk := rows.read(1 << 20):
+                copy.write(chunk)
         conn.execute("VACUUM ANALYZE lineitem")
         row = conn.execute("SELECT count(*) FROM lineitem").fetchone()
     (folder / "lineitem.csv").unlink()

@@ -8,7 +8,7 @@ import pytest
 
 import datapipe
 from datapipe.engine import Event
-from datapipe.errors import DatapipeError, DataError, PlanError
+from datapipe.errors import DataError, DatapipeError, PlanError
 
 FRAME = pd.DataFrame({"id": range(25_000), "k": ["a", "b"] * 12_500})
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import mysql
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tag
 from datapipe.errors import DataError, PlanError, RunCancelled
-from datapipe.ingestion.alchemy import _declared, _observed, _to_array, read_alchemy, read_reflected
+from datapipe.ingestion.alchemy import _declared, _observed, _to_array, for_driver, read_alchemy, read_reflected
 from datapipe.plan import DatabaseUrl
 
 ROW = {
@@ -117,7 +117,7 @@ def test_a_declared_type_without_an_exact_counterpart_is_refused_with_the_cure(d
 def test_a_missing_table_names_the_nearest(conn: sa.Connection, url: DatabaseUrl) -> None:
     sa.Table("customers", sa.MetaData(), sa.Column("id", sa.Integer)).create(conn)
     conn.commit()
-    with pytest.raises(PlanError, match="no table 'cutsomers'. Did you mean 'customers'"):
+    with pytest.raises(PlanError, match=r"no table 'cutsomers'\. Did you mean 'customers'"):
         read_table(url, "cutsomers")
 
 
@@ -146,6 +146,22 @@ def test_only_parameters_are_parameters(url: DatabaseUrl) -> None:
 def test_a_wrong_query_is_a_plan_error(url: DatabaseUrl, query: str, message: str) -> None:
     with pytest.raises(PlanError, match=message):
         read(url, query)
+
+
+@pytest.mark.parametrize(
+    ("style", "text", "values"),
+    [
+        ("qmark", "a LIKE '%:b' AND c = ? OR d IN (?, ?)", (1, 2, 1)),
+        ("format", "a LIKE '%%:b' AND c = %s OR d IN (%s, %s)", (1, 2, 1)),
+        ("pyformat", "a LIKE '%%:b' AND c = %(x)s OR d IN (%(y)s, %(x)s)", {"x": 1, "y": 2}),
+        ("named", "a LIKE '%:b' AND c = :x OR d IN (:y, :x)", {"x": 1, "y": 2}),
+        ("numeric", "a LIKE '%:b' AND c = :1 OR d IN (:2, :3)", (1, 2, 1)),
+        ("numeric_dollar", "a LIKE '%:b' AND c = $1 OR d IN ($2, $3)", (1, 2, 1)),
+    ],
+)
+def test_a_query_is_written_in_the_drivers_style(style: str, text: str, values: Any) -> None:
+    query = "a LIKE '%:b' AND c = :x OR d IN (:y, :x)"
+    assert for_driver(query, {"x": 1, "y": 2, "unused": 3}, style) == (text, values)
 
 
 def test_two_columns_of_one_name_are_refused(url: DatabaseUrl) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import subprocess
 import sys
 import uuid
@@ -63,7 +64,7 @@ def test_nan_is_null_in_numpy_floats_and_itself_elsewhere() -> None:
     ]
     assert numpy_values == [1.5, None]
     for first, second in kept:
-        assert first != first
+        assert math.isnan(first)
         assert second is None
 
 

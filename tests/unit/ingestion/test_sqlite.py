@@ -213,6 +213,8 @@ def test_a_date_and_time_parameter_compares_with_stored_ones(file: Path, db: sql
 def test_a_parameter_of_no_stored_kind_is_refused(file: Path, db: sqlite3.Connection) -> None:
     with pytest.raises(PlanError, match=":days is a timedelta"):
         read(file, "SELECT :days", days=dt.timedelta(days=1))
+    with pytest.raises(PlanError, match=":big has more than 64 bits"):
+        read(file, "SELECT :big", big=2**63)
 
 
 def test_a_missing_file_is_named_and_not_created(file: Path) -> None:

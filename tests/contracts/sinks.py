@@ -1,0 +1,126 @@
+"""The databases that are written to, each looked at with its own client."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+import pyarrow as pa
+import pytest
+
+from datapipe.data.stream import Stream, Workspace, scratch_directory
+from datapipe.persistence import Loaded, write
+from datapipe.plan import TableTarget, build
+
+KINDS = ("postgresql", "sqlite", "duckdb")
+
+_COLUMNS = {
+    "postgresql": """SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+                     WHERE a.attrelid = {text}::regclass AND a.attnum > 0 ORDER BY a.attnum""",
+    "sqlite": "SELECT name, type FROM pragma_table_info({text})",
+    "duckdb": "SELECT column_name, column_type FROM (DESCRIBE {name})",
+}
+_KEYS = {
+    "postgresql": """SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
+                     WHERE i.indrelid = {text}::regclass AND i.indisprimary AND a.attnum = ANY(i.indkey) ORDER BY 1""",
+    "sqlite": "SELECT name FROM pragma_table_info({text}) WHERE pk > 0 ORDER BY 1",
+    "duckdb": """SELECT unnest(constraint_column_names) FROM duckdb_constraints()
+                 WHERE constraint_type = 'PRIMARY KEY' AND table_name = {text} ORDER BY 1""",
+}
+
+
+@dataclass(frozen=True)
+class Sink:
+    """One database."""
+
+    kind: str
+    url: str
+
+    def write(self, data: pa.Table | Stream, table: str = "t", **options: Any) -> Loaded:
+        """Write in one run, as the engine does."""
+        stream = data if isinstance(data, Stream) else streamed(data)
+        target = build(TableTarget, {"table_name": table, "dest_db_url": self.url, **options})
+        with scratch_directory() as scratch:
+            return write(target, stream, Workspace(scratch=scratch))
+
+    def sql(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements with the database's own client; the rows of the last one."""
+        if self.kind == "postgresql":
+            with psycopg.connect(self.url, autocommit=True) as conn:
+                for statement in statements:
+                    cursor = conn.execute(statement.encode())
+                return cursor.fetchall() if cursor.description else []
+        connect = sqlite3.connect if self.kind == "sqlite" else duckdb.connect
+        conn = connect(self.path)
+        try:
+            for statement in statements:
+                rows = conn.execute(statement).fetchall()
+            conn.commit()
+            return rows
+        finally:
+            conn.close()
+
+    @property
+    def path(self) -> Path:
+        """The database's file."""
+        return Path(self.url.partition(":///")[2])
+
+    def rows(self, table: str = "t") -> list[tuple[Any, ...]]:
+        """The table's rows in the order of their text, NULLs and all."""
+        return sorted(self.sql(f'SELECT * FROM "{table}"'), key=repr)
+
+    def columns(self, table: str = "t") -> dict[str, str]:
+        """The catalogue's types."""
+        return dict(self.sql(_COLUMNS[self.kind].format(**_both(self.kind, table))))
+
+    def keys(self, table: str = "t") -> list[str]:
+        """The catalogue's primary key."""
+        return [name for (name,) in self.sql(_KEYS[self.kind].format(**_both(self.kind, table)))]
+
+    def tables(self) -> list[str]:
+        """Every table there is, temporary ones and internal ones included."""
+        query = {
+            "postgresql": """SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+                             WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema')""",
+            "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
+            "duckdb": "SELECT table_name FROM duckdb_tables()",
+        }
+        return sorted(name for (name,) in self.sql(query[self.kind]))
+
+
+def _both(kind: str, table: str) -> dict[str, str]:
+    name = '"' + table.replace('"', '""') + '"'
+    text = name if kind == "postgresql" else table
+    return {"name": name, "text": "'" + text.replace("'", "''") + "'"}
+
+
+def open_sink(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
+    """An empty database of a kind."""
+    if kind == "postgresql":
+        return Sink(kind, request.getfixturevalue("postgresql_url"))
+    return Sink(kind, f"{kind}:///{tmp_path / f'test.{kind}'}")
+
+
+def streamed(table: pa.Table, rows: int | None = None) -> Stream:
+    """The table as a stream, in batches of so many rows."""
+    return Stream(table.schema, iter(table.to_batches(max_chunksize=rows)), table.num_rows)
+
+
+def failing(table: pa.Table, error: BaseException) -> Stream:
+    """A stream that gives a table and then raises."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from table.to_batches(max_chunksize=2)
+        raise error
+
+    return Stream(table.schema, batches())
+
+
+def table(**columns: Iterable[Any]) -> pa.Table:
+    """An Arrow table; each column's type is found from its values."""
+    return pa.table({name: pa.array(list(values)) for name, values in columns.items()})
