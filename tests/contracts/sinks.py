@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import psycopg
 import pyarrow as pa
-import pytest
 
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.persistence import Loaded, write
@@ -97,13 +96,6 @@ def _both(kind: str, table: str) -> dict[str, str]:
     name = '"' + table.replace('"', '""') + '"'
     text = name if kind == "postgresql" else table
     return {"name": name, "text": "'" + text.replace("'", "''") + "'"}
-
-
-def open_sink(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
-    """An empty database of a kind."""
-    if kind == "postgresql":
-        return Sink(kind, request.getfixturevalue("postgresql_url"))
-    return Sink(kind, f"{kind}:///{tmp_path / f'test.{kind}'}")
 
 
 def streamed(table: pa.Table, rows: int | None = None) -> Stream:

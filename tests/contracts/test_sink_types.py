@@ -7,12 +7,11 @@ import json
 import math
 import uuid
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from contracts.sinks import KINDS, Sink, open_sink, streamed
+from contracts.sinks import Sink, streamed
 
 import datapipe
 from datapipe.data.types import CARRIERS, INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged
@@ -53,11 +52,6 @@ TAGGED: dict[str, list[str]] = {
     "inet": ["10.0.0.1/8", "::1/64"],
     "interval": ["1 mon", "-00:00:00.000001"],
 }
-
-
-@pytest.fixture(params=KINDS)
-def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
-    return open_sink(request.param, request, tmp_path)
 
 
 def read_back(sink: Sink) -> pa.Table:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 import pytest
-from contracts.sinks import KINDS, Sink, failing, open_sink, streamed, table
+from contracts.sinks import Sink, failing, streamed, table
 
 from datapipe.errors import DataError, PlanError
 
 USERS = table(id=[1, 2], name=["ann", "bob"])
-
-
-@pytest.fixture(params=KINDS)
-def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
-    return open_sink(request.param, request, tmp_path)
 
 
 def test_append_creates_the_table_and_adds_to_it(sink: Sink) -> None:

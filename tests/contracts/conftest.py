@@ -1,0 +1,41 @@
+"""One empty database of every kind for each test of a sink."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from contracts.sinks import KINDS, Sink
+from psycopg.sql import SQL, Identifier
+
+
+@pytest.fixture(scope="module")
+def module_postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """A database that the tests of one module share, one after the other: making one takes a while."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgresql_server, autocommit=True) as admin:
+        admin.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
+        yield urlsplit(postgresql_server)._replace(path=f"/{name}").geturl()
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture
+def postgresql_sink(module_postgresql_url: str) -> Iterator[Sink]:
+    """PostgreSQL, with every schema a test may have made taken away afterwards."""
+    sink = Sink("postgresql", module_postgresql_url)
+    yield sink
+    schemas = sink.sql("SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)'")
+    sink.sql(*(f"DROP SCHEMA {name} CASCADE" for (name,) in schemas), "CREATE SCHEMA public")
+
+
+@pytest.fixture(params=KINDS)
+def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
+    """Each database in turn."""
+    if request.param == "postgresql":
+        found: Sink = request.getfixturevalue("postgresql_sink")
+        return found
+    return Sink(request.param, f"{request.param}:///{tmp_path / 'test.db'}")

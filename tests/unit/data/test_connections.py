@@ -1,0 +1,103 @@
+"""Pooled engines: one per URL and process; passwords from this process's own connections."""
+
+import os
+import warnings
+
+import pytest
+import sqlalchemy as sa
+
+from datapipe import settings as settings_module
+from datapipe.data.connections import ConnectionManager, complete, resolve, to_url
+from datapipe.errors import FatalError, PlanError, TransientError
+from datapipe.plan import DatabaseUrl
+
+
+@pytest.fixture(autouse=True)
+def _empty(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(settings_module, "_connections", {})
+    for name in ("SOURCE_DB_URL", "DEST_DB_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def manager():
+    made = ConnectionManager(pool_size=2, max_overflow=3)
+    yield made
+    made.dispose()
+
+
+def test_one_engine_per_url(manager, tmp_path):
+    first, second = f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db"
+    assert manager.engine(first) is manager.engine(first) is not manager.engine(second)
+    assert manager.engine("postgresql://u:p@h/d") is not manager.engine("postgresql://u:q@h/d")
+
+
+def test_a_lent_engine_is_not_disposed(manager):
+    lent = sa.create_engine("sqlite://")
+    with lent.connect() as conn:
+        conn.exec_driver_sql("CREATE TABLE t (a)")
+        conn.commit()
+    assert manager.engine(lent) is lent
+    manager.dispose()
+    with lent.connect() as conn:
+        assert conn.exec_driver_sql("SELECT COUNT(*) FROM t").scalar() == 0
+    lent.dispose()
+
+
+def test_postgresql_always_means_psycopg_3(manager):
+    for text in ("postgresql://h/d", "postgres://h/d", "postgresql+psycopg2://h/d"):
+        assert manager.engine(text).driver == "psycopg"
+
+
+def test_health_check(manager):
+    assert manager.health_check("sqlite://")
+    assert not manager.health_check("postgresql://u@127.0.0.1:1/d")
+
+
+def test_an_unreachable_server_is_transient_and_the_password_stays_away(manager):
+    with pytest.raises(TransientError) as caught, manager.connect("postgresql://ann:s3cret@127.0.0.1:1/d"):
+        pass
+    assert "127.0.0.1:1/d" in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+def test_a_missing_database_is_fatal(manager, postgresql_server):
+    url = sa.make_url(postgresql_server).set(database="no_such_database").render_as_string(hide_password=False)
+    with pytest.raises(FatalError, match="no_such_database"), manager.connect(url):
+        pass
+
+
+def test_unknown_drivers_and_missing_libraries_say_what_to_do(manager):
+    with pytest.raises(PlanError, match="no database driver is called 'nosuch'"):
+        manager.engine("nosuch://h/d")
+    with pytest.raises(PlanError, match=r"mysql.*pip install|pip install .*mysql"):
+        manager.engine("mysql://h/d")
+
+
+def test_a_forked_child_gets_engines_of_its_own(manager, tmp_path):
+    parent = manager.engine(f"sqlite:///{tmp_path}/a.db")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # other threads of the test run
+        child = os.fork()
+    if not child:
+        os._exit(0 if manager.engine(f"sqlite:///{tmp_path}/a.db") is not parent else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_travelled_url_gets_its_password_from_our_own_connection(monkeypatch):
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM", "postgresql+psycopg://ann:s3cret@db:5432/crm")
+    found = complete(DatabaseUrl.parse("postgresql://ann@db:5432/crm"))
+    assert to_url(found).password == "s3cret" and "s3cret" not in repr(found)
+    other = complete(DatabaseUrl.parse("postgresql://ann@db:5432/other"))
+    assert to_url(other).password is None
+
+
+def test_resolve_takes_a_url_a_name_or_the_default(monkeypatch):
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM", "sqlite:///crm.db")
+    monkeypatch.setenv("DEST_DB_URL", "sqlite:///dest.db")
+    ask = {"default": "DEST_DB_URL", "step": "persistence"}
+    assert resolve(None, "crm", **ask).safe == "sqlite:///crm.db"
+    assert resolve(None, None, **ask).safe == "sqlite:///dest.db"
+    assert resolve(DatabaseUrl.parse("${DEST_DB_URL}"), None, **ask).safe == "sqlite:///dest.db"
+    with pytest.raises(PlanError, match="ingestion: no database is named. Give source= or set SOURCE_DB_URL"):
+        resolve(None, None, default="SOURCE_DB_URL", step="ingestion")
