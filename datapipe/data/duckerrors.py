@@ -50,7 +50,7 @@ def translate(error: Exception) -> DatapipeError:
     if any(word in kind for word in ("binder", "catalog", "parser", "syntax")):
         return PlanError(message)
     if any(word in kind for word in ("permission", "not implemented", "invalid configuration")):
-        return PlanError(message, hint="A transformation is one SELECT over its inputs")
+        return PlanError(message, hint="SQL reaches its inputs only: no file, no network, no setting")
     if kind == "io" and "space" in message:
         return FatalError("the disk is full", hint="Free space, or give the run more memory")
     if kind == "io" and "lock" in message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,31 +10,20 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from datapipe.data.casting import cast_batch, check_names
+from datapipe.data import duck
+from datapipe.data.casting import cast_batch
 from datapipe.data.connections import to_url
 from datapipe.data.duckerrors import translate
 from datapipe.data.names import quote
 from datapipe.data.stream import MIB, Stream, Workspace, resized
-from datapipe.data.types import normal_field, tagged
 from datapipe.errors import DatapipeError, PlanError, TransientError
-from datapipe.ingestion.rows import Field
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import named_parameters, rewrite
 
 Translate = Callable[[Exception], DatapipeError]
 
-# What Arrow lacks: the form in which DuckDB hands it over, and what that form stands for (a type, or a tag).
-_LEAVES: dict[str, tuple[str, pa.DataType | str]] = {
-    "HUGEINT": ("{}", pa.int64()),
-    "UHUGEINT": ("{}", pa.int64()),
-    "UUID": ("unhex(replace(CAST({} AS VARCHAR), '-', ''))", pa.uuid()),
-    "JSON": ("CAST({} AS VARCHAR)", "json"),
-    "BIT": ("CAST({} AS VARCHAR)", "bit varying"),
-    "BIGNUM": ("CAST({} AS VARCHAR)", "numeric"),
-    "TIME WITH TIME ZONE": ("CAST({} AS VARCHAR)", "time with time zone"),
-}
 _ROWS = 2048
-_THREADS = 2  # the stages beside it need the others
+_THREADS = 2
 
 
 @contextmanager
@@ -92,26 +80,9 @@ def _unopened(text: str, url: DatabaseUrl) -> DatapipeError:
 
 @contextmanager
 def private(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection of its own: bounded memory, UTC, no extensions, no variable of this program."""
-    with tempfile.TemporaryDirectory(prefix="read-", dir=work.scratch) as spill:
-        con = duckdb.connect(":memory:")
-        try:
-            for setting in (
-                f"threads={_THREADS}",
-                f"memory_limit='{max(work.memory // 4, 128 * MIB) // MIB}MiB'",
-                f"temp_directory='{spill.replace(chr(39), chr(39) * 2)}'",
-                f"streaming_buffer_size='{work.batch_bytes // 1024}KiB'",
-                "GLOBAL TimeZone='UTC'",
-                "autoinstall_known_extensions=false",
-                "autoload_known_extensions=false",
-                "allow_community_extensions=false",
-                "allow_persistent_secrets=false",
-                "GLOBAL python_enable_replacements=false",
-            ):
-                con.execute(f"SET {setting}").complete()
-            yield con
-        finally:
-            con.close()
+    """A connection for reading: a quarter of the run's memory, and two threads, for the stages beside it need some."""
+    with duck.private(work, memory=max(work.memory // 4, 128 * MIB), threads=_THREADS) as con:
+        yield con
 
 
 @contextmanager
@@ -134,35 +105,15 @@ def streamed(
     with ExitStack() as stack:
         stack.enter_context(work.cancel.hook(con.interrupt))
         try:
-            # Bound only, nothing is run.
-            relation = con.sql(sql, params=dict(parameters))
-            names, types = list(relation.columns), [str(type_) for type_ in relation.types]
-            del relation
-            check_names(names, what="the query")
-            query = _leaving(sql, types)
+            columns = duck.columns_of(con, sql, parameters, what="the query")
+            query = duck.leaving(sql, [type_ for _, type_ in columns])
             reader = con.sql(query, params=dict(parameters)).to_arrow_reader(_ROWS)
         except (duckdb.Error, RuntimeError) as error:
             work.cancel.check()
             raise explain(error) from None
         stack.callback(reader.close)
-        schema = pa.schema([field_of(*item) for item in zip(names, types, reader.schema, strict=True)])
+        schema = pa.schema([duck.field_of(*item, arrow) for item, arrow in zip(columns, reader.schema, strict=True)])
         yield Stream(schema, _pulled(reader, schema, work, explain))
-
-
-def field_of(name: str, declared: str, arrow: Field) -> Field:
-    """The field for a column of the DuckDB type ``declared``, which Arrow shows as ``arrow``."""
-    stands_for = _LEAVES.get(declared, ("", arrow.type))[1]
-    return tagged(name, stands_for) if isinstance(stands_for, str) else normal_field(pa.field(name, stands_for))
-
-
-def _leaving(sql: str, types: list[str]) -> str:
-    """The query, with every column in a form that leaves DuckDB exactly."""
-    if not any(type_ in _LEAVES for type_ in types):
-        return sql
-    columns = [f"c{index}" for index in range(len(types))]
-    forms = [_LEAVES[type_][0] if type_ in _LEAVES else "{}" for type_ in types]
-    items = [form.format(column) for form, column in zip(forms, columns, strict=True)]
-    return f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({', '.join(columns)})"
 
 
 def _pulled(

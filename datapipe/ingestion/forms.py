@@ -8,10 +8,10 @@ import duckdb
 import pyarrow as pa
 
 from datapipe.data.casting import cast_column
+from datapipe.data.duck import field_of
 from datapipe.data.names import find_name
 from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tagged
 from datapipe.errors import PlanError, did_you_mean
-from datapipe.ingestion.duckdb import field_of
 from datapipe.ingestion.rows import Array, Field
 from datapipe.ingestion.texts import parse
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -13,25 +11,16 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from datapipe.data.casting import cast_batch, cast_column, check_names
+from datapipe.data import duck
+from datapipe.data.casting import cast_batch, cast_column
 from datapipe.data.duckerrors import FirstError
 from datapipe.data.names import quote
 from datapipe.data.stream import MIB, Stream, Workspace, resized
-from datapipe.data.types import EXACT_NUMERIC, normal_field, tag, tagged
+from datapipe.data.types import EXACT_NUMERIC, tag, tagged
 from datapipe.errors import DataError
 from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
 from datapipe.transformation.analysis import Analysis, analyse, streams, tags_of
 
-# What DuckDB has and Arrow or the sinks have not, and the form it leaves in.
-_LEAVES: dict[str, tuple[str, str | None]] = {
-    "HUGEINT": ("CAST({0} AS BIGINT)", None),
-    "UHUGEINT": ("CAST({0} AS BIGINT)", None),
-    "UUID": ("unhex(replace(CAST({0} AS VARCHAR), '-', ''))", "uuid"),
-    "JSON": ("CAST({0} AS VARCHAR)", "json"),
-    "BIT": ("CAST({0} AS VARCHAR)", "bit varying"),
-    "TIME WITH TIME ZONE": ("CAST({0} AS VARCHAR)", "time with time zone"),
-    "BIGNUM": ("CAST({0} AS VARCHAR)", "numeric"),
-}
 _MOST_ROWS = 16_384
 
 
@@ -57,7 +46,9 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
     first = FirstError()
     with ExitStack() as stack:
         inputs = {name: _closing(stream, stack) for name, stream in inputs.items()}
-        con = stack.enter_context(_locked(work))
+        # RSS goes some way beyond the limit: half the memory is DuckDB's.
+        con = stack.enter_context(duck.private(work, memory=max(work.memory // 2, 32 * MIB)))
+        con.execute("SET enable_external_access=false").complete()
         try:
             schemas = {name: stream.schema for name, stream in inputs.items()}
             analysis = analyse(con, text, schemas)
@@ -68,13 +59,16 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
                 whole = dataclasses.replace(stream, batches=_after(head, stream.batches))
                 _register(con, name, whole, analysis, first, work)
             stack.enter_context(work.cancel.hook(con.interrupt))
-            fields, query = _output(con, text, parameters, analysis, schemas)
+            columns = duck.columns_of(con, text, parameters, what="the result")
+            query = duck.leaving(text, [type_ for _, type_ in columns])
             _choose_threads(con, query, parameters, analysis)
             reader = con.sql(query, params=dict(parameters)).to_arrow_reader(rows)
         except (duckdb.Error, OSError, RuntimeError) as error:
             raise first.explain(error, work.cancel) from None
         stack.callback(reader.close)
-        schema = pa.schema([_named(field, arrow) for field, arrow in zip(fields, reader.schema, strict=True)])
+        schema = pa.schema(
+            [_field(*column, arrow, analysis, schemas) for column, arrow in zip(columns, reader.schema, strict=True)]
+        )
         batches = _pulled(reader, schema, first, work, inputs)
         yield Stream(schema, resized(batches, size=work.batch_bytes))
 
@@ -104,35 +98,6 @@ def _rows_of(batch: pa.RecordBatch | None, size: int) -> int:
         return _MOST_ROWS
     rows: int = size * batch.num_rows // max(1, batch.nbytes)
     return max(1, min(_MOST_ROWS, rows))
-
-
-@contextmanager
-def _locked(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection of its own that reaches no file, no network and no variable of this program."""
-    spill = work.scratch / f"sql-{uuid.uuid4().hex[:8]}"
-    spill.mkdir(mode=0o700)
-    con = duckdb.connect(":memory:")
-    # Every thread has buffers of its own, beyond the limit.
-    threads = 1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1)
-    try:
-        for setting in (
-            f"threads={threads}",
-            f"memory_limit='{max(work.memory // 2, 32 * MIB) // MIB}MiB'",
-            f"temp_directory='{str(spill).replace(chr(39), chr(39) * 2)}'",
-            f"streaming_buffer_size='{work.batch_bytes // 1024}KiB'",
-            "GLOBAL TimeZone='UTC'",
-            "enable_progress_bar=false",
-            "autoinstall_known_extensions=false",
-            "autoload_known_extensions=false",
-            "allow_community_extensions=false",
-            "allow_persistent_secrets=false",
-            "GLOBAL python_enable_replacements=false",
-            "enable_external_access=false",  # after temp_directory, which it freezes
-        ):
-            con.execute(f"SET {setting}").complete()
-        yield con
-    finally:
-        con.close()
 
 
 def _register(
@@ -182,40 +147,11 @@ def _to_exact(values: pa.Array, name: str, first_row: int) -> pa.Array:
         raise
 
 
-def _output(
-    con: duckdb.DuckDBPyConnection,
-    sql: str,
-    parameters: Mapping[str, Any],
-    analysis: Analysis,
-    schemas: Mapping[str, pa.Schema],
-) -> tuple[list[pa.Field], str]:
-    """The output's fields, and the query with every column in a form that leaves DuckDB exactly."""
-    relation = con.sql(sql, params=dict(parameters))
-    names, types = list(relation.columns), [str(type_) for type_ in relation.types]
-    del relation
-    check_names(names, what="the result")
-    fields, items = [], []
-    for index, (name, type_) in enumerate(zip(names, types, strict=True)):
-        column = f"c{index}"
-        form, kept = _LEAVES.get(type_, ("CAST({0} AS VARCHAR)" if type_.startswith("ENUM") else "{0}", None))
-        items.append(f"{form.format(column)} AS {column}")
-        source = analysis.outputs.get(name)
-        inherited = tags_of(schemas, source) if source and type_ in {"VARCHAR", "JSON"} else None
-        if inherited or kept not in (None, "uuid"):
-            fields.append(tagged(name, inherited or str(kept)))
-        else:
-            fields.append(pa.field(name, pa.uuid() if kept == "uuid" else pa.null()))
-    if all(item.startswith("c") for item in items):
-        return fields, sql
-    inner = ", ".join(f"c{index}" for index in range(len(names)))
-    return fields, f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({inner})"
-
-
-def _named(field: pa.Field, arrow: pa.Field) -> pa.Field:
-    """The output's field: its own type where one was restored, else what DuckDB says."""
-    if tag(field) or field.type == pa.uuid():
-        return field
-    return normal_field(pa.field(field.name, arrow.type))
+def _field(name: str, type_: str, arrow: pa.Field, analysis: Analysis, schemas: Mapping[str, pa.Schema]) -> pa.Field:
+    """The field of an output column; an untouched input column keeps the type it stands for."""
+    source = analysis.outputs.get(name)
+    inherited = tags_of(schemas, source) if source and type_ in {"VARCHAR", "JSON"} else None
+    return tagged(name, inherited) if inherited else duck.field_of(name, type_, arrow)
 
 
 def _choose_threads(
@@ -247,5 +183,5 @@ def _pulled(
             return
         except (duckdb.Error, OSError, RuntimeError, pa.ArrowException) as error:
             raise first.explain(error, work.cancel) from None
-        yield cast_batch(batch, schema, first_row=done)
+        yield cast_batch(batch.rename_columns(schema.names), schema, first_row=done)
         done += batch.num_rows
