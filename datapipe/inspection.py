@@ -42,6 +42,8 @@ def _step_text(step: Step, columns: list[str]) -> str:
 
 def preview(plan: Plan, n: int, step: int | None, sample: int) -> Preview:
     """The first ``n`` rows after a step, from at most ``sample`` source rows."""
+    if n < 0:
+        raise PlanError(f"cannot show {n} rows", hint="Give 0 or more")
     count = len(plan.transformation)
     upto = count if step is None else step
     if not 0 <= upto <= count:

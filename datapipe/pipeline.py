@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from datapipe.errors import PlanError
@@ -365,6 +366,12 @@ def _source(
     format_: str | None,
 ) -> Any:
     if not isinstance(given, (str, Path)):
+        if type(given).__module__.split(".")[0] not in {"pandas", "polars", "pyarrow"}:
+            raise PlanError(
+                f"cannot read a {type(given).__name__}",
+                step="ingestion",
+                hint="Give a query, a table's name, a path, or a pandas, polars or Arrow table",
+            )
         if source is not None or params or schema or columns or format_:
             raise PlanError("a frame takes no other arguments", step="ingestion", hint="Use read(frame) alone")
         return FrameSource(frame=given)
@@ -414,11 +421,12 @@ def _feed(name: str, value: Any) -> Feed:
 
 
 def _from_script(path: Path) -> Pipeline:
-    import runpy  # only scripts need it
-
     if not path.is_file():
         raise PlanError(f"cannot read {str(path)!r}: no such file", hint="Check the path")
-    found = runpy.run_path(str(path), run_name=path.stem).get("plan")
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(path.read_text("utf-8"), str(path), "exec"), vars(module))  # noqa: S102  # the user's own script
+    found = vars(module).get("plan")
     if not isinstance(found, Pipeline):
         raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
     return found

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from datapipe.data.decimals import misread
 from datapipe.data.layouts import interval_text, to_interval, uuid_text
-from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ
+from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, type_name
 from datapipe.errors import DataError
 
 _FAILURES = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError)
@@ -56,19 +56,22 @@ def cast_column(values: pa.Array, to: pa.DataType, *, column: str, first_row: in
     """
     if values.type == to:
         return values
+    source, target = type_name(values.type), type_name(to)
     refusal = _refused(values.type, to)
     if refusal:
-        raise DataError(f"column {column!r}: {values.type} cannot become {to}: {refusal}", column=column, hint=_CURE)
+        raise DataError(
+            f"column {column!r}: {source} cannot become {target}: {refusal}",
+            column=column,
+            hint=_CURE,
+        )
     try:
         return _exact(values, to)
     except _FAILURES as error:
         row = _first_failure(values, to)
         if row is None:
-            raise DataError(
-                f"column {column!r}: {values.type} cannot become {to}", column=column, hint=_CURE
-            ) from error
+            raise DataError(f"column {column!r}: {source} cannot become {target}", column=column, hint=_CURE) from error
         raise DataError(
-            f"column {column!r}, row {first_row + row}: the {values.type} value does not fit {to} exactly",
+            f"column {column!r}, row {first_row + row}: the {source} value does not fit {target} exactly",
             column=column,
             row=first_row + row,
             hint=_CURE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -213,9 +214,19 @@ def _with_driver(url: URL) -> URL:
 
 
 def _unreachable(url: URL, error: sa.exc.OperationalError) -> FatalError | TransientError:
-    reason = str(error.orig).strip().splitlines()[-1].removeprefix("connection failed: ")
-    where = f"{url.host or 'local'}:{url.port or ''}/{url.database or ''}".replace(":/", "/")
-    if any(word in reason for word in ("password", "authentication", "does not exist", "Access denied", "no pg_hba")):
-        name = f"DATAPIPE_CONNECTION_<NAME>=driver://user:password@{where}"
-        return FatalError(f"{where} refused the connection: {reason}", hint=f"Check the URL, or set {name}")
-    return TransientError(f"cannot reach {where}: {reason}", hint="Check that the server runs and the URL is right")
+    text = str(error.orig)
+    reason = re.search(r"FATAL:\s*(.+)|failed: (?!FATAL)([^\n]+?)\s*(?:\n|$)", text)
+    sentence = next((part for part in reason.groups() if part), text) if reason else text.strip().splitlines()[0]
+    where = (f"{url.host or 'local'}:{url.port}" if url.port else url.host or "local") + f"/{url.database or ''}"
+    if url.get_backend_name() == "sqlite":
+        return FatalError(
+            f"cannot open the SQLite file {url.database!r}: {sentence}", hint="Check that its folder exists"
+        )
+    if "password" in sentence or "authentication" in sentence or "Access denied" in sentence:
+        return FatalError(
+            f"{where} refused the connection: {sentence}",
+            hint=f"Put the password into the URL, or set DATAPIPE_CONNECTION_<NAME>={url.drivername}://user:password@…",
+        )
+    if "does not exist" in sentence or "no pg_hba" in sentence or "Unknown database" in sentence:
+        return FatalError(f"{where} refused the connection: {sentence}", hint="Check user and database in the URL")
+    return TransientError(f"cannot reach {where}: {sentence}", hint="Check that the server runs and the URL is right")

@@ -50,8 +50,17 @@ def to_pandas(table: pa.Table | pa.RecordBatch) -> pd.DataFrame:
     >>> to_pandas(pa.table({"id": [1, None], "name": ["Ann", None]})).dtypes.astype(str).to_dict()
     {'id': 'Int64', 'name': 'string'}
     """
-    frame: pd.DataFrame = computable(table).to_pandas(types_mapper=_dtype, ignore_metadata=True)
+    frame: pd.DataFrame = _roomy(computable(table)).to_pandas(types_mapper=_dtype, ignore_metadata=True)
     return frame
+
+
+def _roomy(table: pa.Table) -> pa.Table:
+    """The table with long decimals of more bits: a sum of two needs a digit more than either."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_decimal128(field.type) and field.type.precision > 18:
+            wide = pa.decimal256(field.type.precision, field.type.scale)
+            table = table.set_column(index, field.with_type(wide), table.column(index).cast(wide))
+    return table
 
 
 def to_polars(table: pa.Table | pa.RecordBatch) -> pl.DataFrame:

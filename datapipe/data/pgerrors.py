@@ -34,7 +34,8 @@ def translate(error: Exception, *, step: str | None = None) -> DatapipeError:
     kind, hint = _classify(state)
     diag = getattr(error, "diag", None)
     message = getattr(diag, "message_primary", None) or _primary(text)
-    column = getattr(diag, "column_name", None)
+    row, column = _copied(getattr(diag, "context", None))
+    column = getattr(diag, "column_name", None) or column
     if state.startswith("22"):
         message = _VALUE.sub("", message)
     if message.startswith("cannot convert"):  # NaN and infinity, which the server calls an unsupported feature
@@ -42,8 +43,7 @@ def translate(error: Exception, *, step: str | None = None) -> DatapipeError:
     if state == "23505":
         message = _duplicate(diag, message)
     server_hint = getattr(diag, "message_hint", None)
-    row = _copy_row(getattr(diag, "context", None))
-    where = f" (row {row})" if row else ""
+    where = f" (column {column!r}, row {row})" if row and column else f" (row {row})" if row else ""
     return kind(f"PostgreSQL: {message}{where}", step=step, column=column, row=row, hint=server_hint or hint)
 
 
@@ -76,6 +76,7 @@ def _primary(text: str) -> str:
     return re.sub(r"\s*SQLSTATE.*$", "", sentence).strip()
 
 
-def _copy_row(context: str | None) -> int | None:
-    match = re.search(r"COPY .*?, line (\d+)", context or "")
-    return int(match.group(1)) if match else None
+def _copied(context: str | None) -> tuple[int | None, str | None]:
+    """The row and the column a COPY was at."""
+    match = re.search(r"^COPY .*, line (\d+)(?:, column (.*?)(?:: ".*")?)?$", context or "", re.M)
+    return (int(match.group(1)), match.group(2)) if match else (None, None)

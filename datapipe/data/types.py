@@ -109,14 +109,13 @@ _SPELLINGS: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType], ...] = (
 
 
 def _normal_decimal(type_: pa.DataType) -> pa.DataType:
+    """At most 38 digits: a value that has more is found when it is cast."""
     precision, scale = type_.precision, type_.scale
     if scale < 0:
         precision, scale = precision - scale, 0
-    if precision > 38:
-        raise SchemaError(
-            f"{type_} has more than 38 digits", hint="Cast it to text or to decimal(38, n) before this step"
-        )
-    return pa.decimal128(precision, scale)
+    if scale > 38:
+        raise SchemaError(f"{type_} has more than 38 decimal places", hint="Cast it to text before this step")
+    return pa.decimal128(min(precision, 38), scale)
 
 
 def normal_field(field: pa.Field) -> pa.Field:
@@ -136,6 +135,17 @@ def normal_field(field: pa.Field) -> pa.Field:
 def _only_tag(field: pa.Field) -> dict[bytes, bytes] | None:
     found = tag(field)
     return {_TAG: found.encode()} if found else None
+
+
+def type_name(type_: pa.DataType) -> str:
+    """A type for people: ``bigint``, ``numeric(15,2)``, ``date``.
+
+    Examples
+    --------
+    >>> type_name(pa.int64()), type_name(pa.decimal128(15, 2))
+    ('bigint', 'numeric(15,2)')
+    """
+    return describe(pa.field("", type_))
 
 
 def describe(field: pa.Field) -> str:
@@ -239,6 +249,7 @@ _SQLITE_WORDS: tuple[tuple[str, pa.DataType], ...] = (
     ("bool", pa.bool_()),
     ("uuid", pa.uuid()),
     ("timestamptz", TIMESTAMPTZ),
+    ("with time zone", TIMESTAMPTZ),
     ("timestamp", TIMESTAMP),
     ("datetime", TIMESTAMP),
     ("date", pa.date32()),

@@ -44,8 +44,15 @@ def step_name(number: int, step: Step) -> str:
 
 def counters(plan: Plan) -> list[Counter]:
     """A counter for the source, each step, and the target."""
-    steps = [Counter(step_name(n, step), step_version(step)) for n, step in enumerate(plan.transformation, 1)]
+    steps = [Counter(step_name(n, step), _version(step, n)) for n, step in enumerate(plan.transformation, 1)]
     return [Counter("ingestion"), *steps, Counter("persistence")]
+
+
+def _version(step: Step, number: int) -> str:
+    try:
+        return step_version(step)
+    except DatapipeError as error:
+        raise error.at(step_name(number, step)) from error.__cause__
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values, grouped by stage."""
         found = dataclasses.asdict(self)
+        found["steps"] = [dataclasses.asdict(step) for step in self.steps]
         found["ingestion"] = {"row_count": self.rows_read}
         found["transformation"] = {"row_count": self.rows_transformed, "versions": self.versions}
         found["persistence"] = {"rows_written": self.rows_written, "deduplicated": self.deduplicated}

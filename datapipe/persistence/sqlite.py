@@ -33,6 +33,8 @@ class SqliteSession:
     raw: sqlite3.Connection
 
     def layout(self, table: Table) -> Layout | None:
+        if table.schema:
+            self.create_schema(table.schema)
         prefix = f"{quote(table.schema)}." if table.schema else ""
         rows = self.raw.execute(f"PRAGMA {prefix}table_info({quote(table.name)})").fetchall()
         if not rows:

@@ -63,7 +63,13 @@ Text = Annotated[str, Field(min_length=1)]
 class Value(BaseModel):
     """Base of the plan's models: frozen, closed to unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # it may hold a password
+    )
 
 
 class QuerySource(Value):
@@ -77,7 +83,7 @@ class QuerySource(Value):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _one_connection(self.source_db_url, self.source, "source_db_url", "source")
-        check_one_query(self.query, step="ingestion")
+        check_one_query(self.query)
         return self
 
     @property
@@ -167,9 +173,9 @@ class SqlConfig(Value):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_one_query(self.sql_query, step="sql")
+        check_one_query(self.sql_query)
         if "input_data" in (name.lower() for name in self.tables):
-            raise PlanError("a table cannot be called input_data: that is the step's own input", step="sql")
+            raise PlanError("a table cannot be called input_data: that is the step's own input")
         return self
 
 

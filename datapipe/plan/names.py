@@ -5,7 +5,24 @@ from __future__ import annotations
 import re
 
 _PLAIN = re.compile(r"[^\W\d]\w*\Z")
-_FILE_ENDINGS = (".parquet", ".csv", ".json", ".jsonl")
+# The last line: endings that are no format of ours, but no table's name either.
+_FILE_ENDINGS = (
+    *(".parquet", ".csv", ".json", ".jsonl"),
+    *(
+        ".csv.gz",
+        ".json.gz",
+        ".jsonl.gz",
+        ".tsv",
+        ".ndjson",
+        ".pq",
+        ".txt",
+        ".xlsx",
+        ".feather",
+        ".arrow",
+        ".orc",
+        ".avro",
+    ),
+)
 _QUERY = re.compile(r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*(?:\(\s*)*(select|with|values|table|from)\b", re.I | re.S)
 _STATEMENT = re.compile(
     r"\s*(insert|update|delete|merge|create|drop|alter|truncate|copy|call|grant|explain|show|set)\s+\S+\s+\S",

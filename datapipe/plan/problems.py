@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
@@ -46,8 +47,12 @@ def explain(error: ValidationError, root: type[BaseModel], *, step: str | None =
         return PlanError(f"unknown type {named!r}", step=label, hint=did_you_mean(str(named), tags))
     if kind == "union_tag_not_found":
         return PlanError("field 'type' is missing", step=label, hint="One of: sql, code, config")
+    if kind in {"source_kind", "target_kind"}:
+        keys = ("query", "table", "files") if kind == "source_kind" else ("table_name", "path")
+        near = [did_you_mean(str(name), keys) for name in given] if isinstance(given, Mapping) else []
+        return PlanError(finding["msg"], step=label, hint=next((hint for hint in near if hint.startswith("Did")), None))
     if kind in {"enum", "literal_error"}:
-        known = [part.strip(" '") for part in str(finding["ctx"]["expected"]).replace(" or ", ", ").split(",")]
+        known = re.findall(r"'(\w+)'", str(finding["ctx"]["expected"]))
         return PlanError(f"unknown {field} {given!r}", step=label, hint=did_you_mean(str(given), known))
     message = finding["msg"].removeprefix("Value error, ")
     return PlanError(f"{field}: {message}" if field else message, step=label, hint=None)
@@ -55,6 +60,8 @@ def explain(error: ValidationError, root: type[BaseModel], *, step: str | None =
 
 def _label(where: list[Any]) -> str:
     if not where:
+        return "plan"
+    if where[0] not in model.Plan.model_fields:
         return "plan"
     if where[0] == "transformation" and len(where) > 1 and isinstance(where[1], int):
         kind = f" ({where[2]})" if len(where) > 2 and where[2] in {"sql", "code", "config"} else ""

@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 )
 _READS = {"select", "with", "values", "table", "from"}
 _WRITES = {"insert", "update", "delete", "merge", "into"}
-_QUERY_HINT = "A source is read by one SELECT (or WITH … SELECT, VALUES, TABLE)"
+_QUERY_HINT = "Write one SELECT (or WITH … SELECT, VALUES, TABLE)"
 
 
 def tokens(sql: str) -> Iterator[tuple[str, str]]:
@@ -49,7 +49,7 @@ def rewrite(sql: str, name: Callable[[str], str], other: Callable[[str], str] = 
     return "".join(name(text[1:]) if kind == "name" else other(text) for kind, text in tokens(sql))
 
 
-def check_parameters(sql: str, given: Mapping[str, Any], *, step: str) -> None:
+def check_parameters(sql: str, given: Mapping[str, Any], *, step: str | None = None) -> None:
     """Refuse a parameter that is missing or that the text does not use.
 
     Raises
@@ -60,7 +60,10 @@ def check_parameters(sql: str, given: Mapping[str, Any], *, step: str) -> None:
     wanted = named_parameters(sql)
     for name in wanted:
         if name not in given:
-            hint = did_you_mean(name, given, what="given") or f"Give it: parameters={{{name!r}: …}}"
+            hint = (
+                did_you_mean(name, given, what="given")
+                or f"Give it: params={{{name!r}: …}}, .bind({name}=…) or --param {name}=…"
+            )
             raise PlanError(f"parameter :{name} has no value", step=step, hint=hint)
     for name in given:
         if name not in wanted:
@@ -68,7 +71,7 @@ def check_parameters(sql: str, given: Mapping[str, Any], *, step: str) -> None:
             raise PlanError(f"parameter {name!r} is not used", step=step, hint=hint)
 
 
-def check_one_query(sql: str, *, step: str) -> str:
+def check_one_query(sql: str, *, step: str | None = None) -> str:
     """The text without a final semicolon, if it is one query; anything else is refused before it is sent.
 
     Raises

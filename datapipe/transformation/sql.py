@@ -41,8 +41,8 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
     DataError
         If a value cannot be computed or carried exactly.
     """
-    check_parameters(sql, parameters, step="")
-    text = rewrite(check_one_query(sql, step=""), lambda name: f"${name}")
+    check_parameters(sql, parameters)
+    text = rewrite(check_one_query(sql), lambda name: f"${name}")
     first = FirstError()
     with ExitStack() as stack:
         inputs = {name: _closing(stream, stack) for name, stream in inputs.items()}

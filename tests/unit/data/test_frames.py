@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from datapipe.data.frames import as_given, conform, from_frame, to_pandas, to_polars
-from datapipe.data.types import EXACT_NUMERIC, INTERVAL, TIMESTAMP, TIMESTAMPTZ, tag, tagged
-from datapipe.errors import DataError, SchemaError
+from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tag, tagged
+from datapipe.errors import DataError
 
 NOON = dt.datetime(2024, 5, 17, 12, 0, 0, 123456)
 EVERY_TYPE: dict[str, tuple[Any, pa.DataType, str]] = {
@@ -99,7 +99,7 @@ def test_numeric_text_is_exact_decimal_in_the_frame_and_text_again_after_it() ->
     field = tagged("n", "numeric")
     table = pa.table([pa.array(["12345678901234567.12345678901234567890", "-0.10", None])], schema=pa.schema([field]))
     frame = to_pandas(table)
-    assert frame["n"].dtype == pd.ArrowDtype(EXACT_NUMERIC)
+    assert frame["n"].dtype == pd.ArrowDtype(pa.decimal256(38, 20))
     assert frame["n"][0] == Decimal("12345678901234567.12345678901234567890")
     frame.loc[1, "n"] = Decimal("1E-20")
     back = from_frame(frame, table.schema)
@@ -300,9 +300,21 @@ def test_a_frame_without_columns_is_refused() -> None:
         from_frame(pd.DataFrame())
 
 
-def test_decimals_of_more_than_38_digits_are_refused_by_name() -> None:
-    with pytest.raises(SchemaError, match="'d'"):
-        from_frame(pa.table({"d": pa.array([Decimal(1)], pa.decimal256(50, 2))}))
+def test_a_decimal_value_of_more_than_38_digits_is_refused_by_column_and_row() -> None:
+    fitting = from_frame(pa.table({"d": pa.array([Decimal(1)], pa.decimal256(50, 2))}))
+    assert fitting.schema.field("d").type == pa.decimal128(38, 2)
+    with pytest.raises(DataError, match="'d', row 2"):
+        from_frame(pa.table({"d": pa.array([Decimal(1), Decimal(10) ** 40], pa.decimal256(50, 2))}))
+
+
+def test_long_decimals_can_be_added_and_multiplied_in_a_frame() -> None:
+    sums = pa.table({"s": pa.array([Decimal("1.10"), None], pa.decimal128(38, 2))})
+    frame = to_pandas(sums)
+    frame["double"] = frame["s"] + frame["s"]
+    frame["half"] = frame["s"] * Decimal("0.5")
+    back = from_frame(frame, sums.schema)
+    assert back["double"].to_pylist() == [Decimal("2.20"), None] and back["half"][0].as_py() == Decimal("0.55")
+    assert back.schema.field("s").type == pa.decimal128(38, 2)
 
 
 def test_a_table_comes_back_as_the_kind_that_was_given() -> None:
