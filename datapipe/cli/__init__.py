@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 
 def main() -> None:
     """Run the program; its exit code is 0, 1 (the run failed) or 2 (bad plan or usage)."""
-    from datapipe.cli.app import app  # importing datapipe.cli loads no Typer
+    from datapipe.cli.app import app  # loads Typer
 
+    # A plan's "recipes.users:clean" is looked for where the user stands, as Python itself does.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
     app()

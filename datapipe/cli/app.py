@@ -11,16 +11,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from datapipe import __version__
 from datapipe.cli.plans import PlanOptions, pipeline_of
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.pipeline import Pipeline
 
 app = typer.Typer(
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Build, look at and run data pipelines.",
 )
 out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -32,11 +33,21 @@ TransformType = Annotated[str | None, typer.Option(help="sql, code or config.")]
 TransformConfig = Annotated[str | None, typer.Option(help='JSON, for example {"sql_query": "SELECT …"}.')]
 TableName = Annotated[str | None, typer.Option(help="The table to write.")]
 Strategy = Annotated[str | None, typer.Option(help="append, insert, upsert or replace.")]
-Keys = Annotated[list[str] | None, typer.Option("--upsert-keys", help="A key column; repeat for more.")]
+Keys = Annotated[list[str] | None, typer.Option("--upsert-keys", help="Key columns: id,day, or repeat the option.")]
 DestUrl = Annotated[str | None, typer.Option(help="The destination database; DEST_DB_URL if left out.")]
 Params = Annotated[list[str] | None, typer.Option("--param", "-p", help="name=value, overriding the plan's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@app.callback()
+def program(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    """Build, look at and run data pipelines."""
+    if version:
+        out.print(f"datapipe {__version__}")
+        raise typer.Exit
 
 
 @app.command()
@@ -53,7 +64,7 @@ def run(
     dest_db_url: DestUrl = None,
     param: Params = None,
     memory: Annotated[str, typer.Option(help="What the run may use.")] = "512MB",
-    wait: Annotated[bool, typer.Option("--wait", help="Accepted: run always waits.")] = False,  # noqa: ARG001
+    wait: Annotated[bool, typer.Option("--wait", help="Accepted: run always waits.")] = False,  # noqa: ARG001  # the specification has it
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -42,7 +42,7 @@ class PlanOptions:
             found["persistence"] = _set(
                 table_name=self.table_name,
                 strategy=self.strategy,
-                upsert_keys=list(self.upsert_keys),
+                upsert_keys=[key.strip() for text in self.upsert_keys for key in text.split(",")],
                 dest_db_url=self.dest_db_url,
             )
         return found

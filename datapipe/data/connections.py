@@ -215,8 +215,8 @@ def _with_driver(url: URL) -> URL:
 
 def _unreachable(url: URL, error: sa.exc.OperationalError) -> FatalError | TransientError:
     text = str(error.orig)
-    reason = re.search(r"FATAL:\s*(.+)|failed: (?!FATAL)([^\n]+?)\s*(?:\n|$)", text)
-    sentence = next((part for part in reason.groups() if part), text) if reason else text.strip().splitlines()[0]
+    reason = re.search(r"FATAL:\s*(.+)", text) or re.search(r".*failed: ([^\n]+)", text)
+    sentence = reason.group(1).strip() if reason else text.strip().splitlines()[0]
     where = (f"{url.host or 'local'}:{url.port}" if url.port else url.host or "local") + f"/{url.database or ''}"
     if url.get_backend_name() == "sqlite":
         return FatalError(

@@ -78,5 +78,5 @@ def _primary(text: str) -> str:
 
 def _copied(context: str | None) -> tuple[int | None, str | None]:
     """The row and the column a COPY was at."""
-    match = re.search(r"^COPY .*, line (\d+)(?:, column (.*?)(?:: ".*")?)?$", context or "", re.M)
+    match = re.search(r'^COPY .*, line (\d+)(?:, column (.*?)(?:: ".*")?)?$', context or "", re.M)
     return (int(match.group(1)), match.group(2)) if match else (None, None)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from datapipe.data.casting import cast_column, check_names
+from datapipe.data.duckerrors import FirstError
 from datapipe.data.stream import Stream, Workspace
-from datapipe.errors import FatalError, PlanError, SchemaError
+from datapipe.errors import DataError, FatalError, PlanError, SchemaError
 from datapipe.persistence.load import Loaded
 from datapipe.plan import FileTarget, WriteStrategy
 
-Writer = Callable[[Path, pa.Schema, Iterator[pa.RecordBatch]], None]
+Writer = Callable[[Path, pa.Schema, Iterator[pa.RecordBatch], Workspace], None]
 
 
 def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
@@ -27,35 +30,41 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
     ------
     PlanError
         If the path cannot be such a target.
+    SchemaError, DataError
+        If the format has no exact form for a column or a value.
     FatalError
         If the disk refuses.
     """
     check_names(stream.schema.names, what="the data")
     path = _path(target)
     writer = _writer(target.path)
-    created = not path.exists()
+    created, fresh = not path.exists(), not path.parent.exists()
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    rows = 0
+    first, rows = FirstError(), 0
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal rows
-        for batch in stream.batches:
+        for batch in first.guard(stream.batches):
             rows += batch.num_rows
             yield batch
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer(temporary, stream.schema, counted())
+        writer(temporary, stream.schema, counted(), work)
         work.cancel.check()
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise FatalError(
-            f"cannot write {target.path!r}: {error.strerror or error}", hint="Check disk and path"
-        ) from None
+        if first.error is not None:
+            raise first.error from None  # the source's own, not the disk's
+        reason = error.strerror or str(error)
+        raise FatalError(f"cannot write {target.path!r}: {reason}", hint="Check the path and the disk") from None
     finally:
         temporary.unlink(missing_ok=True)
+        if fresh and not path.exists():
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
     return Loaded(rows, created=created)
 
 
@@ -91,7 +100,7 @@ def _writer(path: str) -> Writer:
     return writers[ending]
 
 
-def _parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+def _parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], _: Workspace) -> None:
     for field in schema:
         if pa.types.is_interval(field.type):
             hint = "Cast it to VARCHAR in a .sql() step"
@@ -101,7 +110,7 @@ def _parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -
             writer.write_batch(batch)
 
 
-def _csv(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+def _csv(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], _: Workspace) -> None:
     plain = pa.schema([_plain(field) for field in schema])
     # Every value quoted, so that an empty text and NULL stay two things.
     options = pyarrow.csv.WriteOptions(quoting_style="all_valid")
@@ -112,47 +121,68 @@ def _csv(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> No
 
 def _plain(field: pa.Field) -> pa.Field:
     if pa.types.is_binary(field.type) or pa.types.is_nested(field.type):
-        raise SchemaError(
-            f"column {field.name!r} of type {field.type} has no exact form in CSV",
-            column=field.name,
-            hint="Encode it in a .sql() step (to_base64, to_json), or write Parquet",
-        )
+        raise _inexact(field, "CSV", "to_base64, to_json")
     if field.type == pa.uuid() or pa.types.is_interval(field.type):
         return pa.field(field.name, pa.string())
     return field
 
 
+def _inexact(field: pa.Field, format_: str, functions: str) -> SchemaError:
+    return SchemaError(
+        f"column {field.name!r} of type {field.type} has no exact form in {format_}",
+        column=field.name,
+        hint=f"Encode it in a .sql() step ({functions}), or write Parquet",
+    )
+
+
 def _as_plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     columns = [
-        pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string())
-        if values.type == pa.uuid()
-        else cast_column(values, field.type, column=field.name)
-        for values, field in zip(batch.columns, schema, strict=True)
+        cast_column(values, field.type, column=field.name) for values, field in zip(batch.columns, schema, strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _json_array(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-    _json(path, schema, batches, array=True)
+def _json_array(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], work: Workspace) -> None:
+    _json(path, schema, batches, work, array=True)
 
 
-def _json_lines(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-    _json(path, schema, batches, array=False)
+def _json_lines(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], work: Workspace) -> None:
+    _json(path, schema, batches, work, array=False)
 
 
-def _json(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], *, array: bool) -> None:
+def _json(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], work: Workspace, *, array: bool) -> None:
     import duckdb  # the other formats do without
 
-    from datapipe.data.duckerrors import FirstError, translate
+    from datapipe.data.duck import private
 
+    for field in schema:
+        if _has_bytes(field.type):
+            raise _inexact(field, "JSON", "to_base64")
     first = FirstError()
-    con = duckdb.connect(":memory:")
-    try:
-        con.register("batches", pa.RecordBatchReader.from_batches(schema, first.guard(batches)))
-        place = str(path).replace("'", "''")
-        con.execute(f"COPY (SELECT * FROM batches) TO '{place}' (FORMAT json, ARRAY {str(array).lower()})").complete()
-    except (duckdb.Error, OSError, RuntimeError) as error:
-        failure: BaseException = first.error or translate(error)
-        raise failure from None
-    finally:
-        con.close()
+    place = str(path).replace("'", "''")
+    with private(work, memory=work.memory // 2) as con, work.cancel.hook(con.interrupt):
+        try:
+            con.register("batches", pa.RecordBatchReader.from_batches(schema, first.guard(_finite(batches))))
+            form = f"FORMAT json, ARRAY {str(array).lower()}"
+            con.execute(f"COPY (SELECT * FROM batches) TO '{place}' ({form})").complete()
+        except (duckdb.Error, OSError, RuntimeError) as error:
+            raise first.explain(error, work.cancel) from None
+
+
+def _has_bytes(type_: pa.DataType) -> bool:
+    inner = [type_.field(index).type for index in range(type_.num_fields)]
+    return pa.types.is_binary(type_) or any(map(_has_bytes, inner))
+
+
+def _finite(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches; a number JSON cannot write is refused."""
+    row = 1
+    for batch in batches:
+        for name, values in zip(batch.schema.names, batch.columns, strict=True):
+            wrong = pc.invert(pc.is_finite(values)) if pa.types.is_floating(values.type) else None
+            if wrong is not None and pc.any(wrong).as_py():
+                at = row + wrong.index(True).as_py()
+                message = f"column {name!r}, row {at}: JSON cannot write NaN or infinity"
+                raise DataError(message, column=name, row=at, hint="Make it NULL in SQL, or write Parquet")
+        row += batch.num_rows
+        yield batch

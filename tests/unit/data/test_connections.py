@@ -70,7 +70,7 @@ def test_a_missing_database_is_fatal(manager, postgresql_server):
 def test_unknown_drivers_and_missing_libraries_say_what_to_do(manager):
     with pytest.raises(PlanError, match="no database driver is called 'nosuch'"):
         manager.engine("nosuch://h/d")
-    with pytest.raises(PlanError, match=r"mysql.*pip install|pip install .*mysql"):
+    with pytest.raises(PlanError, match=r"pip install .*mysql"):
         manager.engine("mysql://h/d")
 
 
@@ -99,5 +99,5 @@ def test_resolve_takes_a_url_a_name_or_the_default(monkeypatch):
     assert resolve(None, "crm", **ask).safe == "sqlite:///crm.db"
     assert resolve(None, None, **ask).safe == "sqlite:///dest.db"
     assert resolve(DatabaseUrl.parse("${DEST_DB_URL}"), None, **ask).safe == "sqlite:///dest.db"
-    with pytest.raises(PlanError, match="ingestion: no database is named. Give source= or set SOURCE_DB_URL"):
+    with pytest.raises(PlanError, match=r"ingestion: no database is named\. Give source= or set SOURCE_DB_URL"):
         resolve(None, None, default="SOURCE_DB_URL", step="ingestion")

@@ -154,9 +154,9 @@ def test_an_error_of_the_input_arrives_as_itself(tmp_path, sql):
         yield TABLE.to_batches()[0]
         raise error
 
-    with pytest.raises(DataError) as caught:
-        with run_sql(sql, {}, {"input_data": Stream(SCHEMA, batches())}, Workspace(scratch=tmp_path)) as made:
-            list(made.batches)
+    inputs = {"input_data": Stream(SCHEMA, batches())}
+    with pytest.raises(DataError) as caught, run_sql(sql, {}, inputs, Workspace(scratch=tmp_path)) as made:
+        list(made.batches)
     assert caught.value is error
 
 
@@ -167,9 +167,12 @@ def test_cancel_interrupts_a_running_query(tmp_path):
     threading.Timer(0.5, cancel.cancel).start()
     started = time.monotonic()
     inputs = {"input_data": Stream(big.schema, iter(big.to_batches()))}
-    with pytest.raises(RunCancelled), run_sql(
-        "SELECT COUNT(*) AS n FROM input_data a, input_data b WHERE hash(a.id, b.id) = 1", {}, inputs, work
-    ) as made:
+    with (
+        pytest.raises(RunCancelled),
+        run_sql(
+            "SELECT COUNT(*) AS n FROM input_data a, input_data b WHERE hash(a.id, b.id) = 1", {}, inputs, work
+        ) as made,
+    ):
         list(made.batches)
     assert time.monotonic() - started < 2.5
 
@@ -178,9 +181,9 @@ def test_too_little_memory_and_no_spilling_is_named(tmp_path):
     big = pa.table({"id": range(400_000), "t": ["x" * 100] * 400_000})
     inputs = {"input_data": Stream(big.schema, iter(big.to_batches()))}
     work = Workspace(memory=1 << 20, scratch=tmp_path)
-    with pytest.raises(FatalError, match="more memory"):
-        with run_sql("SELECT LIST(t || id) AS l FROM input_data", {}, inputs, work) as made:
-            list(made.batches)
+    sql = "SELECT LIST(t || id) AS l FROM input_data"
+    with pytest.raises(FatalError, match="more memory"), run_sql(sql, {}, inputs, work) as made:
+        list(made.batches)
 
 
 def test_an_empty_input_keeps_the_schema(run):

@@ -1,0 +1,5 @@
+"""``python -m datapipe`` is the command line."""
+
+from datapipe.cli import main
+
+main()
