@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,19 +25,28 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, emoji=False)
 
-File = Annotated[str | None, typer.Argument(help="A plan: YAML, JSON, or a Python file with a variable plan.")]
+File = Annotated[
+    str | None, typer.Argument(metavar="FILE", help="A plan: YAML, JSON, or a Python file with a variable plan.")
+]
 Config = Annotated[str | None, typer.Option("--config", help="The same as FILE.")]
 Query = Annotated[str | None, typer.Option(help="The query to read.")]
 SourceUrl = Annotated[str | None, typer.Option(help="The source database; SOURCE_DB_URL if left out.")]
 TransformType = Annotated[str | None, typer.Option(help="sql, code or config.")]
-TransformConfig = Annotated[str | None, typer.Option(help='JSON, for example {"sql_query": "SELECT …"}.')]
+TransformConfig = Annotated[
+    str | None, typer.Option(help='JSON such as {"sql_query": "SELECT …"}, or a YAML or JSON file.')
+]
 TableName = Annotated[str | None, typer.Option(help="The table to write.")]
 Strategy = Annotated[str | None, typer.Option(help="append, insert, upsert or replace.")]
-Keys = Annotated[list[str] | None, typer.Option("--upsert-keys", help="Key columns: id,day, or repeat the option.")]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option("--upsert-keys", metavar="COLUMNS", help="Key columns: id,day, or repeat the option."),
+]
 DestUrl = Annotated[str | None, typer.Option(help="The destination database; DEST_DB_URL if left out.")]
-Params = Annotated[list[str] | None, typer.Option("--param", "-p", help="name=value, overriding the plan's.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="For the plan's :name; repeat for more.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -44,9 +55,15 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 def program(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
 ) -> None:
-    """Build, look at and run data pipelines."""
+    """Build, look at and run data pipelines.
+
+    \b
+    datapipe explain recipes/users.yaml
+    datapipe preview recipes/users.yaml --rows 5
+    datapipe run recipes/users.yaml --param day=2024-01-01
+    """
     if version:
-        out.print(f"datapipe {__version__}")
+        typer.echo(f"datapipe {__version__}")
         raise typer.Exit
 
 
@@ -68,16 +85,21 @@ def run(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Run a plan here, and wait.
+    """Run a plan here, and wait. Exit code 0: done, 1: the run failed, 2: the plan is wrong, 130: Ctrl-C.
 
+    \b
     datapipe run recipes/users.yaml --param day=2024-01-01
+    datapipe run --query "SELECT * FROM users" --source-db-url sqlite:///crm.db \\
+        --transform-type sql --transform-config '{"sql_query": "SELECT id, upper(name) AS name FROM input_data"}' \\
+        --table-name users --strategy upsert --upsert-keys id --dest-db-url postgresql://localhost/mart
     """
     options = PlanOptions(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
     )
     with reported(debug=debug, as_json=as_json):
-        result = _pipeline(file, config, options, param).run(memory)
-        out.print(json.dumps(result.to_dict(), indent=2) if as_json else str(result), markup=False)
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            result = _pipeline(file, config, options, param).run(memory)
+        typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
 
 
 @app.command()
@@ -93,10 +115,15 @@ def preview(
     step: Annotated[int | None, typer.Option(help="0: the source, 1: the first transformation, …")] = None,
     debug: Debug = False,
 ) -> None:
-    """Show the first rows of a plan, from a sample; nothing is written."""
+    """Show the first rows of a plan, from a sample; nothing is written.
+
+    \b
+    datapipe preview recipes/users.yaml --rows 5 --step 0
+    datapipe preview --query "SELECT * FROM users" --source-db-url sqlite:///crm.db
+    """
     options = PlanOptions(query, source_db_url, transform_type, transform_config)
     with reported(debug=debug):
-        out.print(str(_pipeline(file, config, options, param).preview(rows, step)), markup=False)
+        typer.echo(str(_pipeline(file, config, options, param).preview(rows, step)))
 
 
 @app.command()
@@ -114,12 +141,16 @@ def explain(
     param: Params = None,
     debug: Debug = False,
 ) -> None:
-    """Show what a plan would do: the SQL, the columns, the statements of the write."""
+    """Show what a plan would do: the SQL, the columns, the statements of the write.
+
+    \b
+    datapipe explain recipes/users.yaml
+    """
     options = PlanOptions(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
     )
     with reported(debug=debug):
-        out.print(str(_pipeline(file, config, options, param).explain()), markup=False)
+        typer.echo(str(_pipeline(file, config, options, param).explain()))
 
 
 @app.command()
@@ -151,13 +182,25 @@ def reported(*, debug: bool = False, as_json: bool = False) -> Iterator[None]:
     """Errors as one sentence and an exit code; with ``debug``, with their traceback."""
     try:
         yield
+    except (typer.Exit, SystemExit):
+        raise
     except DatapipeError as error:
-        if debug:
-            err.print_exception()
-        if as_json and error.result is not None:
-            out.print(json.dumps(error.result.to_dict(), indent=2), markup=False)
-        err.print(f"error: {error}", markup=False)
+        _report(error, str(error), debug=debug, as_json=as_json)
         raise typer.Exit(2 if isinstance(error, PlanError) else 1) from None
-    except KeyboardInterrupt:
-        err.print("cancelled: the target is unchanged", markup=False)
+    except KeyboardInterrupt as error:
+        _report(error, "cancelled; the target is unchanged", debug=debug, as_json=as_json, state="cancelled")
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001  # nobody wants a traceback who did not ask for one
+        _report(error, f"{type(error).__name__}: {error}. --debug shows where", debug=debug, as_json=as_json)
+        raise typer.Exit(1) from None
+
+
+def _report(error: BaseException, text: str, *, debug: bool, as_json: bool, state: str = "failed") -> None:
+    if debug:
+        traceback.print_exc()
+    if as_json:
+        result = getattr(error, "result", None)
+        found: dict[str, Any] = result.to_dict() if result is not None else {"state": state}
+        found |= {"error": text, "step": getattr(error, "step", None), "hint": getattr(error, "hint", None)}
+        typer.echo(json.dumps(found, indent=2))
+    typer.echo(text if state == "cancelled" else f"error: {text}", err=True)

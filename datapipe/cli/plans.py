@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from datapipe.errors import PlanError
 from datapipe.pipeline import Pipeline, load
-from datapipe.plan import document
+from datapipe.plan import bind, document
+
+_JSON_SCALAR = re.compile(r"(?:true|false|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)\Z")
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,37 @@ class PlanOptions:
         return any(getattr(self, name) for name in self.__dataclass_fields__)
 
     def document(self) -> dict[str, Any]:
-        """The document form."""
+        """The document form.
+
+        Raises
+        ------
+        PlanError
+            If an option is given without the one it belongs to.
+        """
         if not self.query:
             raise PlanError("no plan is given", hint="Give a FILE, or --query and --table-name")
+        self._check_pairs()
         found: dict[str, Any] = {"ingestion": _set(query=self.query, source_db_url=self.source_db_url)}
-        if self.transform_config or self.transform_type:
-            config = _json(self.transform_config or "{}", "--transform-config")
+        if self.transform_config:
+            config = _config(self.transform_config)
             found["transformation"] = {"type": self.transform_type or "sql", "config": config}
         if self.table_name:
             found["persistence"] = _set(
                 table_name=self.table_name,
                 strategy=self.strategy,
-                upsert_keys=[key.strip() for text in self.upsert_keys for key in text.split(",")],
+                upsert_keys=[key.strip() for text in self.upsert_keys for key in text.split(",") if key.strip()],
                 dest_db_url=self.dest_db_url,
             )
         return found
+
+    def _check_pairs(self) -> None:
+        if self.transform_type and not self.transform_config:
+            raise PlanError("--transform-type is given alone", hint="Give --transform-config with it")
+        for name in ("strategy", "upsert_keys", "dest_db_url"):
+            if getattr(self, name) and not self.table_name:
+                raise PlanError(
+                    f"--{name.replace('_', '-')} is given without a table", hint="Give --table-name with it"
+                )
 
 
 def pipeline_of(file: str | None, options: PlanOptions, params: Sequence[str]) -> Pipeline:
@@ -59,25 +78,40 @@ def pipeline_of(file: str | None, options: PlanOptions, params: Sequence[str]) -
     if file and options.given:
         raise PlanError("both a plan file and single options are given", hint="Give one of them")
     pipeline = load(file) if file else Pipeline(document.parse(options.document()))
-    return pipeline.bind(**dict(_parameter(text) for text in params)) if params else pipeline
+    values = _parameters(params)
+    return Pipeline(bind(pipeline.plan, values)) if values else pipeline
 
 
-def _parameter(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise PlanError(f"--param {text!r} is not name=value", hint="For example --param day=2024-01-01")
-    try:
-        found = document.read_yaml(value)
-    except PlanError:
-        found = value
-    return name.strip(), value if isinstance(found, (dict, list)) or found is None else found
+def _parameters(texts: Sequence[str]) -> dict[str, Any]:
+    """The values of ``name=value`` options: numbers, true and false are such, everything else is text.
+
+    Examples
+    --------
+    >>> _parameters(["n=5", "on=true", "day=2024-01-01", "code=007"])
+    {'n': 5, 'on': True, 'day': '2024-01-01', 'code': '007'}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise PlanError("a --param is not name=value", hint="For example --param day=2024-01-01")
+        if name.strip() in found:
+            raise PlanError(f"--param {name.strip()} is given twice", hint="Give it once")
+        found[name.strip()] = json.loads(value) if _JSON_SCALAR.match(value) else value
+    return found
 
 
-def _json(text: str, option: str) -> Any:
+def _config(text: str) -> Any:
+    """The transformation's configuration: JSON itself, or the path of a file that has it."""
+    if not text.lstrip().startswith("{"):
+        return document.read_file(text)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise PlanError(f"{option} is not JSON: {error.msg} at character {error.pos + 1}") from None
+        where = f"{error.msg} at character {error.pos + 1}"
+        raise PlanError(
+            f"--transform-config is not JSON: {where}", hint="Put it into a file and give its path"
+        ) from None
 
 
 def _set(**values: Any) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class DuckdbSession:
 
     def refused(self, table: Table, column: str, cast: str) -> int | None:
         wrong = f"{quote(column)} IS NOT NULL AND TRY_CAST({quote(column)} AS {cast}) IS NULL"
-        found: int | None = self.scalar(f"SELECT MIN(rowid) + 1 FROM {table.sql} WHERE {wrong}")
+        found: int | None = self.scalar(f"SELECT MIN(rowid) FILTER (WHERE {wrong}) - MIN(rowid) + 1 FROM {table.sql}")
         return found
 
     def copy(

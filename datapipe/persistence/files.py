@@ -61,9 +61,9 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
         reason = error.strerror or str(error)
         raise FatalError(f"cannot write {target.path!r}: {reason}", hint="Check the path and the disk") from None
     finally:
-        temporary.unlink(missing_ok=True)
-        if fresh and not path.exists():
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+            if fresh and not path.exists():
                 path.parent.rmdir()
     return Loaded(rows, created=created)
 
