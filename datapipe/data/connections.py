@@ -114,6 +114,8 @@ class ConnectionManager:
         try:
             yield conn
         finally:
+            if not conn.invalidated and getattr(conn.connection.driver_connection, "closed", False):
+                conn.invalidate()  # the server is gone; the pool would log a traceback about it
             conn.close()
 
     def dispose(self) -> None:
@@ -168,14 +170,14 @@ def complete(url: DatabaseUrl) -> DatabaseUrl:
     """A URL that travelled without its password, with the password of this process's own connection."""
     if url.engine is not None or url.driver in {"sqlite", "duckdb"}:
         return url
-    wanted = make_url(url.full or url.safe)
+    wanted = to_url(url)
     if wanted.password is not None or wanted.username is None:
         return url
     own = [settings().source_db_url, settings().dest_db_url, *named_connections().values()]
     for candidate in own:
         if candidate is None or isinstance(candidate, Engine):
             continue
-        known = make_url(expand(str(candidate)))
+        known = to_url(expand(str(candidate)))
         if known.password is not None and _place(known) == _place(wanted):
             completed = wanted.set(password=known.password).render_as_string(hide_password=False)
             return DatabaseUrl(url.safe, completed)

@@ -48,12 +48,12 @@ def translate(error: Exception) -> DatapipeError:
     if "constraint" in kind:
         return DataError(_VALUE.sub("…", message), hint="Correct the rows, or the constraint")
     if any(word in kind for word in ("binder", "catalog", "parser", "syntax")):
-        return PlanError(message)
+        return PlanError(message, hint="Check the names and the types in the SQL")
     if any(word in kind for word in ("permission", "not implemented", "invalid configuration")):
         return PlanError(message, hint="SQL reaches its inputs only: no file, no network, no setting")
-    if kind == "io" and "space" in message:
+    if kind == "io" and "No space left" in message:
         return FatalError("the disk is full", hint="Free space, or give the run more memory")
-    if kind == "io" and "lock" in message:
+    if kind == "io" and "Could not set lock" in message:
         return TransientError("another process has the DuckDB file open", hint="Close it and try again")
     if kind == "io":
         return PlanError(message, hint="Check the path")

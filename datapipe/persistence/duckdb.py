@@ -140,10 +140,7 @@ def duckdb_session(url: DatabaseUrl, work: Workspace) -> Iterator[DuckdbSession]
             work.cancel.check()
             con.execute("COMMIT").complete()
     except (duckdb.Error, OSError, RuntimeError) as error:
-        found = first.explain(error, work.cancel)
-        if isinstance(found, PlanError) and not found.hint:
-            found.hint = "Check the names in the plan, and that the target is a table"
-        raise found from None
+        raise first.explain(error, work.cancel) from None
     finally:
         con.close()  # rolls back what was not committed
 

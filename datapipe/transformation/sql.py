@@ -46,8 +46,8 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
     first = FirstError()
     with ExitStack() as stack:
         inputs = {name: _closing(stream, stack) for name, stream in inputs.items()}
-        # RSS goes some way beyond the limit: half the memory is DuckDB's.
-        con = stack.enter_context(duck.private(work, memory=max(work.memory // 2, 32 * MIB)))
+        # Half the memory is DuckDB's, less what it takes beyond its limit.
+        con = stack.enter_context(duck.private(work, memory=max(work.memory // 2 - 8 * MIB, 24 * MIB)))
         con.execute("SET enable_external_access=false").complete()
         try:
             schemas = {name: stream.schema for name, stream in inputs.items()}

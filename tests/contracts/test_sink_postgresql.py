@@ -17,7 +17,7 @@ from contracts.sinks import Sink, failing, streamed, table
 from datapipe.data.cancel import CancelToken
 from datapipe.data.stream import Stream, Workspace
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged
-from datapipe.errors import DataError, PlanError, RunCancelled
+from datapipe.errors import DataError, PlanError, RunCancelled, TransientError
 from datapipe.persistence import BatchWriter, write
 from datapipe.plan import TableTarget, build
 
@@ -255,6 +255,26 @@ def test_a_cancelled_write_that_waits_for_a_lock_ends_at_once(postgresql_sink: S
             write(target, streamed(USERS), Workspace(cancel=cancel))
         timer.join()
     assert postgresql_sink.rows() == [(1, "ann"), (2, "bob")]
+
+
+@STRATEGIES
+def test_a_server_that_goes_away_is_worth_another_try(
+    postgresql_sink: Sink, strategy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+    def killed() -> Any:
+        for batch in USERS.to_batches(max_chunksize=1):
+            postgresql_sink.sql(kill)
+            yield batch
+
+    keys = ["id"] if strategy == "upsert" else []
+    with pytest.raises(TransientError, match="terminating connection") as caught:
+        postgresql_sink.write(Stream(USERS.schema, killed()), strategy=strategy, upsert_keys=keys)
+    assert caught.value.hint
+    assert caplog.records == []
+    assert postgresql_sink.tables() == []
+    assert postgresql_sink.write(USERS, strategy=strategy, upsert_keys=keys).rows == 2
 
 
 # --- engines and the writer by itself -----------------------------------------------------------------------
