@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -38,6 +38,7 @@ _INDEXES = f"SELECT CAST(expressions AS VARCHAR[]) FROM duckdb_indexes() WHERE {
 class DuckdbSession:
     """One transaction on a DuckDB file."""
 
+    bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) SELECT * FROM " + _BATCHES
     con: duckdb.DuckDBPyConnection
     first: FirstError
 
@@ -100,7 +101,7 @@ class DuckdbSession:
         reader = pa.RecordBatchReader.from_batches(schema, self.first.guard(batches))
         self.con.register(_BATCHES, reader)
         try:
-            rows = self.execute(f"INSERT INTO {table.sql} ({quoted(schema.names)}) SELECT * FROM {_BATCHES}")
+            rows = self.execute(self.bulk.format(table=table.sql, columns=quoted(schema.names)))
         except duckdb.ConstraintException as error:
             if self.first.error is not None or "uplicate key" not in str(error):
                 raise

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.names import find_name, quoted
@@ -30,6 +31,7 @@ class Wire:
     direct: bool = True  # whether the table takes it as it is, without a temporary one
     sure: bool = False  # whether each text is known to be of the type ``cast``
     ordered: bool = True  # whether the server orders what is sent as the data are ordered
+    longest: int | None = None  # characters of a text, where the server would cut blanks without a word
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Loaded:
 
 class Session(Protocol):
     """One open transaction on a database."""
+
+    bulk: ClassVar[str]  # the statement that carries rows, with {table} and {columns}
 
     def layout(self, table: Table) -> Layout | None:
         """The table's layout, or None if there is none."""
@@ -83,6 +87,7 @@ class Load:
     keys: tuple[str, ...]  # as the data name them
     latest: str | None
     names: tuple[str, ...]  # of the data
+    bulk: str
 
     @property
     def staged(self) -> bool:
@@ -110,7 +115,7 @@ class Load:
         into = STAGE if self.staged else self.table
         if self.staged:
             lines.append(statements.create_stage(STAGE, self.stage_columns))
-        lines.append(f"COPY {into.sql} ({quoted([column.name for column in self.columns])})")
+        lines.append(self.bulk.format(table=into.sql, columns=quoted([column.name for column in self.columns])))
         if self.staged:
             lines.append(self.merge(STAGE.sql))
         return tuple(lines)
@@ -154,7 +159,7 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
     latest = find_name(target.latest, schema.names) if target.latest else None
     if latest:
         _check_order(schema.field(latest), wires[schema.names.index(latest)])
-    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names))
+    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names), session.bulk)
 
 
 def _check_order(field: pa.Field, wire: Wire) -> None:
@@ -220,7 +225,18 @@ def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBa
 def _as_sent(values: pa.Array, to: pa.DataType, wire: Wire, name: str, first_row: int) -> pa.Array:
     if wire.cast and pa.types.is_list(values.type):
         return array_text(values, column=name)
-    return cast_column(values, to, column=name, first_row=first_row)
+    found = cast_column(values, to, column=name, first_row=first_row)
+    if wire.longest is not None:
+        _check_length(found, wire.longest, name, first_row)
+    return found
+
+
+def _check_length(values: pa.Array, longest: int, name: str, first_row: int) -> None:
+    too_long = pc.greater(pc.utf8_length(values), longest)
+    if pc.any(too_long).as_py():
+        row = first_row + too_long.index(True).as_py()
+        message = f"column {name!r}, row {row}: the text has more than {longest} characters"
+        raise DataError(message, column=name, row=row, hint="Shorten it in a .sql() step, or widen the column")
 
 
 def _distinct(session: Session, load: Load) -> str:

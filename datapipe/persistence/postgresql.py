@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pgpq
@@ -83,6 +83,7 @@ WHERE CAST(text_ AS {cast}) IS DISTINCT FROM CAST(text_ AS {wide}) ORDER BY row_
 class PostgresqlSession:
     """One transaction on PostgreSQL."""
 
+    bulk: ClassVar[str] = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
     raw: psycopg.Connection[Any]
 
     def layout(self, table: Table) -> Layout | None:
@@ -132,16 +133,15 @@ class PostgresqlSession:
     def copy(
         self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
     ) -> int:
-        rows = 0
         encoder = _encoder(schema, columns)
-        text = f"COPY {table.sql} ({quoted(schema.names)}) FROM STDIN (FORMAT binary)"
-        with self.raw.cursor() as cursor, cursor.copy(text.encode()) as copy:
-            copy.write(encoder.write_header())
-            for batch in batches:
-                copy.write(encoder.write_batch(_encodable(batch)))
-                rows += batch.num_rows
-            copy.write(encoder.finish())
-        return rows
+        text = self.bulk.format(table=table.sql, columns=quoted(schema.names))
+        with self.raw.cursor() as cursor:
+            with cursor.copy(text.encode()) as copy:
+                copy.write(encoder.write_header())
+                for batch in batches:
+                    copy.write(encoder.write_batch(_encodable(batch)))
+                copy.write(encoder.finish())
+            return cursor.rowcount
 
 
 @contextmanager
@@ -187,7 +187,8 @@ def wire(field: pa.Field, column: Column) -> Wire:
     target = _arrow(match, field) if match else None
     if target is None or (pa.types.is_string(field.type) and _parsed(target)):
         return Wire(pa.string(), cast=declared, direct=False, sure=sure)
-    return Wire(target)
+    limit = match["p"] if match and match["name"] == "character varying" else None
+    return Wire(target, longest=int(limit) if limit else None)
 
 
 def _parsed(target: pa.DataType) -> bool:

@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlalchemy.pool import SingletonThreadPool
 
 from datapipe.data.casting import cast_column
 from datapipe.data.connections import shared, to_url
@@ -30,6 +31,7 @@ _ROWS = 10_000
 class SqliteSession:
     """One transaction on a SQLite database."""
 
+    bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) VALUES (…)"
     raw: sqlite3.Connection
 
     def layout(self, table: Table) -> Layout | None:
@@ -86,7 +88,7 @@ class SqliteSession:
         batches: Iterator[pa.RecordBatch],
     ) -> int:
         marks = ", ".join("?" for _ in schema)
-        text = f"INSERT INTO {table.sql} ({quoted(schema.names)}) VALUES ({marks})"
+        text = self.bulk.format(table=table.sql, columns=quoted(schema.names)).replace("(…)", f"({marks})")
         rows = 0
         for batch in resized(batches, rows=_ROWS):
             stored = [_stored(values, name, rows) for values, name in zip(batch.columns, schema.names, strict=True)]
@@ -143,10 +145,14 @@ def sqlite_session(url: DatabaseUrl, work: Workspace) -> Iterator[SqliteSession]
 
 @contextmanager
 def _connection(url: DatabaseUrl) -> Iterator[sqlite3.Connection]:
-    """A connection of our own, or one of an engine lent to us."""
-    if url.engine is not None:
-        with shared().connect(url) as lent:
-            yield lent.connection.driver_connection  # type: ignore[misc]  # sqlite3's, by the engine's URL
+    """A connection of our own, or, where there is more to it than a path, one of an engine."""
+    engine = url.engine
+    if engine is not None and isinstance(engine.pool, SingletonThreadPool):
+        hint = "Create it with poolclass=StaticPool and connect_args={'check_same_thread': False}"
+        raise PlanError("the engine's database in memory is another one in each thread", hint=hint)
+    if engine is not None or to_url(url).query:
+        with shared().connect(url) as pooled:
+            yield pooled.connection.driver_connection  # type: ignore[misc]  # sqlite3's, by the URL
         return
     try:
         own = sqlite3.connect(to_url(url).database or ":memory:", check_same_thread=False)

@@ -54,15 +54,20 @@ def describe_write(target: Target, schema: pa.Schema, work: Workspace) -> tuple[
 @contextmanager
 def _session(target: TableTarget, work: Workspace, *, create: bool = True) -> Iterator[Session]:
     url = resolve(target.dest_db_url, target.destination, default="DEST_DB_URL", step=STEP)
-    if not create and _is_missing_file(url):
-        url = DatabaseUrl.parse(f"{url.driver}://")  # looking must not make the file: an empty database is the same
+    if url.driver in {"sqlite", "duckdb"} and url.engine is None:
+        url = _in_file(url, create=create)
     with _opener(url)(url, work) as session:
         yield session
 
 
-def _is_missing_file(url: DatabaseUrl) -> bool:
-    path = to_url(url).database if url.driver in {"sqlite", "duckdb"} and url.engine is None else None
-    return path is not None and path != ":memory:" and not Path(path).exists()
+def _in_file(url: DatabaseUrl, *, create: bool) -> DatabaseUrl:
+    """The URL itself; that of an empty database, if it is only to be looked at and the file is not there."""
+    path = to_url(url).database
+    if not path or path == ":memory:":
+        hint = f"Name a file, such as {url.driver}:///data.db, or use .collect()"
+        raise PlanError(f"a {url.driver} database in memory is gone when the run ends", hint=hint)
+    looks_at_nothing = not create and not path.startswith("file:") and not Path(path).exists()
+    return DatabaseUrl.parse(f"{url.driver}://") if looks_at_nothing else url
 
 
 def _opener(url: DatabaseUrl) -> Open:
@@ -94,8 +99,9 @@ class BatchWriter:
 
     Examples
     --------
+    >>> import tempfile
     >>> import pandas as pd
-    >>> writer = BatchWriter(database_url="sqlite://")
+    >>> writer = BatchWriter(database_url=f"sqlite:///{tempfile.mkdtemp()}/crm.db")
     >>> writer.write(pd.DataFrame({"id": [1, 2]}), "users", strategy=WriteStrategy.REPLACE)
     2
     """

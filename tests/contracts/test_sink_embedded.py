@@ -125,6 +125,32 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "duckdb://", "duckdb:///:memory:"])
+def test_a_database_in_memory_is_no_target(url: str) -> None:
+    with pytest.raises(PlanError, match="in memory is gone when the run ends") as caught:
+        Sink("sqlite", url).write(USERS)
+    assert caught.value.hint
+
+
+def test_an_engine_in_memory_is_a_target_if_every_thread_sees_the_same() -> None:
+    bound = sa.create_engine("sqlite://")
+    with pytest.raises(PlanError, match=r"another one in each thread.*StaticPool"):
+        BatchWriter(bound).write(USERS, "t")
+    bound.dispose()
+    static = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
+    assert datapipe.read(USERS).write("t", to=static).run().rows_written == 2
+    with static.connect() as conn:
+        assert conn.execute(sa.text("SELECT count(*) FROM t")).scalar() == 2
+    static.dispose()
+
+
+def test_the_urls_options_are_obeyed(sqlite: Sink) -> None:
+    sqlite.write(USERS)
+    with pytest.raises(FatalError, match="readonly"):
+        Sink("sqlite", f"sqlite:///file:{sqlite.path}?mode=ro&uri=true").write(USERS)
+    assert len(sqlite.rows()) == 2
+
+
 # --- DuckDB -------------------------------------------------------------------------------------------------
 
 MADE = "CREATE TYPE mood AS ENUM ('sad', 'ok')"
@@ -189,11 +215,3 @@ def test_a_file_that_is_being_read_says_so(duck: Sink) -> None:
         datapipe.read("SELECT * FROM t", source=duck.url).write("copy", to=duck.url).run()
     assert caught.value.step == "persistence"
     assert duck.tables() == ["t"]
-
-
-def test_a_file_that_may_not_be_written_is_fatal(sqlite: Sink) -> None:
-    sqlite.write(USERS)
-    engine = sa.create_engine(f"sqlite:///file:{sqlite.path}?mode=ro&uri=true")
-    with pytest.raises(FatalError, match="readonly"):
-        BatchWriter(engine).write(USERS, "t")
-    engine.dispose()

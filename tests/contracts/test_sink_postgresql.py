@@ -87,6 +87,7 @@ REFUSED: list[tuple[str, pa.Array]] = [
     ("integer[]", pa.array(["{1}", None, "secret"])),
     ("varchar(3)[]", pa.array([["abc"], None, ["secret"]])),
     ("varchar(3)", pa.array(["abc", None, "secret"])),
+    ("varchar(3)", pa.array(["ab ", None, "abc "])),
     ("char(3)", pa.array(["abc", None, "secret"])),
     ("bit(3)", pa.array(["101", None, "1010"])),
     ("bit(3)", pa.array(["101", None, "10"])),

@@ -159,5 +159,6 @@ def test_looking_at_a_write_changes_nothing(sink: Sink, strategy: str) -> None:
     assert 'CREATE TABLE "t"' in text
     assert ("DELETE FROM" in text) == (strategy == "replace")
     assert ("ON CONFLICT" in text) == (strategy == "upsert")
+    assert {"postgresql": "COPY", "sqlite": "VALUES", "duckdb": "SELECT * FROM"}[sink.kind] in text
     assert sink.kind == "postgresql" or not sink.path.exists()
     assert sink.tables() == []

@@ -26,7 +26,7 @@ BINARY = [
     (pa.string(), "integer", pa.int32()),
     (pa.string(), "date", pa.date32()),
     (pa.string(), "jsonb", pa.string()),
-    (pa.string(), "character varying(10)", pa.string()),
+    (pa.string(), "character varying", pa.string()),
     (pa.string(), "character(5)", pa.string()),
     (pa.float64(), "numeric(10,2)", pa.decimal128(10, 2)),
     (tagged("v", "numeric"), "numeric(10,2)", pa.decimal128(10, 2)),
@@ -79,6 +79,10 @@ def test_any_other_is_sent_as_text_and_cast_by_the_server(field: pa.DataType, de
 def test_text_that_came_out_of_that_type_is_not_looked_at_again(declared: str) -> None:
     assert sent(tagged("v", declared), declared) == Wire(pa.string(), cast=declared, direct=False, sure=True)
     assert sent(INTERVAL, "interval").sure
+
+
+def test_a_text_of_limited_length_is_measured_here() -> None:
+    assert sent(pa.string(), "character varying(10)") == Wire(pa.string(), longest=10)
 
 
 def test_json_and_enums_are_copied_as_text_and_cast_only_when_staged() -> None:
