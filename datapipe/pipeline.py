@@ -207,6 +207,7 @@ class Pipeline:
         """
         if self.plan.persistence is not None:
             raise PlanError("the plan has a target already", hint="A plan has one write; build a second plan")
+        _refuse_url(str(table), "to=")
         chosen = {"strategy": strategy} if strategy else {}
         if to is None and names.is_path(str(table)):
             target: dict[str, Any] = {"path": str(table), **chosen}
@@ -376,6 +377,7 @@ def _source(
             raise PlanError("a frame takes no other arguments", step="ingestion", hint="Use read(frame) alone")
         return FrameSource(frame=given)
     text = str(given)
+    _refuse_url(text, "source=")
     files = source is None and not names.is_query(text) and (names.is_path(text) or format_ is not None)
     if files:
         if params or schema:
@@ -391,6 +393,11 @@ def _source(
     if params:
         raise PlanError("a table takes no params", step="ingestion", hint="Write a query with :name parameters")
     return build(TableSource, {"table": text, "schema": schema, **connection}, step="ingestion")
+
+
+def _refuse_url(text: str, option: str) -> None:
+    if re.match(r"[A-Za-z][\w+.-]*://", text):  # not repeated: it may hold a password
+        raise PlanError("a URL stands where a table, a path or a query belongs", hint=f"Give it as {option}")
 
 
 def _connection(given: Any, url_field: str, name_field: str) -> dict[str, Any]:
@@ -434,8 +441,8 @@ def _from_script(path: Path) -> Pipeline:
 
 def _bytes(size: str | int) -> int:
     """A size in bytes: ``"512MB"`` is 512 MiB, as everywhere in databases."""
-    if isinstance(size, int):
-        found = size
+    if isinstance(size, (int, float)):
+        found = int(size)
     else:
         match = _SIZE.match(size)
         if match is None:

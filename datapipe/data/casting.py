@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -116,11 +117,31 @@ def _exact(values: pa.Array, to: pa.DataType) -> pa.Array:
         return _same_back(values, values.cast(to))
     if pa.types.is_string(to):
         return _to_text(values, to)
-    if to == INTERVAL and pa.types.is_duration(source):
-        return to_interval(values)
-    if pa.types.is_string(source) and pa.types.is_integer(to) and _has_hex(values):
+    if pa.types.is_duration(source):
+        return to_interval(values) if to == INTERVAL else values.cast(to)
+    if pa.types.is_list(source) and pa.types.is_list(to):
+        return _list(values, to)
+    return _from_text(values, to) if pa.types.is_string(source) else values.cast(to)
+
+
+def _list(values: pa.Array, to: pa.DataType) -> pa.Array:
+    """A list's elements, each cast as a column's value is."""
+    reason = _refused(values.type.value_type, to.value_type)
+    if reason:
+        raise pa.ArrowTypeError(reason)
+    inner = _exact(values.flatten(), to.value_type)
+    lengths = pc.fill_null(pc.list_value_length(values), 0)
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
+    return pa.ListArray.from_arrays(offsets, inner, type=to, mask=values.is_null())
+
+
+def _from_text(values: pa.Array, to: pa.DataType) -> pa.Array:
+    if pa.types.is_integer(to) and _has_hex(values):
         raise pa.ArrowInvalid("hexadecimal")
-    return values.cast(to)
+    made = values.cast(to)
+    if pa.types.is_floating(to):
+        _check_digits(values, made)
+    return made
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -142,6 +163,17 @@ def _may_round(source: pa.DataType, to: pa.DataType) -> bool:
     if t.is_date(to):
         return bool(t.is_timestamp(source))
     return t.is_boolean(to) and not t.is_boolean(source) and not t.is_string(source)
+
+
+def _check_digits(texts: pa.Array, numbers: pa.Array) -> None:
+    """Refuse digits that the floating number does not hold: 15 always survive a double, 6 a float."""
+    mantissa = pc.replace_substring_regex(texts, r"[eE].*|\D", "")
+    many = pc.greater(pc.utf8_length(pc.utf8_ltrim(mantissa, "0")), 15 if numbers.type == pa.float64() else 6)
+    suspect = pc.fill_null(pc.or_(many, pc.is_inf(numbers)), False)
+    shortest = numbers.cast(pa.string())
+    for index in pc.indices_nonzero(suspect).to_pylist():
+        if Decimal(texts[index].as_py()) != Decimal(shortest[index].as_py()):
+            raise pa.ArrowInvalid("more digits than the number holds")
 
 
 def _has_hex(values: pa.Array) -> bool:
@@ -221,3 +253,20 @@ def check_names(names: Sequence[str], *, what: str) -> None:
                 hint="Give one of them another name with AS",
             )
         seen.add(name)
+
+
+def check_cases(names: Sequence[str], *, what: str) -> None:
+    """Refuse names that differ in nothing but case: DuckDB takes them for one, and renames the second.
+
+    Raises
+    ------
+    DataError
+        Naming both.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise DataError(
+                f"{what} has both {other!r} and {name!r}", column=name, hint="Rename one of them in the source query"
+            )

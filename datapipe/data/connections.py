@@ -111,6 +111,9 @@ class ConnectionManager:
             conn = engine.connect()
         except sa.exc.OperationalError as error:
             raise _unreachable(engine.url, error) from None
+        except sa.exc.TimeoutError:
+            hint = "Run fewer plans at once, or raise DB_POOL_SIZE and DB_MAX_OVERFLOW"
+            raise TransientError("every pooled connection is in use", hint=hint) from None
         try:
             yield conn
         finally:

@@ -10,7 +10,9 @@ import pyarrow as pa
 from datapipe.data.cancel import CancelToken
 from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError
 
-_VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?<=value )\S+|(?<=\()-?\d[\d.]*(?=\))|(?<=key )\S+""")
+_VALUE = re.compile(
+    r"""'[^']*'|"[^"]*"|(?<=value )\S+|(?<=\()-?\d[\d.]*(?=\))|(?<=key )\S+|(?<=range: )\S+|\([^()]*\d[^()]*\)"""
+)
 
 
 class FirstError:
@@ -50,7 +52,7 @@ def translate(error: Exception) -> DatapipeError:
     if any(word in kind for word in ("binder", "catalog", "parser", "syntax")):
         return PlanError(message, hint="Check the names and the types in the SQL")
     if any(word in kind for word in ("permission", "not implemented", "invalid configuration")):
-        return PlanError(message, hint="SQL reaches its inputs only: no file, no network, no setting")
+        return PlanError(_VALUE.sub("…", message), hint="SQL reaches its inputs only: no file, no network, no setting")
     if kind == "io" and "No space left" in message:
         return FatalError("the disk is full", hint="Free space, or give the run more memory")
     if kind == "io" and "Could not set lock" in message:

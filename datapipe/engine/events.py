@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -76,4 +77,7 @@ class Emitter:
         """Tell every listener."""
         event = Event(kind, *self._ids, next(self._numbers), time.time(), parent_run_id=self._parent, **details)
         for listener in self._listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:  # a listener does not steer
+                logging.getLogger("datapipe").exception("a listener failed")

@@ -139,6 +139,7 @@ class _Run:
         self._error: BaseException | None = None
         self._interrupted = False
         self._ticked = 0.0
+        self._fingerprint = plan.fingerprint
         self._correlation = options.correlation_id or options.run_id
         self._emitter = Emitter(options.run_id, self._correlation, options.parent_run_id, options.listeners)
 
@@ -207,21 +208,24 @@ class _Run:
 
     def _attend(self, worker: threading.Thread) -> None:
         """Serve calls, tell progress, take Ctrl-C, until the worker has ended. A second Ctrl-C does not wait."""
-        while True:
+        ended = False
+        while not ended:
             try:
-                call = self._calls.get(timeout=_TICK)
-                if call is None:
-                    worker.join()
-                    return
-                self._serve(call)
                 self._tick()
-            except queue.Empty:
-                self._tick()
+                try:
+                    call = self._calls.get(timeout=_TICK)
+                except queue.Empty:
+                    continue
+                if call is not None:
+                    self._serve(call)
+                    continue
+                ended = True
             except KeyboardInterrupt:
                 if self._interrupted:
                     raise
                 self._interrupted = True
                 self._cancel.cancel()
+        worker.join()
 
     def _serve(self, call: _Call[Any]) -> None:
         try:
@@ -261,7 +265,7 @@ class _Run:
         return RunResult(
             run_id=self._options.run_id,
             correlation_id=self._correlation,
-            fingerprint=plan.fingerprint,
+            fingerprint=self._fingerprint,
             state=state,
             source=plan.ingestion.label,
             target=target.label if target else "nowhere",

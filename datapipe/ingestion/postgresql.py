@@ -48,6 +48,7 @@ _ARRAYS: dict[int, tuple[pa.DataType, str]] = {
     1005: (pa.int16(), "int2[]"),
     1007: (pa.int32(), "int4[]"),
     1009: (pa.string(), "text[]"),
+    1015: (pa.string(), "varchar[]"),
     1016: (pa.int64(), "int8[]"),
     1021: (pa.float32(), "float4[]"),
     1022: (pa.float64(), "float8[]"),
@@ -88,7 +89,9 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         If a value has no exact counterpart, such as an infinite timestamp.
     """
     with ExitStack() as stack:
-        conn = stack.enter_context(shared().connect(url))
+        pooled = ExitStack()
+        conn = pooled.enter_context(shared().connect(url))
+        stack.callback(pooled.close)
         raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
         try:
             sql = render(raw, query, parameters)
@@ -97,7 +100,12 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
             raise translate(error) from None
         conn.rollback()
         schema = pa.schema([column.field for column in columns])
-        batches = stack.enter_context(_copy(raw, _select(sql, columns, work.limit), work))
+        session = _session_of(raw) if url.engine is not None else []
+        conninfo = make_conninfo(
+            **(raw.info.get_parameters() | {"password": raw.info.password, "application_name": "datapipe"})
+        )
+        pooled.close()  # the rows come over a connection of their own: a target may need this one
+        batches = stack.enter_context(_copy(conninfo, session, _select(sql, columns, work.limit), work))
         yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
 
 
@@ -106,7 +114,12 @@ def render(raw: psycopg.Connection[Any], query: str, parameters: Mapping[str, An
     if not parameters:
         return query
     template = rewrite(query, lambda name: f"%({name})s", lambda text: text.replace("%", "%%"))
-    return psycopg.ClientCursor(raw).mogrify(template, parameters)
+    return psycopg.ClientCursor(raw).mogrify(template, {k: _listed(v) for k, v in parameters.items()})
+
+
+def _listed(value: Any) -> Any:
+    """A plan keeps lists as tuples, which psycopg would write as a row."""
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
@@ -218,16 +231,27 @@ def _select(sql: str, columns: list[Column], limit: int | None) -> str:
     return f"SELECT {items} FROM (\n{sql}\n) AS q({inner}){tail}"
 
 
+def _session_of(raw: psycopg.Connection[Any]) -> list[str]:
+    """What a lent engine has set on its sessions: search_path, role, row security and the like."""
+    rows = raw.execute(
+        "SELECT format('SELECT set_config(%L, %L, true)', name, setting) FROM pg_settings"
+        " WHERE source = 'session' AND context IN ('user', 'superuser') AND name <> 'application_name'"
+    ).fetchall()
+    role = raw.execute("SELECT format('SET LOCAL ROLE %I', current_user) WHERE current_user <> session_user").fetchall()
+    raw.rollback()
+    return [text for (text,) in [*rows, *role]]
+
+
 @contextmanager
-def _copy(raw: psycopg.Connection[Any], sql: str, work: Workspace) -> Iterator[Iterator[pa.RecordBatch]]:
+def _copy(conninfo: str, session: list[str], sql: str, work: Workspace) -> Iterator[Iterator[pa.RecordBatch]]:
     """The result of a query over an ADBC connection of its own: read only, one snapshot."""
-    settings = raw.info.get_parameters() | {"password": raw.info.password, "application_name": "datapipe"}
     with ExitStack() as stack:
         try:
-            database = stack.enter_context(adbc_driver_postgresql.connect(make_conninfo(**settings)))
+            database = stack.enter_context(adbc_driver_postgresql.connect(conninfo))
             connection = stack.enter_context(adbc.AdbcConnection(database))
             for setup in (
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                *session,
                 "SET LOCAL TimeZone = 'UTC'",
                 "SET LOCAL DateStyle = 'ISO'",
                 "SET LOCAL IntervalStyle = 'postgres'",

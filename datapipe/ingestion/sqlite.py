@@ -10,13 +10,13 @@ import re
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy.pool import SingletonThreadPool
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.connections import shared, to_url
@@ -91,6 +91,12 @@ def _connection(url: DatabaseUrl) -> Iterator[sqlite3.Connection]:
     if url.engine is not None:
         with shared().connect(url) as lent:
             raw: sqlite3.Connection = lent.connection.driver_connection  # type: ignore[assignment]  # by its driver
+            if isinstance(url.engine.pool, StaticPool):
+                # Its one connection is the target's too: a copy of its own keeps the two apart.
+                with closing(sqlite3.connect(":memory:", check_same_thread=False)) as copy:
+                    raw.backup(copy)
+                    yield copy
+                return
             if not raw.in_transaction:
                 raw.execute("BEGIN")
             try:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.names import find_name, quoted
 from datapipe.data.stream import Stream, Workspace
-from datapipe.data.types import describe
+from datapipe.data.types import describe, tag
 from datapipe.errors import DataError, PlanError
 from datapipe.persistence import statements
 from datapipe.persistence.arrays import array_text
@@ -164,7 +164,8 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
 
 def _check_order(field: pa.Field, wire: Wire) -> None:
     """Refuse to look for the latest row where the server would compare numbers or times as text."""
-    as_text = pa.types.is_string(wire.arrow) and not wire.cast and not pa.types.is_string(field.type)
+    is_text = pa.types.is_string(field.type) and (tag(field) or "text").startswith(("text", "char", "varchar"))
+    as_text = pa.types.is_string(wire.arrow) and not wire.cast and not is_text
     if as_text or not wire.ordered:
         raise PlanError(
             f"latest {field.name!r} is {describe(field)} in the data and text in the table, which has another order",

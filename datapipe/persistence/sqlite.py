@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ from datapipe.plan import DatabaseUrl
 
 _STORED = (pa.int64(), pa.float64(), pa.string(), pa.binary())
 _ROWS = 10_000
+_NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,13 @@ class SqliteSession:
     def refused(self, table: Table, column: str, cast: str) -> int | None:  # noqa: ARG002  # no text is cast here
         return None
 
+    def _affinities(self, table: Table) -> dict[str, bool]:
+        """Whether each column turns text that looks like a number into one (SQLite's NUMERIC affinity)."""
+        rows = self.raw.execute(
+            f"PRAGMA {quote(table.schema) + '.' if table.schema else ''}table_info({quote(table.name)})"
+        )
+        return {row[1]: _numeric(row[2]) for row in rows}
+
     def copy(
         self,
         table: Table,
@@ -90,11 +99,39 @@ class SqliteSession:
         marks = ", ".join("?" for _ in schema)
         text = self.bulk.format(table=table.sql, columns=quoted(schema.names)).replace("(…)", f"({marks})")
         rows = 0
+        numeric = self._affinities(table)
         for batch in resized(batches, rows=_ROWS):
             stored = [_stored(values, name, rows) for values, name in zip(batch.columns, schema.names, strict=True)]
+            for values, given, name in zip(stored, batch.columns, schema.names, strict=True):
+                if numeric.get(name) and pa.types.is_string(values.type):
+                    _check_affinity(values, name, rows, number=pa.types.is_decimal(given.type))
             self.raw.executemany(text, zip(*(values.to_pylist() for values in stored), strict=True))
             rows += batch.num_rows
         return rows
+
+
+def _numeric(declared: str) -> bool:
+    word = declared.upper()
+    if "INT" in word or any(part in word for part in ("CHAR", "CLOB", "TEXT")):
+        return "INT" in word
+    return bool(word) and "BLOB" not in word
+
+
+def _check_affinity(values: pa.Array, name: str, done: int, *, number: bool) -> None:
+    """Refuse text that SQLite would store as another number, or as a number at all."""
+    likely = pc.match_substring_regex(values, _NUMBER)
+    if number:  # 15 digits survive its doubles
+        digits = pc.replace_substring_regex(values, r"[eE].*|\D", "")
+        likely = pc.and_(likely, pc.greater(pc.utf8_length(pc.utf8_ltrim(digits, "0")), 15))
+    for index in pc.indices_nonzero(pc.fill_null(likely, False)).to_pylist():
+        text = values[index].as_py()
+        if not number or Decimal(str(float(text))) != Decimal(text):
+            raise DataError(
+                f"column {name!r}, row {done + index + 1}: SQLite would store the text as another number",
+                column=name,
+                row=done + index + 1,
+                hint="Declare the column TEXT (DECIMAL TEXT for exact decimals)",
+            )
 
 
 def _stored(values: pa.Array, name: str, done: int) -> pa.Array:

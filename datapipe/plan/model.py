@@ -18,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     Tag,
     WithJsonSchema,
+    model_serializer,
     model_validator,
 )
 
@@ -186,21 +187,29 @@ class CodeConfig(Value):
     per_batch: bool = False
 
 
-class SqlStep(Value):
+class _Typed(Value):
+    """A step: its type is always written out, whatever else is left at its default."""
+
+    @model_serializer(mode="wrap")
+    def _with_type(self, write: Any) -> dict[str, Any]:
+        return {"type": self.type, **write(self)}  # type: ignore[attr-defined]  # every step has one
+
+
+class SqlStep(_Typed):
     """Transform by SQL over all rows, in DuckDB."""
 
     type: Literal["sql"] = "sql"
     config: SqlConfig
 
 
-class CodeStep(Value):
+class CodeStep(_Typed):
     """Transform by a Python function."""
 
     type: Literal["code"] = "code"
     config: CodeConfig
 
 
-class ConfigStep(Value):
+class ConfigStep(_Typed):
     """Transform by a declarative mapping."""
 
     type: Literal["config"] = "config"
@@ -337,6 +346,8 @@ class Plan(Value):
 def _one_connection(url: DatabaseUrl | None, name: str | None, url_field: str, name_field: str) -> None:
     if url is not None and name is not None:
         raise PlanError(f"both {url_field} and {name_field} are given", hint="Give one of them")
+    if name is not None and not name.isidentifier():  # not repeated: it may hold a password
+        raise PlanError(f"{name_field} is not the name of a connection", hint=f"Give a URL in {url_field}, or a name")
 
 
 def place(url: DatabaseUrl | None, name: str | None, default: str) -> str:

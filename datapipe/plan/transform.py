@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from datapipe.errors import PlanError
-from datapipe.plan.values import FrozenDict, Names, freeze
+from datapipe.plan.values import FrozenDict, Names, decode_each, encode
 
 VERSION = 1
 
@@ -38,7 +38,7 @@ class TransformConfig(BaseModel):
     select: Columns = ()
     rename: Names = Field(default_factory=FrozenDict)
     cast: Names = Field(default_factory=FrozenDict)
-    filter: str | Annotated[dict[str, Any], AfterValidator(freeze)] | None = None
+    filter: str | Annotated[dict[str, Any], AfterValidator(decode_each), PlainSerializer(encode)] | None = None
     add_columns: Names = Field(default_factory=FrozenDict)
     drop: Columns = ()
     group_by: Columns = ()

@@ -12,7 +12,9 @@ from datapipe.errors import PlanError
 
 _SCHEME = re.compile(r"^([A-Za-z][\w+.-]*)://(.*)$", re.DOTALL)
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
-_SECRET_OPTION = re.compile(r"(?i)[\w-]*(?:password|passwd|secret|token|apikey|api_key)[\w-]*=")
+_SECRET_OPTION = re.compile(
+    r"(?i)[\w-]*(?:passw|pwd|secret|token|api_?key|private_?key|access_?key|credential|odbc_connect)[\w-]*="
+)
 _FILE_DRIVERS = ("sqlite", "duckdb")
 
 
@@ -58,14 +60,12 @@ class DatabaseUrl:
                 hint="For example postgresql://user@localhost:5432/db or sqlite:///data.db",
             )
         driver, rest = match.groups()
-        safe = rest
-        if driver.split("+")[0] not in _FILE_DRIVERS:
-            authority, mark, options = rest.partition("?")
-            userinfo, at, location = authority.rpartition("@")
-            user, _, password = userinfo.partition(":")
-            kept = userinfo if _REFERENCE.fullmatch(password) else user
-            shown = "&".join(option for option in options.split("&") if not _SECRET_OPTION.match(option))
-            safe = f"{kept}{at}{location}{mark if shown else ''}{shown}"
+        userinfo, at, after = _userinfo(driver, rest)
+        location, mark, options = after.partition("?")
+        user, _, password = userinfo.partition(":")
+        kept = userinfo if _REFERENCE.fullmatch(password) else user
+        shown = "&".join(option for option in options.split("&") if not _SECRET_OPTION.match(unquote(option)))
+        safe = f"{kept}{at}{location}{mark if shown else ''}{shown}"
         return cls(f"{driver}://{safe}", text)
 
     @property
@@ -99,3 +99,12 @@ class DatabaseUrl:
 
     def __str__(self) -> str:
         return self.safe
+
+
+def _userinfo(driver: str, rest: str) -> tuple[str, str, str]:
+    """User and password, the @, and what follows. A password may hold any of ``/ ? @``; a file's path may too."""
+    if driver.split("+", maxsplit=1)[0] in _FILE_DRIVERS:
+        head, at, after = rest.partition("@")
+        return (head, at, after) if at and "/" not in head else ("", "", rest)
+    head, at, after = rest.rpartition("@") if "@" in rest.partition("?")[0] else rest.partition("@")
+    return (head, at, after) if at and (":" in head or "?" not in head) else ("", "", rest)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
+import math
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import AfterValidator, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 from datapipe.errors import NotPortableError, PlanError, did_you_mean
 
@@ -52,7 +53,7 @@ _ENCODE: dict[type, tuple[str, Callable[[Any], str]]] = {
     dt.datetime: ("datetime", dt.datetime.isoformat),
     dt.date: ("date", dt.date.isoformat),
     dt.time: ("time", dt.time.isoformat),
-    dt.timedelta: ("interval", lambda value: str(value.total_seconds())),
+    dt.timedelta: ("interval", lambda value: str(value // dt.timedelta(microseconds=1))),
     decimal.Decimal: ("decimal", str),
     uuid.UUID: ("uuid", str),
     bytes: ("bytes", lambda value: base64.b64encode(value).decode()),
@@ -61,9 +62,10 @@ _DECODE: dict[str, Callable[[Any], Any]] = {
     "datetime": dt.datetime.fromisoformat,
     "date": dt.date.fromisoformat,
     "time": dt.time.fromisoformat,
-    "interval": lambda text: dt.timedelta(seconds=float(text)),
+    "interval": lambda text: dt.timedelta(microseconds=int(text)),
     "decimal": decimal.Decimal,
-    "uuid": uuid.UUID,
+    "float": float,
+    "uuid": lambda text: uuid.UUID(str(text)),
     "bytes": lambda text: base64.b64decode(text, validate=True),
 }
 
@@ -81,6 +83,8 @@ def encode(value: Any) -> Any:
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"type": "float", "value": str(value)}
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     for kind, (name, write) in _ENCODE.items():
@@ -118,5 +122,27 @@ def decode(value: Any) -> Any:
     return value
 
 
-Parameters = Annotated[dict[str, Any], AfterValidator(decode), PlainSerializer(encode)]
+def decode_each(values: Mapping[str, Any]) -> FrozenDict[str, Any]:
+    """The values of a mapping decoded; its own names may be ``type`` and ``value``."""
+    return FrozenDict({name: decode(value) for name, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's own; what has no document form is refused here, before anything runs."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    encode(value)
+    return value
+
+
+Parameters = Annotated[
+    dict[str, Any],
+    BeforeValidator(lambda given: _plain(given) if isinstance(given, Mapping) else given),
+    AfterValidator(decode_each),
+    PlainSerializer(encode),
+]
 Names = Annotated[dict[str, str], AfterValidator(freeze)]

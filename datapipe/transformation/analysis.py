@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from datapipe.data.types import tag
 from datapipe.errors import PlanError, did_you_mean
+from datapipe.transformation.passthrough import passthrough
 
 _QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _TABLE_FUNCTIONS = {"unnest", "range", "generate_series"}
@@ -38,7 +38,7 @@ class Analysis:
     scans : mapping
         How often each input is read.
     outputs : mapping
-        Output columns that are an input column untouched, with that column's name.
+        The tags of output columns that are an input column untouched.
     computed : frozenset of str, or None
         Input columns the query computes on or compares, in lower case; None means any of them.
     """
@@ -68,7 +68,7 @@ def analyse(con: duckdb.DuckDBPyConnection, sql: str, inputs: Mapping[str, pa.Sc
         raise PlanError(f"the SQL is not a SELECT: {tree.get('error_message')}")
     scans = dict.fromkeys(inputs, 0)
     _check(tree["statements"], inputs, frozenset(), scans)
-    outputs, computed = _passthrough(tree["statements"][0]["node"], inputs)
+    outputs, computed = passthrough(tree["statements"][0]["node"], inputs)
     return Analysis(scans, outputs, computed)
 
 
@@ -119,79 +119,6 @@ def _check_table(node: Tree, inputs: Mapping[str, pa.Schema], ctes: frozenset[st
     if match is None:
         raise PlanError(f"there is no table {name!r} in this step", hint=did_you_mean(name, inputs))
     scans[match] += 1
-
-
-def _passthrough(node: Tree, inputs: Mapping[str, pa.Schema]) -> tuple[dict[str, str], frozenset[str] | None]:
-    """Which outputs are untouched input columns, and which inputs are computed on."""
-    sources = _plain_sources(node.get("from_table"))
-    modifiers = node.get("modifiers", [])
-    if (
-        node["type"] != "SELECT_NODE"
-        or sources is None
-        or node.get("cte_map", {}).get("map")
-        or node.get("group_expressions")
-        or node.get("aggregate_handling") != "STANDARD_HANDLING"
-        or any(m["type"] == "DISTINCT_MODIFIER" for m in modifiers)
-        or any(order["expression"]["class"] != "COLUMN_REF" for m in modifiers for order in m.get("orders", []))
-    ):
-        return {}, None
-    columns = [f.name for name, schema in inputs.items() if name.lower() in sources for f in schema]
-    outputs: dict[str, str] = {}
-    rest: list[Any] = [{k: v for k, v in node.items() if k != "select_list"}]
-    for item in node["select_list"]:
-        if item["class"] == "COLUMN_REF":
-            outputs[item.get("alias") or item["column_names"][-1]] = item["column_names"][-1]
-        elif item["class"] == "STAR" and not item.get("columns") and not item.get("expr"):
-            hidden = {
-                _key(entry).lower()
-                for key in ("exclude_list", "replace_list", "rename_list")
-                for entry in item.get(key) or []
-            }
-            outputs |= {name: name for name in columns if name.lower() not in hidden}
-            rest.append(item)
-        else:
-            rest.append(item)
-    if any(item.get("class") == "STAR" and item.get("columns") for item in node["select_list"]):
-        return outputs, None
-    used = {name.lower() for name in _references(rest)}
-    used |= {source.lower() for output, source in outputs.items() if output.lower() in used}
-    # A table named as a value means the whole row.
-    return outputs, None if used & sources else frozenset(used)
-
-
-def _plain_sources(table: Tree | None) -> set[str] | None:
-    """The tables of a FROM clause made of named tables and joins; None for anything else."""
-    if table is None:
-        return set()
-    if table["type"] == "BASE_TABLE":
-        return {table["table_name"].lower()}
-    if table["type"] == "JOIN" and table.get("ref_type") != "NATURAL":
-        left, right = _plain_sources(table["left"]), _plain_sources(table["right"])
-        return None if left is None or right is None else left | right
-    return None
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _references(item)
-    elif isinstance(node, dict):
-        if node.get("class") == "COLUMN_REF":
-            yield node["column_names"][-1]
-        yield from node.get("using_columns") or []
-        for value in node.values():
-            yield from _references(value)
-
-
-def _key(entry: Any) -> str:
-    found = entry.get("key") if isinstance(entry, dict) else entry
-    return str(found.get("column", found) if isinstance(found, dict) else found)
-
-
-def tags_of(inputs: Mapping[str, pa.Schema], column: str) -> str | None:
-    """The tag of an input column, if every input that has the column agrees."""
-    found = {tag(f) for schema in inputs.values() for f in schema if f.name.lower() == column.lower()}
-    return found.pop() if len(found) == 1 else None
 
 
 def _first_lines(error: Exception) -> str:

@@ -12,14 +12,14 @@ import duckdb
 import pyarrow as pa
 
 from datapipe.data import duck
-from datapipe.data.casting import cast_batch, cast_column
+from datapipe.data.casting import cast_batch, cast_column, check_cases
 from datapipe.data.duckerrors import FirstError
 from datapipe.data.names import quote
 from datapipe.data.stream import MIB, Stream, Workspace, resized
 from datapipe.data.types import EXACT_NUMERIC, tag, tagged
 from datapipe.errors import DataError
 from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
-from datapipe.transformation.analysis import Analysis, analyse, streams, tags_of
+from datapipe.transformation.analysis import Analysis, analyse, streams
 
 _MOST_ROWS = 16_384
 
@@ -51,6 +51,8 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
         con.execute("SET enable_external_access=false").complete()
         try:
             schemas = {name: stream.schema for name, stream in inputs.items()}
+            for name, schema in schemas.items():
+                check_cases(schema.names, what=f"the table {name}")
             analysis = analyse(con, text, schemas)
             rows = _MOST_ROWS
             for name, stream in inputs.items():
@@ -67,7 +69,7 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
             raise first.explain(error, work.cancel) from None
         stack.callback(reader.close)
         schema = pa.schema(
-            [_field(*column, arrow, analysis, schemas) for column, arrow in zip(columns, reader.schema, strict=True)]
+            [_field(*column, arrow, analysis) for column, arrow in zip(columns, reader.schema, strict=True)]
         )
         batches = _pulled(reader, schema, first, work, inputs)
         yield Stream(schema, resized(batches, size=work.batch_bytes))
@@ -112,7 +114,9 @@ def _register(
     exact = [
         field.name
         for field in stream.schema
-        if tag(field) == "numeric" and (analysis.computed is None or field.name.lower() in analysis.computed)
+        if (tag(field) or "").startswith(("numeric", "money"))
+        and "[]" not in str(tag(field))
+        and (analysis.computed is None or field.name.lower() in analysis.computed)
     ]
     schema = pa.schema(
         [pa.field(f.name, EXACT_NUMERIC) if f.name in exact else pa.field(f.name, f.type) for f in stream.schema]
@@ -147,10 +151,9 @@ def _to_exact(values: pa.Array, name: str, first_row: int) -> pa.Array:
         raise
 
 
-def _field(name: str, type_: str, arrow: pa.Field, analysis: Analysis, schemas: Mapping[str, pa.Schema]) -> pa.Field:
+def _field(name: str, type_: str, arrow: pa.Field, analysis: Analysis) -> pa.Field:
     """The field of an output column; an untouched input column keeps the type it stands for."""
-    source = analysis.outputs.get(name)
-    inherited = tags_of(schemas, source) if source and type_ in {"VARCHAR", "JSON"} else None
+    inherited = analysis.outputs.get(name) if type_ in {"VARCHAR", "JSON"} else None
     return tagged(name, inherited) if inherited else duck.field_of(name, type_, arrow)
 
 

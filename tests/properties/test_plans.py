@@ -27,7 +27,9 @@ urls = st.sampled_from(
     ["sqlite:///a.db", "postgresql://ann@db:5432/crm", "${SOURCE_DB_URL}", "mysql+pymysql://db/x?charset=utf8"]
 )
 connections = st.one_of(
-    st.just({}), urls.map(lambda url: {"source_db_url": url}), names.map(lambda name: {"source": name})
+    st.just({}),
+    urls.map(lambda url: {"source_db_url": url}),
+    st.from_regex(r"[a-z_]\w{0,8}", fullmatch=True).filter(str.isidentifier).map(lambda name: {"source": name}),
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import datapipe
 from datapipe.engine import Event
-from datapipe.errors import DataError, DatapipeError, PlanError
+from datapipe.errors import DataError, PlanError
 
 FRAME = pd.DataFrame({"id": range(25_000), "k": ["a", "b"] * 12_500})
 
@@ -90,12 +90,12 @@ def test_source_and_target_may_be_one_sqlite_file(sqlite_url):
     assert len(datapipe.read("u", source=sqlite_url).collect()) == 20
 
 
-def test_a_listener_that_fails_fails_the_run_loudly(sqlite_url):
+def test_a_listener_that_fails_is_logged_and_steers_nothing(sqlite_url, caplog):
     def broken(event):
-        raise RuntimeError("listener")
+        raise RuntimeError("no listener")
 
-    with pytest.raises((RuntimeError, DatapipeError), match="listener"):
-        datapipe.read(FRAME).write("t", to=sqlite_url).run(listeners=[broken])
+    result = datapipe.read(FRAME).write("t", to=sqlite_url).run(listeners=[broken])
+    assert result.rows_written == 25_000 and "no listener" in caplog.text
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("datapipe")]
 
 
