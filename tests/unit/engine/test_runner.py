@@ -1,7 +1,9 @@
 """The runner: events in order, errors with their step and result, user code in the caller's thread."""
 
 import json
+import signal
 import threading
+import time
 
 import pandas as pd
 import pytest
@@ -105,3 +107,22 @@ def test_memory_is_a_size():
         plan.run(memory="lots")
     with pytest.raises(PlanError, match="too little"):
         plan.run(memory="1MB")
+
+
+def test_ctrl_c_in_a_listener_is_a_cancelled_run_with_its_result(sqlite_url):
+    pressed = []
+
+    def press(event):
+        if event.kind == "step_started" and not pressed:
+            pressed.append(event)
+            signal.raise_signal(signal.SIGINT)
+
+    def slow(frame):
+        time.sleep(0.3)
+        return frame
+
+    plan = datapipe.read(FRAME).apply(slow, per_batch=True).write("t", to=sqlite_url)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        plan.run(listeners=[press])
+    assert caught.value.result.state == "cancelled"
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("datapipe")]

@@ -203,3 +203,59 @@ def test_the_json_schema_names_every_field():
     schema = Plan.json_schema()
     assert {"ingestion", "transformation", "persistence", "name", "format"} == set(schema["properties"])
     assert "upsert_keys" in schema["$defs"]["TableTarget"]["properties"]
+
+
+def test_a_side_tables_own_steps_travel_too():
+    document_ = {
+        "ingestion": {"table": "a"},
+        "transformation": {
+            "type": "sql",
+            "config": {
+                "sql_query": "SELECT * FROM input_data JOIN o USING (id)",
+                "tables": {
+                    "o": {
+                        "ingestion": {"table": "b"},
+                        "transformation": [{"type": "config", "config": {"drop": ["x"]}}],
+                    }
+                },
+            },
+        },
+    }
+    plan = parse(document_)
+    assert loads(to_yaml(plan)) == loads(to_json(plan)) == plan
+
+
+@pytest.mark.parametrize("text", ["1e5", "12E3", "0e1", "-1", "true", "null", "~", "no", "2024-01-01", "0x1f", "1_000"])
+def test_text_that_looks_like_something_else_stays_text(text):
+    plan = parse(
+        {
+            "ingestion": {"query": "SELECT :a", "parameters": {"a": text}},
+            "transformation": {"type": "config", "config": {"filter": {"c": text}}},
+        }
+    )
+    again = loads(to_yaml(plan))
+    assert again == plan and again.ingestion.parameters == {"a": text}
+
+
+def test_filters_and_parameters_may_be_called_type_and_value():
+    values = {"type": "date", "value": 1.5}
+    plan = parse(
+        {
+            "ingestion": {"query": "SELECT :type, :value", "parameters": values},
+            "transformation": {"type": "config", "config": {"filter": values}},
+        }
+    )
+    assert plan.ingestion.parameters == values and plan.transformation[0].config.filter == values
+    assert loads(to_yaml(plan)) == plan
+
+
+def test_infinities_and_dates_in_filters_travel():
+    values = {"a": float("inf"), "b": dt.date(2024, 1, 1), "c": [decimal.Decimal("1.10")]}
+    plan = parse({"ingestion": {"table": "t"}, "transformation": {"type": "config", "config": {"filter": values}}})
+    assert loads(to_json(plan)) == plan
+
+
+def test_a_connection_string_is_no_connection_name_and_is_not_repeated():
+    with pytest.raises(PlanError) as caught:
+        parse({"ingestion": {"table": "t", "source": "host=db password=s3cret"}})
+    assert "not the name of a connection" in str(caught.value) and "s3cret" not in str(caught.value)

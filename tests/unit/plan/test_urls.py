@@ -21,6 +21,11 @@ from datapipe.plan import DatabaseUrl
         ("postgresql://ann:${PGPASS}@db/crm", "postgresql://ann:${PGPASS}@db/crm"),
         ("${SOURCE_DB_URL}", "${SOURCE_DB_URL}"),
         ("sqlite:////tmp/a@b:c.db", "sqlite:////tmp/a@b:c.db"),
+        ("postgresql://ann:s3?cret@db/crm", "postgresql://ann@db/crm"),
+        ("postgresql://db/crm?pass%77ord=s3cret", "postgresql://db/crm"),
+        ("mssql://db/crm?odbc_connect=PWD%3Ds3cret", "mssql://db/crm"),
+        ("duckdb:///md:db?motherduck_token=s3cret", "duckdb:///md:db"),
+        ("sqlite+pysqlcipher://:s3cret@/x.db", "sqlite+pysqlcipher://@/x.db"),
     ],
 )
 def test_the_safe_form_has_no_password(text, safe):
