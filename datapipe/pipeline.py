@@ -143,6 +143,10 @@ class Pipeline:
         PlanError
             If the text is not one SELECT.
         """
+        if params is not None and not isinstance(params, Mapping):
+            raise PlanError(
+                f"params is a {type(params).__name__}, not a mapping", hint="A table cannot be called params; rename it"
+            )
         feeds = {name: _feed(name, value) for name, value in tables.items()}
         step = {"config": {"sql_query": query, "parameters": dict(params or {}), "tables": feeds}}
         return self._then(SqlStep, step)

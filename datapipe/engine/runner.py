@@ -161,6 +161,8 @@ class _Run:
             raise interrupt
         if self._error is not None:
             error = self._error
+            if isinstance(error, SystemExit):
+                error = FatalError("a function of the plan called sys.exit()", hint="Raise an error instead")
             if not isinstance(error, DatapipeError):
                 wrapped = FatalError(f"{type(error).__name__}: {error}", hint="This is a fault in datapipe; report it")
                 wrapped.result = result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import inspect
@@ -89,6 +90,11 @@ class FunctionRef:
             raise PlanError(f"module {module_name!r} has no {name!r}", hint=did_you_mean(name, known, what="functions"))
         return found
 
+    @property
+    def document(self) -> str:
+        """The name; of a function that only this process has, also what tells it from others of that name."""
+        return self.name if self.portable else f"{self.name}#{self.version()}"
+
     def version(self) -> str:
         """A hash of the function's code: the same code has the same version in every process."""
         return content_hash(self.resolve())
@@ -112,6 +118,9 @@ def _look_up(module: Any, qualname: str) -> Any:
 
 def content_hash(target: Any) -> str:
     """SHA-256 (first 16 hex digits) of a function's or class's code."""
+    if isinstance(target, functools.partial):
+        material = content_hash(target.func) + repr((target.args, sorted(target.keywords.items())))
+        return hashlib.sha256(material.encode()).hexdigest()[:16]
     holder = target if inspect.isroutine(target) or inspect.isclass(target) else type(target)
     try:
         material = inspect.cleandoc(inspect.getsource(holder))
@@ -120,6 +129,9 @@ def content_hash(target: Any) -> str:
         material = _describe(code) if code else f"{holder.__module__}:{holder.__qualname__}"
     if dataclasses.is_dataclass(target) and not inspect.isclass(target):
         material += repr(target)
+    cells = [cell.cell_contents for cell in getattr(holder, "__closure__", None) or ()]
+    # Only what prints the same in every process.
+    material += repr([value for value in cells if isinstance(value, (str, bytes, int, float, bool, tuple, type(None)))])
     return hashlib.sha256(material.encode()).hexdigest()[:16]
 
 

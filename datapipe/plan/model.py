@@ -55,7 +55,7 @@ Url = Annotated[
 Function = Annotated[
     FunctionRef,
     BeforeValidator(FunctionRef.of),
-    PlainSerializer(str, return_type=str),
+    PlainSerializer(lambda ref: ref.document, return_type=str),
     WithJsonSchema({"type": "string", "description": "package.module:function"}),
 ]
 Text = Annotated[str, Field(min_length=1)]
@@ -148,7 +148,7 @@ def _source_kind(data: Any) -> str | None:
     if isinstance(data, Value):
         return {QuerySource: "query", TableSource: "table", FileSource: "files", FrameSource: "frame"}.get(type(data))
     if isinstance(data, Mapping):
-        return next((key for key in ("query", "table", "files", "frame") if key in data), None)
+        return next((key for key in ("query", "table", "files") if key in data), None)
     return None
 
 

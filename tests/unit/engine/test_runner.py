@@ -10,7 +10,7 @@ import pytest
 
 import datapipe
 from datapipe.engine import Event
-from datapipe.errors import DataError, PlanError
+from datapipe.errors import DataError, FatalError, PlanError
 
 FRAME = pd.DataFrame({"id": range(25_000), "k": ["a", "b"] * 12_500})
 
@@ -126,3 +126,16 @@ def test_ctrl_c_in_a_listener_is_a_cancelled_run_with_its_result(sqlite_url):
         plan.run(listeners=[press])
     assert caught.value.result.state == "cancelled"
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("datapipe")]
+
+
+def test_sys_exit_in_a_function_is_named(sqlite_url):
+    def leaves(frame):
+        raise SystemExit(3)
+
+    with pytest.raises(FatalError, match=r"sys\.exit"):
+        datapipe.read(FRAME).apply(leaves).write("t", to=sqlite_url).run()
+
+
+def test_a_table_cannot_be_called_params():
+    with pytest.raises(PlanError, match="cannot be called params"):
+        datapipe.read(FRAME).sql("SELECT * FROM input_data", params=FRAME)

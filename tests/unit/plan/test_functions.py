@@ -1,5 +1,6 @@
 """References to functions: by name where that is enough."""
 
+import functools
 import textwrap
 
 import pytest
@@ -31,6 +32,16 @@ def test_the_version_follows_the_code():
         return frame.head()
 
     assert FunctionRef.of(first).version() == FunctionRef.of(first).version() != FunctionRef.of(second).version()
+
+
+def test_partials_and_closures_are_told_apart():
+    def scaled(factor):
+        return lambda frame: frame * factor
+
+    two, three = FunctionRef.of(scaled(2)), FunctionRef.of(scaled(3))
+    assert two.version() != three.version() and two.document != three.document
+    first, second = functools.partial(max, key=1), functools.partial(max, key=2)
+    assert FunctionRef.of(first).version() != FunctionRef.of(second).version()
 
 
 @pytest.mark.parametrize(
