@@ -180,7 +180,10 @@ def complete(url: DatabaseUrl) -> DatabaseUrl:
     for candidate in own:
         if candidate is None or isinstance(candidate, Engine):
             continue
-        known = to_url(expand(str(candidate)))
+        try:
+            known = to_url(expand(str(candidate)))
+        except PlanError:
+            continue  # a connection this run does not use
         if known.password is not None and _place(known) == _place(wanted):
             completed = wanted.set(password=known.password).render_as_string(hide_password=False)
             return DatabaseUrl(url.safe, completed)

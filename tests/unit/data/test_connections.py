@@ -85,6 +85,7 @@ def test_a_forked_child_gets_engines_of_its_own(manager, tmp_path):
 
 
 def test_a_travelled_url_gets_its_password_from_our_own_connection(monkeypatch):
+    monkeypatch.setenv("DATAPIPE_CONNECTION_BROKEN", "${NO_SUCH_VARIABLE}")
     monkeypatch.setenv("DATAPIPE_CONNECTION_CRM", "postgresql+psycopg://ann:s3cret@db:5432/crm")
     found = complete(DatabaseUrl.parse("postgresql://ann@db:5432/crm"))
     assert to_url(found).password == "s3cret" and "s3cret" not in repr(found)
