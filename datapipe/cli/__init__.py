@@ -7,11 +7,14 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run the program; its exit code is 0, 1 (the run failed) or 2 (bad plan or usage)."""
-    from datapipe.cli.app import app  # loads Typer
+    """Run the program; its exit code is 0, 1 (the run failed), 2 (bad plan or usage) or 130 (Ctrl-C)."""
+    try:
+        from datapipe.cli.app import app  # loads Typer
 
-    # A plan's "recipes.users:clean" is looked for where the user stands, as Python itself does.
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    app()
+        # A plan's "recipes.users:clean" is looked for where the user stands, as Python itself does.
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

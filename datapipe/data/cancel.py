@@ -8,7 +8,26 @@ from collections.abc import Callable, Iterator
 
 from datapipe.errors import RunCancelled
 
-Hook = Callable[[], object]
+_AGAIN = 0.2  # seconds between two calls of a hook
+
+
+class _Hook:
+    """A hook, which is never called after its block is left."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._calling = threading.Lock()
+        self._left = False
+
+    def __call__(self) -> None:
+        with self._calling:
+            if not self._left:
+                with contextlib.suppress(Exception):
+                    self._call()
+
+    def leave(self) -> None:
+        with self._calling:
+            self._left = True
 
 
 class CancelToken:
@@ -26,8 +45,9 @@ class CancelToken:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._lock = threading.Lock()
-        self._hooks: list[Hook] = []
+        self._changed = threading.Condition()
+        self._hooks: list[_Hook] = []
+        self._repeating = False
 
     @property
     def cancelled(self) -> bool:
@@ -44,29 +64,49 @@ class CancelToken:
         return self._event.wait(seconds)
 
     def cancel(self) -> None:
-        """Set the flag and call every hook, once. A hook that fails does not stop the others."""
-        with self._lock:
+        """Set the flag, call every hook, and call it again until its block is left.
+
+        An interruption that comes between two statements finds nothing to interrupt, so one call is not enough.
+        A hook that fails does not stop the others.
+        """
+        with self._changed:
             if self._event.is_set():
                 return
             self._event.set()
             hooks = list(self._hooks)
+        self._call(hooks)
+
+    def _call(self, hooks: list[_Hook]) -> None:
         for hook in hooks:
-            with contextlib.suppress(Exception):
+            hook()
+        with self._changed:
+            if self._hooks and not self._repeating:
+                self._repeating = True
+                threading.Thread(target=self._repeat, name="cancel", daemon=True).start()
+
+    def _repeat(self) -> None:
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: not self._hooks, timeout=_AGAIN):
+                    self._repeating = False
+                    return
+                hooks = list(self._hooks)
+            for hook in hooks:
                 hook()
 
     @contextlib.contextmanager
-    def hook(self, hook: Hook) -> Iterator[None]:
+    def hook(self, hook: Callable[[], object]) -> Iterator[None]:
         """Call ``hook`` if the run is cancelled inside this block, and never after it."""
-        with self._lock:
+        added = _Hook(hook)
+        with self._changed:
             late = self._event.is_set()
-            if not late:
-                self._hooks.append(hook)
+            self._hooks.append(added)
         if late:
-            with contextlib.suppress(Exception):
-                hook()
+            self._call([added])
         try:
             yield
         finally:
-            with self._lock:
-                if hook in self._hooks:
-                    self._hooks.remove(hook)
+            with self._changed:
+                self._hooks.remove(added)
+                self._changed.notify_all()
+            added.leave()

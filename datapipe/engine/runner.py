@@ -138,6 +138,7 @@ class _Run:
         self._loaded = Loaded(0)
         self._error: BaseException | None = None
         self._interrupted = False
+        self._done = threading.Event()
         self._ticked = 0.0
         self._fingerprint = plan.fingerprint
         self._correlation = options.correlation_id or options.run_id
@@ -195,7 +196,8 @@ class _Run:
         except BaseException as error:  # noqa: BLE001  # as above: closing failed
             self._error = self._error or error
         finally:
-            self._calls.put(None)
+            self._done.set()
+            self._calls.put(None)  # wakes the caller's thread
 
     def _call(self, work: Callable[[], T]) -> T:
         """Have the caller's thread run a user's function; called from the worker's threads."""
@@ -209,25 +211,29 @@ class _Run:
         return call.value  # type: ignore[return-value]  # set whenever there is no error
 
     def _attend(self, worker: threading.Thread) -> None:
-        """Serve calls, tell progress, take Ctrl-C, until the worker has ended. A second Ctrl-C does not wait."""
-        ended = False
-        while not ended:
+        """Stay with the run to its end; Ctrl-C cancels it. A second Ctrl-C does not wait."""
+        while True:
             try:
-                self._tick()
-                try:
-                    call = self._calls.get(timeout=_TICK)
-                except queue.Empty:
-                    continue
-                if call is not None:
-                    self._serve(call)
-                    continue
-                ended = True
+                # All of it in a call: an interrupt between two rounds of a loop is caught here too.
+                self._attend_to_end()
+                worker.join()
+                return
             except KeyboardInterrupt:
                 if self._interrupted:
                     raise
                 self._interrupted = True
                 self._cancel.cancel()
-        worker.join()
+
+    def _attend_to_end(self) -> None:
+        """Serve calls and tell progress until the worker has ended."""
+        while not self._done.is_set():
+            self._tick()
+            try:
+                call = self._calls.get(timeout=_TICK)
+            except queue.Empty:
+                continue
+            if call is not None:
+                self._serve(call)
 
     def _serve(self, call: _Call[Any]) -> None:
         try:

@@ -162,6 +162,9 @@ def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[Postgresql
             except psycopg.Error as error:
                 work.cancel.check()
                 raise translate(error) from None
+            finally:
+                if work.cancel.cancelled:
+                    conn.invalidate()  # a cancellation still on its way must not hit the next run
 
 
 def check_length(name: str, what: str) -> None:

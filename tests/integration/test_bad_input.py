@@ -189,7 +189,7 @@ def test_a_process_of_its_own_says_nothing_else(database: str, folder: Path, nam
 
 
 def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "datapipe.cli", *arguments]
+    command = [sys.executable, "-m", "datapipe", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 

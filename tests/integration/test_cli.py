@@ -186,7 +186,7 @@ def test_explain_shows_what_would_run(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "program", [[str(Path(sys.executable).with_name("datapipe"))], [sys.executable, "-m", "datapipe.cli"]]
+    "program", [[str(Path(sys.executable).with_name("datapipe"))], [sys.executable, "-m", "datapipe"]]
 )
 def test_the_working_directory_is_where_functions_are_looked_for(folder: Path, program: list[str]) -> None:
     step = {"type": "code", "config": {"function": "recipes.users:clean"}}
