@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapipe.data.decimals import misread
-from datapipe.data.layouts import interval_text, to_interval, uuid_text
+from datapipe.data.layouts import interval_text, to_interval, uuid_bytes, uuid_text
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, type_name
 from datapipe.errors import DataError
 
@@ -107,6 +107,7 @@ def _exact(values: pa.Array, to: pa.DataType) -> pa.Array:
     if source == pa.uuid():
         return uuid_text(values.storage) if to == pa.string() else values.storage.cast(to)
     if to == pa.uuid():
+        values = uuid_bytes(values) if pa.types.is_string(source) else values
         return pa.ExtensionArray.from_storage(to, values.cast(pa.binary(16)))
     plain = _plain(values)
     if plain is not values:

@@ -253,3 +253,12 @@ def test_a_map_that_cannot_become_a_list_is_a_data_error() -> None:
     values = pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))
     with pytest.raises(DataError):
         cast_column(values, pa.list_(pa.int64()), column="x")
+
+
+def test_text_becomes_a_uuid_only_if_it_is_one() -> None:
+    text = "00000000-0000-0000-0000-000000000007"
+    found = cast_column(pa.array([text, None]), pa.uuid(), column="x")
+    assert found.to_pylist() == [uuid.UUID(text), None]
+    for wrong in ("abcdefghijklmnop", "", text[:-1]):
+        with pytest.raises(DataError, match="row 2"):
+            cast_column(pa.array([text, wrong]), pa.uuid(), column="x")
