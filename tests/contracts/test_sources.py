@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,8 +267,11 @@ def test_a_source_left_early_leaves_nothing_open(put: Put, tmp_path: Path, batch
     assert [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))] == []
     url = getattr(source, "source_db_url", None)
     if url is not None and url.driver == "postgresql":
-        with psycopg.connect(url.full) as connection:
+        with psycopg.connect(url.full, autocommit=True) as connection:
             query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
+            until = time.monotonic() + 2
+            while connection.execute(query).fetchone() != (1,) and time.monotonic() < until:
+                time.sleep(0.05)  # the backend may be ending still
             assert connection.execute(query).fetchone() == (1,)
 
 
