@@ -2,11 +2,15 @@
 
 DatapipeError
 |-- PlanError             fix the plan or the code; nothing has been written
-|   `-- NotPortableError  this plan holds something that has no document form
+|   |-- NotPortableError  this plan holds something that has no document form
+|   `-- IdempotencyConflict  the key belongs to another plan
 |-- DataError             fix the data, or the contract it breaks
 |   `-- SchemaError       source and target disagree about columns or types
 |-- TransientError        try again: the server was away, a lock was lost
+|   `-- InProgress        another run has the key or the target; it is named
 |-- FatalError            stop: a retry cannot help
+|   |-- StaleRun          a newer run has replaced the target already
+|   `-- OutcomeUnknown    the connection broke at COMMIT and the ledger cannot be read
 `-- RunCancelled          somebody asked the run to stop
 
 Messages say what happened, where, and what to do. They hold no data values: a row is named by its number.
@@ -84,6 +88,10 @@ class NotPortableError(PlanError):
     """The plan holds a frame, a function or an engine of this process, which no document can carry."""
 
 
+class IdempotencyConflict(PlanError):  # noqa: N818  # as the field calls it
+    """The idempotency key was used by another plan. Nothing has been written."""
+
+
 class DataError(DatapipeError):
     """The data break a rule of the plan, a type or a constraint. The target is unchanged."""
 
@@ -96,8 +104,20 @@ class TransientError(DatapipeError):
     """Something outside failed in a way that may pass: try again."""
 
 
+class InProgress(TransientError):  # noqa: N818  # it names a state
+    """Another run has the idempotency key, or writes to the target; the message names it. Nothing was written."""
+
+
 class FatalError(DatapipeError):
     """A retry cannot help: a permission is missing, a disk is full."""
+
+
+class StaleRun(FatalError):  # noqa: N818  # it names a state
+    """A run that began later has replaced the target already; its rows stay."""
+
+
+class OutcomeUnknown(FatalError):  # noqa: N818  # it names a state
+    """The connection broke at COMMIT, and the ledger, which knows, could not be read in time."""
 
 
 class RunCancelled(DatapipeError):  # noqa: N818  # to be cancelled is no error

@@ -283,13 +283,26 @@ class Pipeline:
 
     # --- running --------------------------------------------------------------------------------------------
 
-    def run(self, memory: str | int = "512MB", *, listeners: Sequence[Listener] = ()) -> RunResult:
+    def run(
+        self,
+        memory: str | int = "512MB",
+        *,
+        idempotency_key: str | None = None,
+        if_running: Literal["wait", "fail", "skip"] = "wait",
+        listeners: Sequence[Listener] = (),
+    ) -> RunResult:
         """Run the plan here and wait, with live progress in a terminal.
 
         Parameters
         ----------
         memory : str or int
             What the run may use, such as ``"512MB"``, or bytes. Rows beyond it spill to disk.
+        idempotency_key : str, optional
+            Runs of this plan with one key take effect once, whoever runs them, wherever, however often: the first
+            loads, the others return its result, with ``replayed`` true, and do not read the source.
+        if_running : {"wait", "fail", "skip"}
+            What to do while another run has the key: wait for it, raise ``InProgress``, or return with the state
+            ``skipped``.
         listeners : sequence of callables, optional
             Each is called with every :class:`~datapipe.engine.Event`.
 
@@ -305,8 +318,18 @@ class Pipeline:
         from datapipe.display.terminal import progress
         from datapipe.engine import RunOptions, run_plan
 
+        if if_running not in {"wait", "fail", "skip"}:
+            raise PlanError(f"if_running cannot be {if_running!r}", hint="Use 'wait', 'fail' or 'skip'")
+        if idempotency_key == "":
+            raise PlanError("the idempotency key is empty", hint="Give a text, such as the day that is loaded")
         with progress() as shown:
-            return run_plan(self.plan, RunOptions(memory=_bytes(memory), listeners=(*shown, *listeners)))
+            options = RunOptions(
+                memory=_bytes(memory),
+                listeners=(*shown, *listeners),
+                idempotency_key=idempotency_key,
+                if_running=if_running,
+            )
+            return run_plan(self.plan, options)
 
     def collect(self, as_: Literal["pandas", "polars", "arrow"] = "pandas", *, memory: str | int = "512MB") -> Any:
         """Run the steps and return the rows, without writing them.

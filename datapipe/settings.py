@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError
@@ -28,6 +28,18 @@ class Settings(BaseSettings):
         Rows of a batch handed to user code (BATCH_SIZE).
     pool_size, pool_overflow : int
         Pooled connections per database and how many more may open under load (DB_POOL_SIZE, DB_MAX_OVERFLOW).
+    max_retries : int
+        Further attempts after a :class:`~datapipe.errors.TransientError` (MAX_RETRIES).
+    retry_backoff_base : float
+        Attempt n is followed by a pause of up to this to the power of n, in seconds (RETRY_BACKOFF_BASE).
+    retry_budget : float
+        Seconds after which no further attempt begins (DATAPIPE_RETRY_BUDGET).
+    ledger : {"on", "off"}
+        Whether loads are recorded beside the data, which makes them exactly-once (DATAPIPE_LEDGER).
+    internal_schema : str
+        The schema, or the prefix, of datapipe's own tables (DATAPIPE_INTERNAL_SCHEMA).
+    lock_timeout : float
+        Seconds to wait for another run that writes to the same target (DATAPIPE_LOCK_TIMEOUT).
 
     Examples
     --------
@@ -42,6 +54,14 @@ class Settings(BaseSettings):
     batch_size: int = Field(default=10_000, ge=1)
     pool_size: int = Field(default=5, ge=1, validation_alias="DB_POOL_SIZE")
     pool_overflow: int = Field(default=10, ge=0, validation_alias="DB_MAX_OVERFLOW")
+    max_retries: int = Field(default=3, ge=0)
+    retry_backoff_base: float = Field(default=2.0, gt=0)
+    retry_budget: float = Field(default=3600, ge=0, validation_alias="DATAPIPE_RETRY_BUDGET")
+    ledger: Literal["on", "off"] = Field(default="on", validation_alias="DATAPIPE_LEDGER")
+    internal_schema: str = Field(
+        default="_datapipe", pattern=r"^[A-Za-z_]\w{0,40}$", validation_alias="DATAPIPE_INTERNAL_SCHEMA"
+    )
+    lock_timeout: float = Field(default=600, ge=0, validation_alias="DATAPIPE_LOCK_TIMEOUT")
 
 
 def settings() -> Settings:

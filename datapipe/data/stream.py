@@ -52,6 +52,8 @@ class Workspace:
     cancel : CancelToken
     call : callable
         Runs a user's function in the thread that called ``run()``.
+    tell : callable
+        Takes a note for the user, which ends in the run's result.
     """
 
     memory: int = 512 * MIB
@@ -60,6 +62,7 @@ class Workspace:
     scratch: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     cancel: CancelToken = field(default_factory=CancelToken)
     call: Callable[[Callable[[], T]], T] = lambda work: work()
+    tell: Callable[[str], object] = lambda _: None
 
     @property
     def batch_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from datapipe.engine.events import Event, Listener
 from datapipe.engine.result import RunResult, StepResult
+from datapipe.engine.retry import retry_with_backoff
 from datapipe.engine.runner import Outline, RunOptions, collect_plan, outline_plan, run_plan
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "StepResult",
     "collect_plan",
     "outline_plan",
+    "retry_with_backoff",
     "run_plan",
 ]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["run_started", "step_started", "progress", "step_finished", "run_finished"]
-State = Literal["running", "succeeded", "failed", "cancelled"]
+Kind = Literal["run_started", "step_started", "progress", "notice", "attempt_failed", "step_finished", "run_finished"]
+State = Literal["running", "succeeded", "failed", "cancelled", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Event:
     Parameters
     ----------
     kind : str
-        ``run_started``, ``step_started``, ``progress``, ``step_finished`` or ``run_finished``.
+        ``run_started``, ``step_started``, ``progress``, ``notice``, ``attempt_failed``, ``step_finished`` or
+        ``run_finished``.
     run_id, correlation_id : str
     sequence : int
         Counts the events of a run from 1.
@@ -35,7 +36,7 @@ class Event:
         The rows the step will hand on, where they are known.
     state : str
     message : str, optional
-        The error's message, when the run failed.
+        The error's message, when the run or an attempt failed; the note of a ``notice``.
 
     Examples
     --------

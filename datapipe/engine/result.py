@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,7 @@ class RunResult:
     ----------
     run_id, correlation_id, fingerprint : str
     state : str
-        ``succeeded``, ``failed`` or ``cancelled``.
+        ``succeeded``, ``failed``, ``cancelled``, or ``skipped`` where another run has the idempotency key.
     source, target : str
         For people; without passwords.
     steps : tuple of StepResult
@@ -51,6 +52,12 @@ class RunResult:
     started : str
         ISO 8601, UTC.
     error : str, optional
+    attempts : int
+        How often the run began, retries included.
+    replayed : bool
+        Whether an earlier run with this key did it; this result is that run's own, and nothing was read or written.
+    notices : tuple of str
+        What the user should know: rows appended twice, lossy choices and how many values they touched, waits.
 
     Examples
     --------
@@ -72,6 +79,9 @@ class RunResult:
     started: str = ""
     name: str | None = None
     error: str | None = None
+    attempts: int = 1
+    replayed: bool = False
+    notices: tuple[str, ...] = ()
 
     @property
     def rows_read(self) -> int:
@@ -97,8 +107,19 @@ class RunResult:
         found["persistence"] = {"rows_written": self.rows_written, "deduplicated": self.deduplicated}
         return found
 
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> RunResult:
+        """The result that :meth:`to_dict` gave."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        given = {name: value for name, value in found.items() if name in names}
+        steps = tuple(StepResult(**step) for step in found["steps"])
+        return cls(**{**given, "steps": steps, "notices": tuple(found.get("notices", ()))})
+
     def __str__(self) -> str:
         rate = f", {self.rows_read / self.seconds:,.0f} rows/s" if self.seconds and self.rows_read else ""
         head = f"{self.state}: {self.rows_read:,} rows read, {self.rows_written:,} written to {self.target}"
         double = f" ({self.deduplicated:,} duplicates left out)" if self.deduplicated else ""
-        return f"{head}{double} in {self.seconds:.2f} s{rate}"
+        tries = f", {self.attempts} attempts" if self.attempts > 1 else ""
+        again = "replayed, " if self.replayed else ""
+        notes = "".join(f"\nnote: {note}" for note in self.notices)
+        return f"{again}{head}{double} in {self.seconds:.2f} s{rate}{tries}{notes}"

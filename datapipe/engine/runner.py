@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import queue
@@ -11,18 +12,21 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
 
 import pyarrow as pa
+import tenacity
 
 from datapipe.data.cancel import CancelToken
 from datapipe.data.stream import MIB, Stream, Workspace, scratch_directory
 from datapipe.engine.chain import Chain, Counter, counters
-from datapipe.engine.events import Emitter, Listener, State
+from datapipe.engine.events import Emitter, Kind, Listener, State
 from datapipe.engine.result import RunResult, StepResult
-from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled
-from datapipe.persistence import Loaded, describe_write, write
-from datapipe.plan import Plan, check_bound
+from datapipe.engine.retry import policy
+from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError
+from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, write
+from datapipe.plan import Plan, Target, check_bound
 from datapipe.settings import settings
 
 T = TypeVar("T")
@@ -40,6 +44,10 @@ class RunOptions:
         Bytes for the whole run.
     limit : int, optional
         Rows to read from the source at most.
+    idempotency_key : str, optional
+        Runs with one key take effect once; the run id is the key where there is none.
+    if_running : {"wait", "fail", "skip"}
+        What to do while another run has the key.
     """
 
     memory: int = 512 * MIB
@@ -48,6 +56,8 @@ class RunOptions:
     correlation_id: str | None = None
     parent_run_id: str | None = None
     listeners: tuple[Listener, ...] = ()
+    idempotency_key: str | None = None
+    if_running: Literal["wait", "fail", "skip"] = "wait"
 
 
 def run_plan(plan: Plan, options: RunOptions) -> RunResult:
@@ -67,7 +77,8 @@ def run_plan(plan: Plan, options: RunOptions) -> RunResult:
     target = plan.persistence
     if target is None:
         raise PlanError("the plan writes nowhere", hint="Add .write(table, to=…), or use .collect()")
-    return _Run(plan, options).finish(lambda stream, work: write(target, stream, work))
+    run = _Run(plan, options)
+    return run.finish(lambda stream, work: write(target, stream, work, run.delivery), target)
 
 
 def collect_plan(plan: Plan, options: RunOptions) -> tuple[pa.Table, RunResult]:
@@ -132,7 +143,11 @@ class _Run:
         self._plan = plan
         self._options = options
         self._cancel = CancelToken()
+        self._attempt_cancel = CancelToken()  # ends one attempt
+        self._attempts = 0
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
+        self._told: queue.SimpleQueue[tuple[Kind, str]] = queue.SimpleQueue()  # on its way to the listeners
+        self._notices: tuple[str, ...] = ()
         self.counters = counters(plan)
         self._seen: dict[str, tuple[int, int]] = {}
         self._loaded = Loaded(0)
@@ -140,21 +155,46 @@ class _Run:
         self._interrupted = False
         self._done = threading.Event()
         self._ticked = 0.0
+        self._started, self._clock = dt.datetime.now(dt.UTC), time.perf_counter()
         self._fingerprint = plan.fingerprint
         self._correlation = options.correlation_id or options.run_id
         self._emitter = Emitter(options.run_id, self._correlation, options.parent_run_id, options.listeners)
+        self.delivery = self._identify()
 
-    def finish(self, sink: Sink[Loaded]) -> RunResult:
-        """Run to the end and report it."""
-        started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
+    def _identify(self) -> Delivery | None:
+        """What the ledger will know of this run; None where it is off."""
+        options = self._options
+        if settings().ledger == "off":
+            if options.idempotency_key is not None:
+                hint = "Leave the key out, or unset DATAPIPE_LEDGER"
+                raise PlanError("DATAPIPE_LEDGER=off leaves nothing to know a key by", hint=hint)
+            self._notices = ("DATAPIPE_LEDGER=off: the load is atomic, not deduplicated",)
+            return None
+        return Delivery(
+            options.run_id,
+            self._correlation,
+            self._fingerprint,
+            options.idempotency_key,
+            options.if_running,
+            {counter.name: counter.version for counter in self.counters if counter.version},
+            report=lambda loaded: self._recorded(loaded).to_dict(),
+        )
+
+    def _recorded(self, loaded: Loaded) -> RunResult:
+        last = StepResult("persistence", self.counters[-1].rows_in, loaded.rows, self.counters[-1].seconds)
+        result = self._result(loaded, None)
+        return dataclasses.replace(result, steps=(*result.steps[:-1], last))
+
+    def finish(self, sink: Sink[Loaded], target: Target | None = None) -> RunResult:
+        """Run to the end and report it; a target's ledger is asked first."""
         self._emitter.emit("run_started")
-        worker = threading.Thread(target=self._work, args=(sink,), name="datapipe write", daemon=True)
+        worker = threading.Thread(target=self._work, args=(sink, target), name="datapipe write", daemon=True)
         worker.start()
         try:
             self._attend(worker)
         finally:
             self._cancel.cancel()
-        result = self._result(started, time.perf_counter() - clock)
+        result = self._result(self._loaded, self._error)
         self._report(result)
         if self._error is not None and self._interrupted:
             interrupt = KeyboardInterrupt("the run was cancelled; the target is unchanged")
@@ -172,40 +212,81 @@ class _Run:
             raise error
         return result
 
-    def _work(self, sink: Sink[Loaded]) -> None:
+    def _work(self, sink: Sink[Loaded], target: Target | None) -> None:
+        """Every attempt, one after the other; each begins at the source."""
         try:
-            with scratch_directory() as scratch, ExitStack() as stack:
-                work = Workspace(
-                    memory=self._options.memory // max(1, sum(s.type != "code" for s in self._plan.transformation)),
-                    batch_rows=settings().batch_size,
-                    limit=self._options.limit,
-                    scratch=scratch,
-                    cancel=self._cancel,
-                    call=self._call,
-                )
-                try:
-                    stream = Chain(stack, work, self.counters).open(self._plan)
-                    self._loaded = sink(stream, work)
-                    last = self.counters[-1]
-                    last.rows_out, last.ended = self._loaded.rows, time.perf_counter()
-                except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
-                    self._error = error
-                finally:
-                    # What still runs is of no more use; this interrupts it before the streams are closed.
-                    self._cancel.cancel()
-        except BaseException as error:  # noqa: BLE001  # as above: closing failed
-            self._error = self._error or error
+            retrying = tenacity.Retrying(
+                **policy(on=(TransientError,)), sleep=self._pause, before_sleep=self._tell_failure
+            )
+            retrying(self._attempt, sink, target)
+        except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
+            self._error = error
         finally:
             self._done.set()
             self._calls.put(None)  # wakes the caller's thread
+
+    def _pause(self, seconds: float) -> None:
+        self._cancel.wait(seconds)
+
+    def _tell_failure(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self._told.put(("attempt_failed", f"{error}; trying again in {state.upcoming_sleep:.1f} s"))
+
+    def _attempt(self, sink: Sink[Loaded], target: Target | None) -> None:
+        self._cancel.check()
+        cancel = self._attempt_cancel = CancelToken()
+        self._attempts += 1
+        if self._attempts > 1:
+            self.counters, self._seen = counters(self._plan), {}
+        first: BaseException | None = None
+        with self._cancel.hook(cancel.cancel):
+            try:
+                with scratch_directory() as scratch, ExitStack() as stack:
+                    try:
+                        self._loaded = self._once(sink, target, self._workspace(scratch, cancel), stack)
+                    except BaseException as error:
+                        first = error
+                        raise
+                    finally:
+                        # What still runs is of no more use; this interrupts it before the streams are closed.
+                        cancel.cancel()
+            except BaseException as error:  # noqa: BLE001  # raised again, or what came before it
+                raise first or error from (first or error).__cause__  # not that of closing what it broke
+
+    def _workspace(self, scratch: Path, cancel: CancelToken) -> Workspace:
+        return Workspace(
+            memory=self._options.memory // max(1, sum(s.type != "code" for s in self._plan.transformation)),
+            batch_rows=settings().batch_size,
+            limit=self._options.limit,
+            scratch=scratch,
+            cancel=cancel,
+            call=self._call,
+            tell=self._note,
+        )
+
+    def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:
+        if target is not None and self.delivery is not None:
+            claim = stack.enter_context(begin_write(target, self.delivery, work))
+            if claim.done is not None:
+                return claim.done
+            self.delivery = claim.delivery
+        stream = Chain(stack, work, self.counters).open(self._plan)
+        loaded = sink(stream, work)
+        last = self.counters[-1]
+        last.rows_out, last.ended = loaded.rows, time.perf_counter()
+        return loaded
+
+    def _note(self, note: str) -> None:
+        self._notices += (note,)
+        self._told.put(("notice", note))
 
     def _call(self, work: Callable[[], T]) -> T:
         """Have the caller's thread run a user's function; called from the worker's threads."""
         call: _Call[T] = _Call(work)
         self._calls.put(call)
         while not call.done.wait(_TICK):
-            if self._cancel.cancelled and not call.done.is_set():
-                self._cancel.check()
+            if self._attempt_cancel.cancelled and not call.done.is_set():
+                self._attempt_cancel.check()
         if call.error is not None:
             raise call.error
         return call.value  # type: ignore[return-value]  # set whenever there is no error
@@ -254,6 +335,10 @@ class _Run:
             self._tell()
 
     def _tell(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                kind, note = self._told.get_nowait()
+                self._emitter.emit(kind, message=note)
         for counter in self.counters:
             now = (counter.rows_in, counter.rows_out)
             if self._seen.get(counter.name, (0, 0)) != now:
@@ -266,10 +351,14 @@ class _Run:
             kind, step=counter.name, rows_in=counter.rows_in, rows_out=counter.rows_out, total=counter.total
         )
 
-    def _result(self, started: dt.datetime, seconds: float) -> RunResult:
-        cancelled = self._error is not None and (self._interrupted or isinstance(self._error, RunCancelled))
-        state: State = "cancelled" if cancelled else "failed" if self._error else "succeeded"
+    def _result(self, loaded: Loaded, error: BaseException | None) -> RunResult:
+        if loaded.replayed is not None and error is None:
+            return dataclasses.replace(RunResult.from_dict(loaded.replayed), replayed=True, notices=self._notices)
+        cancelled = error is not None and (self._interrupted or isinstance(error, RunCancelled))
+        ended: State = "skipped" if loaded.skipped else "succeeded"
+        state: State = "cancelled" if cancelled else "failed" if error else ended
         plan, target = self._plan, self._plan.persistence
+        skipped = (f"{loaded.skipped} has the idempotency key; this run left it to that one",) if loaded.skipped else ()
         return RunResult(
             run_id=self._options.run_id,
             correlation_id=self._correlation,
@@ -278,13 +367,15 @@ class _Run:
             source=plan.ingestion.label,
             target=target.label if target else "nowhere",
             steps=tuple(StepResult(c.name, c.rows_in, c.rows_out, c.seconds, c.version) for c in self.counters),
-            rows_written=self._loaded.rows,
-            deduplicated=self._loaded.deduplicated,
-            created=self._loaded.created,
-            seconds=seconds,
-            started=started.isoformat(timespec="milliseconds"),
+            rows_written=loaded.rows,
+            deduplicated=loaded.deduplicated,
+            created=loaded.created,
+            seconds=time.perf_counter() - self._clock,
+            started=self._started.isoformat(timespec="milliseconds"),
             name=plan.name,
-            error=str(self._error) if self._error and not cancelled else None,
+            error=str(error) if error and not cancelled else None,
+            attempts=max(1, self._attempts),
+            notices=(*self._notices, *skipped),
         )
 
     def _report(self, result: RunResult) -> None:

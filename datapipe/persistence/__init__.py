@@ -1,7 +1,9 @@
 """Writing: one transaction per run, every strategy, PostgreSQL, SQLite, DuckDB and files."""
 
+from datapipe.persistence.delivery import Claim
+from datapipe.persistence.ledger import Delivery
 from datapipe.persistence.load import Loaded
-from datapipe.persistence.writer import BatchWriter, describe_write, write
+from datapipe.persistence.writer import BatchWriter, begin_write, describe_write, write
 from datapipe.plan import WriteStrategy
 
-__all__ = ["BatchWriter", "Loaded", "WriteStrategy", "describe_write", "write"]
+__all__ = ["BatchWriter", "Claim", "Delivery", "Loaded", "WriteStrategy", "begin_write", "describe_write", "write"]

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import duckdb
@@ -17,7 +18,9 @@ from datapipe.data.names import quote, quoted
 from datapipe.data.stream import MIB, Workspace
 from datapipe.data.types import duckdb_type, normal_field, tag
 from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
-from datapipe.persistence.load import Wire
+from datapipe.persistence import statements
+from datapipe.persistence.filelocks import try_lock
+from datapipe.persistence.load import Wire, Words
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 
@@ -39,8 +42,41 @@ class DuckdbSession:
     """One transaction on a DuckDB file."""
 
     bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) SELECT * FROM " + _BATCHES
+    words: ClassVar[Words] = Words(now="strftime(now() AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')", together=True)
     con: duckdb.DuckDBPyConnection
     first: FirstError
+    database: str
+    locks: contextlib.ExitStack
+
+    def lock(self, name: str, owner: str) -> str | None:
+        return try_lock(self.database, name, owner, self.locks)
+
+    def turn(self, table: Table) -> str:  # noqa: ARG002  # one writer at a time, whatever the table
+        return "the DuckDB database"
+
+    def place(self, table: Table) -> str:
+        return f"{table.schema or 'main'}.{table.name}".lower()
+
+    def begin(self) -> None:
+        self.con.execute("BEGIN").complete()
+
+    def define(self, statements: Sequence[str]) -> None:
+        for ddl in statements:
+            self.con.execute(ddl).complete()
+
+    def commit(self) -> None:
+        self.con.execute("COMMIT").complete()
+
+    def exists(self, table: Table) -> bool:
+        return bool(self.con.execute(f"SELECT 1 FROM duckdb_tables() WHERE {_HERE}", _place(table)).fetchall())
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.con.execute(sql, list(values)).fetchall()
+
+    def merge(
+        self, table: Table, columns: Sequence[Column], casts: Sequence[str | None], source: str, keys: Sequence[str]
+    ) -> tuple[str, ...]:
+        return statements.insert_from(table, columns, casts, source, keys)
 
     def layout(self, table: Table) -> Layout | None:
         rows = self.con.execute(_COLUMNS, _place(table)).fetchall()
@@ -127,19 +163,17 @@ def _exact_type(field: pa.Field) -> pa.DataType:
 
 @contextmanager
 def duckdb_session(url: DatabaseUrl, work: Workspace) -> Iterator[DuckdbSession]:
-    """A transaction that commits when the block ends well and rolls back when it does not."""
+    """A session on a connection of its own."""
     first = FirstError()
     try:
         con = duckdb.connect(to_url(url).database or ":memory:")
     except (duckdb.Error, OSError) as error:
         raise _unopened(str(error), url) from None
     try:
-        with _memory(con, work), work.cancel.hook(con.interrupt):
+        with _memory(con, work), work.cancel.hook(con.interrupt), contextlib.ExitStack() as locks:
             con.execute("SET TimeZone='UTC'").complete()
-            con.execute("BEGIN").complete()
-            yield DuckdbSession(con, first)
-            work.cancel.check()
-            con.execute("COMMIT").complete()
+            path = to_url(url).database or ":memory:"
+            yield DuckdbSession(con, first, str(Path(path).resolve()), locks)
     except (duckdb.Error, OSError, RuntimeError) as error:
         raise first.explain(error, work.cancel) from None
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -41,12 +41,69 @@ class Loaded:
     rows: int
     deduplicated: int = 0
     created: bool = False
+    replayed: Mapping[str, Any] | None = None  # the result of the run that did it, if it was another one
+    skipped: str | None = None  # the run that is at it, if this one left it to that
+
+
+class CommitLost(Exception):  # noqa: N818  # a question, which the ledger answers
+    """The connection broke at COMMIT: the server knows whether it happened, we do not."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the ledger needs to know of a database's language."""
+
+    now: str  # the time in UTC as ISO 8601 text with microseconds and a Z
+    key: str = "text"  # a type for names and hashes, which can be indexed
+    text: str = "text"  # a type for long texts
+    schemas: bool = True  # whether datapipe's own tables have a schema, rather than a prefix
+    together: bool = False  # whether the ledger is created with the first load, rather than before it
+    options: str = ""  # what follows CREATE TABLE (…)
 
 
 class Session(Protocol):
-    """One open transaction on a database."""
+    """One connection that is about to write, and its transaction. Leaving it rolls back what was not committed.
+
+    The order of calls is lock, begin, (layout, wire, …), define, (execute, copy, merge, …), commit.
+    """
 
     bulk: ClassVar[str]  # the statement that carries rows, with {table} and {columns}
+    words: ClassVar[Words]
+
+    def lock(self, name: str, owner: str) -> str | None:
+        """Take a lock until the session ends, without waiting; who has it, for people, if it is taken."""
+
+    def turn(self, table: Table) -> str:
+        """The name of the lock that the writers of a table share."""
+
+    def place(self, table: Table) -> str:
+        """The table's full name, the same however the plan spells it."""
+
+    def begin(self) -> None:
+        """Begin the transaction."""
+
+    def define(self, statements: Sequence[str]) -> None:
+        """Run DDL, in the transaction where the database can; begins it where DDL would commit it."""
+
+    def commit(self) -> None:
+        """COMMIT, and nothing else.
+
+        Raises
+        ------
+        CommitLost
+            If the connection broke, so that the outcome is not known here.
+        """
+
+    def exists(self, table: Table) -> bool:
+        """Whether there is such a table."""
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement with ``?`` for its values; its rows, if it has any."""
+
+    def merge(
+        self, table: Table, columns: Sequence[Column], casts: Sequence[str | None], source: str, keys: Sequence[str]
+    ) -> tuple[str, ...]:
+        """The statements that take rows from ``source`` to the table; with keys, rows that are there are updated."""
 
     def layout(self, table: Table) -> Layout | None:
         """The table's layout, or None if there is none."""
@@ -87,7 +144,6 @@ class Load:
     keys: tuple[str, ...]  # as the data name them
     latest: str | None
     names: tuple[str, ...]  # of the data
-    bulk: str
 
     @property
     def staged(self) -> bool:
@@ -107,7 +163,7 @@ class Load:
         """The keys as the target names them."""
         return tuple(self.columns[self.names.index(key)].name for key in self.keys)
 
-    def statements(self) -> tuple[str, ...]:
+    def statements(self, session: Session) -> tuple[str, ...]:
         """Every statement, in order, for people."""
         lines = list(self.ddl)
         if self.strategy is WriteStrategy.REPLACE:
@@ -115,9 +171,9 @@ class Load:
         into = STAGE if self.staged else self.table
         if self.staged:
             lines.append(statements.create_stage(STAGE, self.stage_columns))
-        lines.append(self.bulk.format(table=into.sql, columns=quoted([column.name for column in self.columns])))
+        lines.append(session.bulk.format(table=into.sql, columns=quoted([column.name for column in self.columns])))
         if self.staged:
-            lines.append(self.merge(STAGE.sql))
+            lines += self.merge(session, STAGE.sql)
         return tuple(lines)
 
     @property
@@ -125,10 +181,10 @@ class Load:
         """The type the server makes of each column of the temporary table."""
         return tuple(wire.cast for wire in self.wires)
 
-    def merge(self, source: str) -> str:
-        """The statement from the rows of the temporary table into the target."""
+    def merge(self, session: Session, source: str) -> tuple[str, ...]:
+        """The statements from the rows of the temporary table into the target."""
         keys = self.target_keys if self.strategy is WriteStrategy.UPSERT else ()
-        return statements.insert_from(self.table, self.columns, self.casts, source, keys)
+        return session.merge(self.table, self.columns, self.casts, source, keys)
 
 
 def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
@@ -159,7 +215,7 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
     latest = find_name(target.latest, schema.names) if target.latest else None
     if latest:
         _check_order(schema.field(latest), wires[schema.names.index(latest)])
-    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names), session.bulk)
+    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names))
 
 
 def _check_order(field: pa.Field, wire: Wire) -> None:
@@ -174,9 +230,7 @@ def _check_order(field: pa.Field, wire: Wire) -> None:
 
 
 def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> Loaded:
-    """Write the stream. The caller commits, or rolls back if this raises."""
-    for statement in load.ddl:
-        session.execute(statement)
+    """Write the stream. The caller has run the DDL, and commits."""
     if load.strategy is WriteStrategy.REPLACE:
         session.execute(statements.delete(load.table))
     schema = pa.schema([pa.field(c.name, w.arrow) for c, w in zip(load.columns, load.wires, strict=True)])
@@ -191,7 +245,7 @@ def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> L
     _check_casts(session, load)
     source = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else STAGE.sql
     given = rows if source == STAGE.sql else int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
-    written = session.execute(load.merge(source))
+    written = sum(session.execute(statement) for statement in load.merge(session, source))
     work.cancel.check()
     session.execute(f"DROP TABLE {STAGE.sql}")
     return Loaded(written, deduplicated=rows - given, created=bool(load.ddl))

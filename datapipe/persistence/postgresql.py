@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +23,8 @@ from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
 from datapipe.errors import PlanError
-from datapipe.persistence.load import Wire
+from datapipe.persistence import statements
+from datapipe.persistence.load import CommitLost, Wire, Words
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 
@@ -65,6 +68,19 @@ JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey[0:i.i
 WHERE i.indrelid = %s::oid AND i.indisunique AND i.indisvalid AND i.indimmediate
   AND i.indpred IS NULL AND i.indexprs IS NULL
 GROUP BY i.indexrelid"""
+_NOW = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+_PLACE = """
+SELECT COALESCE((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE c.oid = to_regclass(%s)), current_schema())"""
+# Whether a client is still there is looked at while its statement runs, so that its locks go with it.
+_SESSION = "SET LOCAL TimeZone = 'UTC'"
+_SESSION_14 = f"{_SESSION}; SET LOCAL client_connection_check_interval = 500"
+_HOLDER = """
+SELECT a.pid, a.application_name, to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND l.classid::bigint = %s AND l.objid::bigint = %s"""
 _FIRST_REFUSED = """
 DO {tag} DECLARE row_ bigint := 0; text_ text;
 BEGIN
@@ -84,7 +100,54 @@ class PostgresqlSession:
     """One transaction on PostgreSQL."""
 
     bulk: ClassVar[str] = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
+    words: ClassVar[Words] = Words(now=_NOW)
     raw: psycopg.Connection[Any]
+
+    def lock(self, name: str, owner: str) -> str | None:
+        number = hashlib.sha256(name.encode()).digest()[:8]
+        # The name in pg_stat_activity is what tells the others whom they wait for.
+        taken = "SELECT pg_try_advisory_xact_lock(%s), set_config('application_name', %s, true)"
+        row = self.raw.execute(taken, (int.from_bytes(number, signed=True), f"datapipe {owner}")).fetchone()
+        if row is None or row[0]:
+            return None
+        halves = int.from_bytes(number[:4]), int.from_bytes(number[4:])
+        holder = self.raw.execute(_HOLDER, halves).fetchone()
+        return _holder(*holder) if holder else "another run"
+
+    def turn(self, table: Table) -> str:
+        return f"target {self.place(table)}"
+
+    def place(self, table: Table) -> str:
+        row = self.raw.execute(_PLACE, (table.sql,)).fetchone()
+        schema = row[0] if row else None
+        return f"{table.schema or schema}.{table.name}"
+
+    def begin(self) -> None:
+        """The driver has begun it with the first statement."""
+
+    def define(self, statements: Sequence[str]) -> None:  # as the protocol calls it
+        for ddl in statements:
+            self.execute(ddl)
+
+    def commit(self) -> None:
+        try:
+            self.raw.commit()
+        except psycopg.OperationalError:
+            if self.raw.closed:
+                raise CommitLost from None
+            raise
+
+    def exists(self, table: Table) -> bool:
+        return bool(self.query("SELECT to_regclass(?) IS NOT NULL", table.sql)[0][0])
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        cursor = self.raw.execute(sql.replace("?", "%s").encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+    def merge(
+        self, table: Table, columns: Sequence[Column], casts: Sequence[str | None], source: str, keys: Sequence[str]
+    ) -> tuple[str, ...]:
+        return statements.insert_from(table, columns, casts, source, keys)
 
     def layout(self, table: Table) -> Layout | None:
         for name in filter(None, (table.schema, table.name)):
@@ -146,25 +209,35 @@ class PostgresqlSession:
 
 @contextmanager
 def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[PostgresqlSession]:
-    """A transaction that commits when the block ends well and rolls back when it does not."""
+    """A session on a pooled connection."""
     with shared().connect(url) as conn:
         raw = conn.connection.driver_connection
         if not isinstance(raw, psycopg.Connection):
             hint = "Make it with create_engine('postgresql+psycopg://…')"
             raise PlanError(f"the engine's driver is {url.engine.driver}; datapipe writes with psycopg 3", hint=hint)
+        autocommit = raw.autocommit
         with work.cancel.hook(lambda: raw.cancel_safe(timeout=1)):
             try:
                 raw.rollback()  # a pooled connection may come with a transaction begun
-                with raw.transaction():
-                    raw.execute("SET LOCAL TimeZone = 'UTC'")
-                    yield PostgresqlSession(raw)
-                    work.cancel.check()
+                raw.autocommit = False
+                raw.execute(_SESSION_14 if raw.info.server_version >= 140_000 else _SESSION)
+                yield PostgresqlSession(raw)
             except psycopg.Error as error:
                 work.cancel.check()
                 raise translate(error) from None
             finally:
+                with contextlib.suppress(psycopg.Error):
+                    raw.rollback()
+                    raw.autocommit = autocommit
                 if work.cancel.cancelled:
                     conn.invalidate()  # a cancellation still on its way must not hit the next run
+
+
+def _holder(pid: int | None, application: str | None, since: str | None) -> str:
+    """Who holds a lock, for people; another user's session does not tell its name."""
+    run = (application or "").removeprefix("datapipe ")
+    who = f"run {run}" if run != (application or "") else f"a session (process {pid})"
+    return f"{who} since {since} UTC" if since else who
 
 
 def check_length(name: str, what: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -20,12 +22,15 @@ from datapipe.data.names import quote, quoted
 from datapipe.data.stream import Workspace, resized
 from datapipe.data.types import sqlite_field, sqlite_type
 from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError
-from datapipe.persistence.load import Wire
+from datapipe.persistence import statements
+from datapipe.persistence.filelocks import try_lock
+from datapipe.persistence.load import Wire, Words
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 
 _STORED = (pa.int64(), pa.float64(), pa.string(), pa.binary())
 _ROWS = 10_000
+_PATIENCE = 5_000  # milliseconds that COMMIT waits for readers
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
 
@@ -34,7 +39,44 @@ class SqliteSession:
     """One transaction on a SQLite database."""
 
     bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) VALUES (…)"
+    words: ClassVar[Words] = Words(now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'", schemas=False, together=True)
     raw: sqlite3.Connection
+    database: str
+    locks: ExitStack
+
+    def lock(self, name: str, owner: str) -> str | None:
+        return try_lock(self.database, name, owner, self.locks)
+
+    def turn(self, table: Table) -> str:  # noqa: ARG002  # one writer at a time, whatever the table
+        return "the SQLite database"
+
+    def place(self, table: Table) -> str:
+        return f"{table.schema or 'main'}.{table.name}".lower()
+
+    def begin(self) -> None:
+        self.raw.execute("BEGIN IMMEDIATE")
+        # Pages that do not fit the cache wait for no reader: ours may be reading this very file.
+        self.raw.execute("PRAGMA busy_timeout = 0")
+
+    def define(self, statements: Sequence[str]) -> None:
+        for ddl in statements:
+            self.raw.execute(ddl)
+
+    def commit(self) -> None:
+        self.raw.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+        self.raw.execute("COMMIT")
+
+    def exists(self, table: Table) -> bool:
+        text = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
+        return bool(self.query(text, table.name))
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.raw.execute(sql, values).fetchall()
+
+    def merge(
+        self, table: Table, columns: Sequence[Column], casts: Sequence[str | None], source: str, keys: Sequence[str]
+    ) -> tuple[str, ...]:
+        return statements.insert_from(table, columns, casts, source, keys)
 
     def layout(self, table: Table) -> Layout | None:
         if table.schema:
@@ -155,21 +197,15 @@ def _stored(values: pa.Array, name: str, done: int) -> pa.Array:
 
 @contextmanager
 def sqlite_session(url: DatabaseUrl, work: Workspace) -> Iterator[SqliteSession]:
-    """A transaction that commits when the block ends well and rolls back when it does not."""
-    with _connection(url) as raw:
+    """A session on a connection of its own, or on one of a lent engine."""
+    with _connection(url) as raw, ExitStack() as locks:
         try:
             before, patience = raw.isolation_level, raw.execute("PRAGMA busy_timeout").fetchone()[0]
             raw.rollback()
             raw.isolation_level = None  # transactions are begun and ended here, DDL included
             try:
                 with work.cancel.hook(raw.interrupt):
-                    raw.execute("BEGIN IMMEDIATE")
-                    # Pages that do not fit the cache wait for no reader: ours may be reading this very file.
-                    raw.execute("PRAGMA busy_timeout = 0")
-                    yield SqliteSession(raw)
-                    work.cancel.check()
-                    raw.execute(f"PRAGMA busy_timeout = {patience}")
-                    raw.execute("COMMIT")
+                    yield SqliteSession(raw, _identity(url), locks)
             finally:
                 if raw.in_transaction:
                     raw.execute("ROLLBACK")
@@ -178,6 +214,12 @@ def sqlite_session(url: DatabaseUrl, work: Workspace) -> Iterator[SqliteSession]
         except sqlite3.Error as error:
             work.cancel.check()
             raise _translated(error, url) from None
+
+
+def _identity(url: DatabaseUrl) -> str:
+    """What tells one database from another: the file, or the engine of one in memory."""
+    path = to_url(url).database
+    return f"engine {id(url.engine)} {os.getpid()}" if not path or path == ":memory:" else str(Path(path).resolve())
 
 
 @contextmanager

@@ -30,17 +30,17 @@ def delete(table: Table) -> str:
 
 def insert_from(
     table: Table, columns: Sequence[Column], casts: Sequence[str | None], source: str, keys: Sequence[str]
-) -> str:
+) -> tuple[str, ...]:
     """INSERT from the temporary table; with keys, rows that are there are updated in the columns of the data."""
     names = [column.name for column in columns]
     items = ", ".join(_cast(column, cast) for column, cast in zip(columns, casts, strict=True))
     text = f"INSERT INTO {table.sql} ({quoted(names)})\nSELECT {items} FROM {source} WHERE true"
     if not keys:
-        return text
+        return (text,)
     rest = [name for name in names if name not in keys]
     updates = ", ".join(f"{quote(name)} = EXCLUDED.{quote(name)}" for name in rest)
     action = f"DO UPDATE SET {updates}" if rest else "DO NOTHING"
-    return f"{text}\nON CONFLICT ({quoted(keys)}) {action}"
+    return (f"{text}\nON CONFLICT ({quoted(keys)}) {action}",)
 
 
 def stage_rows(

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyarrow as pa
 
-from datapipe.data.connections import resolve, to_url
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.errors import DatapipeError, PlanError
-from datapipe.persistence.load import Loaded, Session, plan_load, run_load
+from datapipe.persistence.delivery import Claim, claimed, deliver
+from datapipe.persistence.ledger import Delivery
+from datapipe.persistence.load import Loaded, plan_load
+from datapipe.persistence.sessions import STEP, open_session
 from datapipe.plan import DatabaseUrl, FileTarget, TableTarget, Target, WriteStrategy, build
 
-STEP = "persistence"
-Open = Callable[[DatabaseUrl, Workspace], AbstractContextManager[Session]]
 
-
-def write(target: Target, stream: Stream, work: Workspace) -> Loaded:
-    """Write a stream to a target: everything, or nothing.
+def write(target: Target, stream: Stream, work: Workspace, delivery: Delivery | None = None) -> Loaded:
+    """Write a stream to a target: everything, or nothing; with a delivery, once.
 
     Raises
     ------
@@ -32,10 +30,31 @@ def write(target: Target, stream: Stream, work: Workspace) -> Loaded:
             from datapipe.persistence.files import write_files  # loads Parquet and CSV
 
             return write_files(target, stream, work)
-        with _session(target, work) as session:
-            return run_load(session, plan_load(session, target, stream.schema), stream, work)
+        return deliver(target, stream, work, delivery)
     except DatapipeError as error:
         raise error.at(STEP) from error.__cause__
+
+
+@contextmanager
+def begin_write(target: Target, delivery: Delivery, work: Workspace) -> Iterator[Claim]:
+    """Ask the ledger before anything is read; :func:`write` takes the claim's delivery.
+
+    Raises
+    ------
+    IdempotencyConflict, InProgress, PlanError, TransientError, FatalError
+    """
+    if isinstance(target, FileTarget):
+        if delivery.idempotency_key is not None:
+            hint = "Write to a database table; a file is replaced, or gets a part, at every run"
+            raise PlanError("files have no ledger, so there is no idempotency_key", step=STEP, hint=hint)
+        yield Claim(delivery)
+        return
+    with ExitStack() as stack:
+        try:
+            claim = stack.enter_context(claimed(target, delivery, work))
+        except DatapipeError as error:
+            raise error.at(STEP) from error.__cause__
+        yield claim
 
 
 def describe_write(target: Target, schema: pa.Schema, work: Workspace) -> tuple[str, ...]:
@@ -45,49 +64,11 @@ def describe_write(target: Target, schema: pa.Schema, work: Workspace) -> tuple[
             from datapipe.persistence.files import describe_files  # loads Parquet and CSV
 
             return describe_files(target)
-        with _session(target, work, create=False) as session:
-            return plan_load(session, target, schema).statements()
+        with open_session(target, work, create=False) as session:
+            session.begin()
+            return plan_load(session, target, schema).statements(session)
     except DatapipeError as error:
         raise error.at(STEP) from error.__cause__
-
-
-@contextmanager
-def _session(target: TableTarget, work: Workspace, *, create: bool = True) -> Iterator[Session]:
-    url = resolve(target.dest_db_url, target.destination, default="DEST_DB_URL", step=STEP)
-    if url.driver in {"sqlite", "duckdb"} and url.engine is None:
-        url = _in_file(url, create=create)
-    with _opener(url)(url, work) as session:
-        yield session
-
-
-def _in_file(url: DatabaseUrl, *, create: bool) -> DatabaseUrl:
-    """The URL itself; that of an empty database, if it is only to be looked at and the file is not there."""
-    path = to_url(url).database
-    if not path or path == ":memory:":
-        hint = f"Name a file, such as {url.driver}:///data.db, or use .collect()"
-        raise PlanError(f"a {url.driver} database in memory is gone when the run ends", hint=hint)
-    looks_at_nothing = not create and not path.startswith("file:") and not Path(path).exists()
-    return DatabaseUrl.parse(f"{url.driver}://") if looks_at_nothing else url
-
-
-def _opener(url: DatabaseUrl) -> Open:
-    # Each database's libraries are loaded only where it is used.
-    if url.driver == "postgresql":
-        from datapipe.persistence.postgresql import postgresql_session
-
-        return postgresql_session
-    if url.driver == "sqlite":
-        from datapipe.persistence.sqlite import sqlite_session
-
-        return sqlite_session
-    if url.driver == "duckdb":
-        from datapipe.persistence.duckdb import duckdb_session
-
-        return duckdb_session
-    raise PlanError(
-        f"datapipe does not write to {url.driver or 'this database'}",
-        hint="It writes to postgresql, sqlite and duckdb, and to .parquet, .csv and .json files",
-    )
 
 
 class BatchWriter:

@@ -1,0 +1,205 @@
+"""How a load takes effect exactly once: the key, the turn, the transaction, and what to do when COMMIT is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from datapipe.data.stream import Stream, Workspace
+from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, TransientError
+from datapipe.persistence import ledger
+from datapipe.persistence.ledger import Delivery
+from datapipe.persistence.load import CommitLost, Loaded, Session, plan_load, run_load
+from datapipe.persistence.sessions import open_session
+from datapipe.persistence.tables import Table
+from datapipe.plan import TableTarget, WriteStrategy
+from datapipe.settings import settings
+
+_RESOLVE_SECONDS = 60.0
+_POLL_SECONDS = (0.02, 0.5)  # the first pause of a wait, and the longest
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A load that may begin; or what makes it unnecessary."""
+
+    delivery: Delivery
+    done: Loaded | None = None
+
+
+@contextmanager
+def claimed(target: TableTarget, delivery: Delivery, work: Workspace) -> Iterator[Claim]:
+    """Look at the ledger before anything is read; with a user's key, keep it from other runs until the block ends.
+
+    Raises
+    ------
+    IdempotencyConflict
+        If another plan used the key.
+    InProgress
+        If another run has the key, and ``if_running`` or the time does not let this one wait.
+    PlanError
+        If the role may not create the ledger.
+    """
+    keyed = delivery.idempotency_key is not None
+    with open_session(target, work, create=keyed) as session:
+        if session.words.together or session.exists(ledger.ledger_table(session)):
+            delivery = dataclasses.replace(delivery, started=str(session.scalar(f"SELECT {session.words.now}")))
+            yield _with_key(session, delivery, work) if keyed else Claim(delivery, _done(session, delivery))
+            return
+    create_ledger(target, work)
+    with claimed(target, delivery, work) as claim:
+        yield claim
+
+
+def _done(session: Session, delivery: Delivery) -> Loaded | None:
+    return ledger.find_load(session, delivery) if session.exists(ledger.ledger_table(session)) else None
+
+
+def _with_key(session: Session, delivery: Delivery, work: Workspace) -> Claim:
+    name = f"key {delivery.key}"
+    holder = session.lock(name, delivery.run_id)
+    if holder and delivery.if_running == "skip":
+        return Claim(delivery, Loaded(0, skipped=holder))
+    if holder and delivery.if_running == "fail":
+        raise InProgress(f"{holder} has the idempotency key", hint="Wait for it, or use if_running='wait' or 'skip'")
+    if holder:
+        _wait(lambda: session.lock(name, delivery.run_id), holder, "which has the idempotency key", work)
+    return Claim(delivery, _done(session, delivery))
+
+
+def create_ledger(target: TableTarget, work: Workspace) -> None:
+    """Create datapipe's own tables beside the target, in a transaction of their own.
+
+    Raises
+    ------
+    PlanError
+        With the statements, if the role may not.
+    """
+    ddl: tuple[str, ...] = ()
+    try:
+        with open_session(target, work) as session:
+            take_turn(session, "internal objects", "datapipe", work)
+            session.begin()
+            if session.exists(ledger.ledger_table(session)):
+                return
+            ddl = ledger.ledger_ddl(session)
+            session.define(ddl)
+            session.commit()
+            work.tell(f"created {ledger.ledger_table(session)}, where datapipe records loads")
+    except CommitLost:
+        raise TransientError("the connection broke while the ledger was created", hint="Try again") from None
+    except (FatalError, PlanError) as error:
+        if not ddl:
+            raise
+        hint = f"Have it created: {'; '.join(ddl)}; or set DATAPIPE_LEDGER=off to load without it"
+        raise PlanError(f"the ledger cannot be created ({error.message})", hint=hint) from None
+
+
+def take_turn(session: Session, name: str, owner: str, work: Workspace) -> None:
+    """Wait for a lock, in view of the user.
+
+    Raises
+    ------
+    InProgress
+        If DATAPIPE_LOCK_TIMEOUT passes, naming who has it.
+    RunCancelled
+        If the run is cancelled meanwhile.
+    """
+    holder = session.lock(name, owner)
+    if holder:
+        _wait(lambda: session.lock(name, owner), holder, f"which has {name}", work)
+
+
+def _wait(attempt: Callable[[], str | None], holder: str, what: str, work: Workspace) -> None:
+    work.tell(f"waiting for {holder}, {what}")
+    patience, began = settings().lock_timeout, time.monotonic()
+    pause, longest = _POLL_SECONDS
+    current: str | None = holder
+    while current:
+        if time.monotonic() - began > patience:
+            hint = "Try again when it has ended, or raise DATAPIPE_LOCK_TIMEOUT"
+            raise InProgress(f"{current}, {what}, did not end within {patience:g} s", hint=hint)
+        work.cancel.wait(pause)
+        work.cancel.check()
+        pause = min(2 * pause, longest)
+        current = attempt()
+
+
+def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Delivery | None) -> Loaded:
+    """Write a stream in one transaction, the ledger's row included.
+
+    Parameters
+    ----------
+    delivery : Delivery, optional
+        Without it nothing is recorded: the load is atomic, but a repeated one is not recognised.
+
+    Raises
+    ------
+    StaleRun
+        If a run that began later has replaced the target.
+    OutcomeUnknown
+        If the connection broke at COMMIT and the ledger cannot be asked.
+    """
+    loaded: Loaded | None = None
+    try:
+        with open_session(target, work) as session:
+            table = Table(target.table_name, target.schema_)
+            take_turn(session, session.turn(table), delivery.run_id if delivery else "without a ledger", work)
+            session.begin()
+            place = session.place(table)
+            if delivery is not None and session.words.together and not session.exists(ledger.ledger_table(session)):
+                session.define(ledger.ledger_ddl(session))
+            if delivery is not None:
+                done = ledger.find_load(session, delivery)
+                if done is not None:
+                    return done
+                if target.strategy is WriteStrategy.REPLACE:
+                    ledger.check_newest(session, place, delivery)
+            load = plan_load(session, target, stream.schema)
+            session.define(load.ddl)
+            loaded = run_load(session, load, stream, work)
+            if delivery is not None:
+                if target.strategy is WriteStrategy.APPEND and (note := ledger.repeated(session, place, delivery)):
+                    work.tell(note)
+                ledger.record(session, place, load, loaded, delivery)
+            work.cancel.check()
+            session.commit()
+            return loaded
+    except CommitLost:
+        if delivery is None or loaded is None:
+            raise _unknown("there is no ledger to ask") from None
+        return _resolved(target, delivery, loaded, work)
+
+
+def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Workspace) -> Loaded:
+    """Whether a load whose COMMIT was lost took effect, from the ledger.
+
+    The lock of the target comes first: the old transaction holds it until it is over, one way or the other.
+    """
+    deadline, pause = time.monotonic() + _RESOLVE_SECONDS, _POLL_SECONDS[0]
+    while True:
+        try:
+            with open_session(target, work) as session:
+                take_turn(session, session.turn(Table(target.table_name, target.schema_)), delivery.run_id, work)
+                session.begin()
+                done = ledger.find_load(session, delivery)
+            break
+        except TransientError as error:
+            if time.monotonic() > deadline:
+                raise _unknown(f"the server does not answer ({error.message}); its key is {delivery.key}") from None
+            work.cancel.wait(pause)
+            pause = min(2 * pause, 2.0)
+    if done is None:
+        raise TransientError("the connection broke at COMMIT; nothing was written, says the ledger", hint="Try again")
+    work.tell("the connection broke at COMMIT; the ledger says that the load took effect")
+    return loaded
+
+
+def _unknown(why: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the connection broke at COMMIT, and whether the rows were written is unknown: {why}",
+        hint="Look for the key in the ledger (_datapipe.loads): if it is there, the load took effect",
+    )

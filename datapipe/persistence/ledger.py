@@ -1,0 +1,213 @@
+"""The ledger: one row beside the data for every load that happened, inserted in the load's own transaction."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from datapipe.data.names import quoted
+from datapipe.errors import IdempotencyConflict, StaleRun
+from datapipe.persistence.load import Load, Loaded, Session
+from datapipe.persistence.tables import Table
+from datapipe.plan import WriteStrategy
+from datapipe.settings import settings
+
+_COLUMNS = (
+    "key",
+    "fingerprint",
+    "run_id",
+    "correlation_id",
+    "target",
+    "strategy",
+    "generation",
+    "rows_read",
+    "rows_written",
+    "deduplicated",
+    "schema_version",
+    "watermark",
+    "versions",
+    "result",
+    "started",
+    "committed",
+)
+_NUMBERS = {"generation", "rows_read", "rows_written", "deduplicated"}
+_LONG = {"watermark", "versions", "result"}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What identifies one load, whatever happens to the run that makes it.
+
+    Parameters
+    ----------
+    run_id, correlation_id : str
+    fingerprint : str
+        Of the plan, its parameters included.
+    idempotency_key : str, optional
+        The user's; without it the run id is the key.
+    if_running : {"wait", "fail", "skip"}
+        What to do while another run has the key.
+    versions : mapping of str to str
+        The content hash of each transformation.
+    started : str
+        When the run began, by the destination's clock.
+    report : callable
+        The run's result, as JSON values, for what was loaded.
+
+    Examples
+    --------
+    >>> Delivery("r1").key, Delivery("r1", idempotency_key="2013-05-01").key[:8]
+    ('r1', '1ac2ad77')
+    """
+
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    correlation_id: str = ""
+    fingerprint: str = ""
+    idempotency_key: str | None = None
+    if_running: Literal["wait", "fail", "skip"] = "wait"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started: str = ""
+    report: Callable[[Loaded], Mapping[str, Any]] = dataclasses.asdict
+
+    @property
+    def key(self) -> str:
+        """The ledger's key for this load."""
+        return self.run_id if self.idempotency_key is None else hashed("datapipe key 1", self.idempotency_key)
+
+
+def hashed(*parts: str) -> str:
+    """SHA-256 over parts that each carry their length, so that no two lists of parts look alike.
+
+    Examples
+    --------
+    >>> hashed("ab", "c") == hashed("a", "bc")
+    False
+    """
+    encoded = [part.encode() for part in parts]
+    return hashlib.sha256(b"".join(b"%d:" % len(part) + part for part in encoded)).hexdigest()
+
+
+def ledger_table(session: Session) -> Table:
+    """Where a database keeps its ledger."""
+    name = settings().internal_schema
+    return Table("loads", name) if session.words.schemas else Table(f"{name}_loads")
+
+
+def ledger_ddl(session: Session) -> tuple[str, ...]:
+    """The statements that create the ledger."""
+    table, words = ledger_table(session), session.words
+    types = {name: "bigint" if name in _NUMBERS else words.text if name in _LONG else words.key for name in _COLUMNS}
+    lines = [f"{quoted([name])} {type_}{' PRIMARY KEY' if name == 'key' else ''}" for name, type_ in types.items()]
+    schema = session.create_schema(table.schema) if table.schema else None
+    index = f"{settings().internal_schema}_loads_by_target"
+    return (
+        *([schema] if schema else []),
+        f"CREATE TABLE {table.sql} ({', '.join(lines)}){words.options}",
+        f"CREATE INDEX {quoted([index])} ON {table.sql} ({quoted(['target', 'generation'])})",
+    )
+
+
+def find_load(session: Session, delivery: Delivery) -> Loaded | None:
+    """What the ledger says about this load's key; None if it did not happen.
+
+    Raises
+    ------
+    IdempotencyConflict
+        If another plan used the key.
+    """
+    text = f"SELECT fingerprint, run_id, target, committed, result, rows_written, deduplicated FROM {_from(session)}"
+    rows = session.query(f"{text} WHERE {quoted(['key'])} = ?", delivery.key)
+    if not rows:
+        return None
+    fingerprint, run_id, target, committed, result, written, double = rows[0]
+    if fingerprint != delivery.fingerprint:
+        raise IdempotencyConflict(
+            f"the idempotency key was used by another plan: run {run_id} into {target} at {moment(committed)}",
+            hint="Use another key, or the plan and the parameters it was used with",
+        )
+    return Loaded(int(written), int(double), replayed=json.loads(result))
+
+
+def check_newest(session: Session, place: str, delivery: Delivery) -> None:
+    """Refuse to replace what a run that began later has put there.
+
+    Raises
+    ------
+    StaleRun
+        Naming the newer run.
+    """
+    text = f"SELECT run_id, started, committed FROM {_from(session)} WHERE target = ? AND strategy = ? AND started > ?"
+    rows = session.query(text, place, WriteStrategy.REPLACE.value, delivery.started)
+    if rows:
+        run_id, started, committed = rows[0]
+        raise StaleRun(
+            f"run {run_id}, which began later ({moment(started)}), replaced {place} at {moment(committed)}",
+            hint="Its rows stay; run the plan again if this one's should replace them",
+        )
+
+
+def repeated(session: Session, place: str, delivery: Delivery) -> str | None:
+    """The note for an append whose equal has been loaded before."""
+    text = f"SELECT rows_written, committed FROM {_from(session)} WHERE target = ? AND fingerprint = ?"
+    rows = session.query(f"{text} ORDER BY generation DESC LIMIT 1", place, delivery.fingerprint)
+    if not rows or not delivery.fingerprint:
+        return None
+    written, committed = rows[0]
+    return (
+        f"the same plan loaded {int(written):,} rows at {moment(committed)}; appended again; "
+        "upsert, replace or idempotency_key avoid this"
+    )
+
+
+def record(session: Session, place: str, load: Load, loaded: Loaded, delivery: Delivery) -> None:
+    """Insert the load's row. From here to COMMIT, nothing but COMMIT."""
+    result = delivery.report(loaded)
+    values = {
+        "key": delivery.key,
+        "fingerprint": delivery.fingerprint,
+        "run_id": delivery.run_id,
+        "correlation_id": delivery.correlation_id or delivery.run_id,
+        "target": place,
+        "strategy": load.strategy.value,
+        "rows_read": int(result.get("ingestion", {}).get("row_count", loaded.rows + loaded.deduplicated)),
+        "rows_written": loaded.rows,
+        "deduplicated": loaded.deduplicated,
+        "schema_version": hashed(*(f"{column.name} {column.type}" for column in load.columns))[:16],
+        "watermark": None,
+        "versions": json.dumps(dict(delivery.versions)),
+        "result": json.dumps(result),
+        "started": delivery.started,
+    }
+    _insert(session, values)
+
+
+def _insert(session: Session, values: Mapping[str, Any]) -> None:
+    table, names = _from(session), [*values, "generation", "committed"]
+    marks = ", ".join("?" for _ in values)
+    # A derived table, because not every database inserts into a table that the same statement reads.
+    session.query(
+        f"INSERT INTO {table} ({quoted(names)}) SELECT {marks}, g.n, {session.words.now} "
+        f"FROM (SELECT COALESCE(MAX(generation), 0) + 1 AS n FROM {table} WHERE target = ?) AS g",
+        *values.values(),
+        values["target"],
+    )
+
+
+def moment(text: str) -> str:
+    """A time of the ledger for people.
+
+    Examples
+    --------
+    >>> moment("2026-11-22T14:02:11.123456Z")
+    '2026-11-22 14:02:11 UTC'
+    """
+    return f"{text[:19].replace('T', ' ')} UTC"
+
+
+def _from(session: Session) -> str:
+    return ledger_table(session).sql
