@@ -24,6 +24,8 @@ from datapipe.data.connections import shared
 settings.register_profile("datapipe", deadline=None)
 settings.load_profile("datapipe")
 
+os.environ.setdefault("MAX_RETRIES", "0")  # tests of retries say so
+
 MARKERS = {
     "unit": ("unit", "properties", "architecture"),
     "integration": ("contracts", "integration", "acceptance"),

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,9 @@ from datapipe.engine.events import Emitter, Kind, Listener, State
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
 from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError
-from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, write
-from datapipe.plan import Plan, Target, check_bound
+from datapipe.ingestion import content_hash
+from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, hashed, write
+from datapipe.plan import Feed, FrameSource, Plan, SqlStep, Target, check_bound
 from datapipe.settings import settings
 
 T = TypeVar("T")
@@ -123,6 +124,16 @@ def outline_plan(plan: Plan, options: RunOptions) -> Outline:
     run.finish(look)
     schemas = tuple((c.name, c.schema) for c in run.counters if c.schema is not None)
     return Outline(schemas, tuple(statements))
+
+
+def frames(plan: Plan | Feed) -> Iterator[FrameSource]:
+    """The frames a plan reads, those of its further tables included."""
+    if isinstance(plan.ingestion, FrameSource):
+        yield plan.ingestion
+    for step in plan.transformation:
+        if isinstance(step, SqlStep):
+            for _, feed in sorted(step.config.tables.items()):
+                yield from frames(feed)
 
 
 @dataclass
@@ -266,6 +277,7 @@ class _Run:
 
     def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:
         if target is not None and self.delivery is not None:
+            self.delivery = dataclasses.replace(self.delivery, fingerprint=self._content())
             claim = stack.enter_context(begin_write(target, self.delivery, work))
             if claim.done is not None:
                 return claim.done
@@ -275,6 +287,11 @@ class _Run:
         last = self.counters[-1]
         last.rows_out, last.ended = loaded.rows, time.perf_counter()
         return loaded
+
+    def _content(self) -> str:
+        """The plan's fingerprint; where it holds frames, with what is in them."""
+        found = [content_hash(source) for source in frames(self._plan)]
+        return hashed(self._fingerprint, *found) if found else self._fingerprint
 
     def _note(self, note: str) -> None:
         self._notices += (note,)

@@ -2,6 +2,6 @@
 
 from datapipe.data.connections import ConnectionManager
 from datapipe.ingestion.batch import BatchIngestor
-from datapipe.ingestion.readers import open_source, source_sql
+from datapipe.ingestion.readers import content_hash, open_source, source_sql
 
-__all__ = ["BatchIngestor", "ConnectionManager", "open_source", "source_sql"]
+__all__ = ["BatchIngestor", "ConnectionManager", "content_hash", "open_source", "source_sql"]

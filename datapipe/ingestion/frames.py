@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import pandas as pd
@@ -13,6 +15,36 @@ from datapipe.data.frames import from_frame
 from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import PlanError
 from datapipe.plan import FrameSource
+
+
+def content_hash(source: FrameSource) -> str:
+    """SHA-256 over a frame's columns and rows.
+
+    Examples
+    --------
+    >>> one, same, other = (FrameSource(frame=pa.table({"a": [n]})) for n in (1, 1, 2))
+    >>> content_hash(one) == content_hash(same), content_hash(one) == content_hash(other)
+    (True, False)
+    """
+    table = from_frame(_readable(source.frame)).combine_chunks()
+    digest = sha256()
+    with pa.output_stream(_Hashed(digest.update)) as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=65_536)
+    return digest.hexdigest()
+
+
+class _Hashed(io.RawIOBase):
+    """A file that only feeds a function."""
+
+    def __init__(self, update: Callable[[bytes], object]) -> None:
+        self._update = update
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._update(data)
+        return len(data)
 
 
 @contextmanager

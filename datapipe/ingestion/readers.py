@@ -51,6 +51,14 @@ def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
         yield Stream(stream.schema, _checked(limited(stream.batches, work.limit), work), stream.total)
 
 
+def content_hash(source: FrameSource) -> str:
+    """SHA-256 over a frame's columns and rows."""
+    from datapipe.ingestion import frames  # loads pandas
+
+    with _named():
+        return frames.content_hash(source)
+
+
 def source_sql(source: Source) -> str | None:
     """The SQL that reads a source; None for files and frames.
 

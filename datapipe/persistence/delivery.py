@@ -43,15 +43,20 @@ def claimed(target: TableTarget, delivery: Delivery, work: Workspace) -> Iterato
     PlanError
         If the role may not create the ledger.
     """
-    keyed = delivery.idempotency_key is not None
+    keyed, claim = delivery.idempotency_key is not None, None
     with open_session(target, work, create=keyed) as session:
         if session.words.together or session.exists(ledger.ledger_table(session)):
             delivery = dataclasses.replace(delivery, started=str(session.scalar(f"SELECT {session.words.now}")))
-            yield _with_key(session, delivery, work) if keyed else Claim(delivery, _done(session, delivery))
-            return
-    create_ledger(target, work)
-    with claimed(target, delivery, work) as claim:
-        yield claim
+            if keyed:
+                yield _with_key(session, delivery, work)
+                return
+            claim = Claim(delivery, _done(session, delivery))
+    if claim is None:
+        create_ledger(target, work)
+        with claimed(target, delivery, work) as again:
+            yield again
+    else:
+        yield claim  # the connection is back in its pool while the source is read
 
 
 def _done(session: Session, delivery: Delivery) -> Loaded | None:

@@ -1,6 +1,7 @@
 """Pooled engines: one per URL and process; passwords from this process's own connections."""
 
 import os
+import sys
 import warnings
 
 import pytest
@@ -67,7 +68,8 @@ def test_a_missing_database_is_fatal(manager, postgresql_server):
         pass
 
 
-def test_unknown_drivers_and_missing_libraries_say_what_to_do(manager):
+def test_unknown_drivers_and_missing_libraries_say_what_to_do(manager, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymysql", None)  # as if it were not installed
     with pytest.raises(PlanError, match="no database driver is called 'nosuch'"):
         manager.engine("nosuch://h/d")
     with pytest.raises(PlanError, match=r"pip install .*mysql"):

@@ -42,19 +42,19 @@ def test_rows_are_deleted_not_truncated() -> None:
 
 
 def test_merging_without_keys_only_inserts() -> None:
-    sql = statements.insert_from(Table("t"), COLUMNS, ("uuid", None, None), '"stage"', [])
+    (sql,) = statements.insert_from(Table("t"), COLUMNS, ("uuid", None, None), '"stage"', [])
     assert sql == (
         'INSERT INTO "t" ("id", "name", "at")\nSELECT CAST("id" AS uuid), "name", "at" FROM "stage" WHERE true'
     )
 
 
 def test_merging_by_keys_updates_the_rest() -> None:
-    sql = statements.insert_from(Table("t"), COLUMNS, NO_CASTS, '"stage"', ["id"])
+    (sql,) = statements.insert_from(Table("t"), COLUMNS, NO_CASTS, '"stage"', ["id"])
     assert sql.endswith('ON CONFLICT ("id") DO UPDATE SET "name" = EXCLUDED."name", "at" = EXCLUDED."at"')
 
 
 def test_merging_of_nothing_but_keys_updates_nothing() -> None:
-    sql = statements.insert_from(Table("t"), COLUMNS[:1], (None,), '"stage"', ["id"])
+    (sql,) = statements.insert_from(Table("t"), COLUMNS[:1], (None,), '"stage"', ["id"])
     assert sql.endswith('ON CONFLICT ("id") DO NOTHING')
 
 
