@@ -28,6 +28,7 @@ PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md"
 SAMPLE = ROOT / "docs" / "sample.sql"
 
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```[ \t]*(?:\n|\Z)", re.M | re.S)
+_MOMENT = re.compile(r"at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 _TIMING = re.compile(r"in [\d.,]+ s(?:, [\d,]+ rows/s)?")
 _PROGRAMS = ("datapipe ", "pipeline-cli ", "export ", "echo ")
 _ELSEWHERE = ("datapipe demo", "datapipe up")  # servers of their own, with tests of their own
@@ -136,7 +137,8 @@ def runs(command: str) -> bool:
 
 def timeless(text: str) -> str:
     """The text without what differs from run to run: durations."""
-    return _TIMING.sub("in … s", "\n".join(line.rstrip() for line in text.strip().splitlines()))
+    lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+    return _MOMENT.sub("at … UTC", _TIMING.sub("in … s", lines))
 
 
 @pytest.fixture(scope="module")
