@@ -95,12 +95,12 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            try:
-                server = socket.create_connection(self._to)
-            except OSError:  # the server is down: the client hears so
-                client.close()
-                continue
-            with self._lock:
+            with self._lock:  # so that cut() finds a connection as soon as the server has it
+                try:
+                    server = socket.create_connection(self._to)
+                except OSError:  # the server is down: the client hears so
+                    client.close()
+                    continue
                 self._pairs.append((client, server))
             for way, source, sink in (("up", client, server), ("down", server, client)):
                 thread = threading.Thread(target=self._forward, args=(way, source, sink), name="proxy", daemon=True)
