@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import json
 import sys
 import traceback
@@ -47,6 +48,16 @@ DestUrl = Annotated[str | None, typer.Option(help="The destination database; DES
 Params = Annotated[
     list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="For the plan's :name; repeat for more.")
 ]
+
+
+class IfRunning(enum.StrEnum):
+    """What a run does while another one has its key."""
+
+    wait = "wait"
+    fail = "fail"
+    skip = "skip"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -82,6 +93,8 @@ def run(
     param: Params = None,
     memory: Annotated[str, typer.Option(help="What the run may use.")] = "512MB",
     wait: Annotated[bool, typer.Option("--wait", help="Accepted: run always waits.")] = False,  # noqa: ARG001  # the specification has it
+    idempotency_key: Annotated[str | None, typer.Option(help="Runs with one key take effect once.")] = None,
+    if_running: Annotated[IfRunning, typer.Option(help="What to do while another run has the key.")] = IfRunning.wait,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -98,7 +111,9 @@ def run(
     )
     with reported(debug=debug, as_json=as_json):
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            result = _pipeline(file, config, options, param).run(memory)
+            result = _pipeline(file, config, options, param).run(
+                memory, idempotency_key=idempotency_key, if_running=if_running.value
+            )
         typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
 
 

@@ -65,7 +65,7 @@ def retry_with_backoff(
     Examples
     --------
     >>> calls = []
-    >>> @retry_with_backoff(base=0.01)
+    >>> @retry_with_backoff(max_retries=3, base=0.01)
     ... def fetch():
     ...     calls.append(1)
     ...     if len(calls) < 3:

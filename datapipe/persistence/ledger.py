@@ -62,7 +62,7 @@ class Delivery:
     Examples
     --------
     >>> Delivery("r1").key, Delivery("r1", idempotency_key="2013-05-01").key[:8]
-    ('r1', '1ac2ad77')
+    ('r1', 'eab6a6c0')
     """
 
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
