@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         The schema, or the prefix, of datapipe's own tables (DATAPIPE_INTERNAL_SCHEMA).
     lock_timeout : float
         Seconds to wait for another run that writes to the same target (DATAPIPE_LOCK_TIMEOUT).
+    network_timeout : int
+        Seconds after which PostgreSQL's silence to what was sent means that the connection is dead
+        (DATAPIPE_NETWORK_TIMEOUT).
 
     Examples
     --------
@@ -62,6 +65,7 @@ class Settings(BaseSettings):
         default="_datapipe", pattern=r"^[A-Za-z_]\w{0,40}$", validation_alias="DATAPIPE_INTERNAL_SCHEMA"
     )
     lock_timeout: float = Field(default=600, ge=0, validation_alias="DATAPIPE_LOCK_TIMEOUT")
+    network_timeout: int = Field(default=30, ge=2, validation_alias="DATAPIPE_NETWORK_TIMEOUT")
 
 
 def settings() -> Settings:

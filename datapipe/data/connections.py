@@ -77,6 +77,9 @@ class ConnectionManager:
         }
         if url.get_backend_name() != "sqlite":
             options |= {"pool_size": self.pool_size, "max_overflow": self.max_overflow}
+        if url.drivername == "postgresql+psycopg":
+            patience = _patience(settings().network_timeout)
+            options["connect_args"] = {name: value for name, value in patience.items() if name not in url.query}
         try:
             return sa.create_engine(url, **options)
         except ImportError as error:
@@ -127,6 +130,18 @@ class ConnectionManager:
             for engine in self._engines.values():
                 engine.dispose()
             self._engines = {}
+
+
+def _patience(seconds: int) -> dict[str, int]:
+    """libpq's parameters by which a dead peer is noticed within so many seconds."""
+    probe = max(1, seconds // 6)
+    return {
+        "connect_timeout": seconds,
+        "keepalives_idle": max(1, seconds // 2),
+        "keepalives_interval": probe,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 1000 * seconds,
+    }
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, Tra
 _VALUE = re.compile(
     r"""'[^']*'|"[^"]*"|(?<=value )\S+|(?<=\()-?\d[\d.]*(?=\))|(?<=key )\S+|(?<=range: )\S+|\([^()]*\d[^()]*\)"""
 )
+_FULL = ("No space left", "File too large", "Disk quota exceeded", "ould not write")
 
 
 class FirstError:
@@ -53,7 +54,7 @@ def translate(error: Exception) -> DatapipeError:
         return PlanError(message, hint="Check the names and the types in the SQL")
     if any(word in kind for word in ("permission", "not implemented", "invalid configuration")):
         return PlanError(_VALUE.sub("…", message), hint="SQL reaches its inputs only: no file, no network, no setting")
-    if kind == "io" and "No space left" in message:
+    if kind == "io" and any(words in message for words in _FULL):
         return FatalError("the disk is full", hint="Free space, or give the run more memory")
     if kind == "io" and "Could not set lock" in message:
         return TransientError("another process has the DuckDB file open", hint="Close it and try again")

@@ -101,6 +101,8 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         conn.rollback()
         schema = pa.schema([column.field for column in columns])
         session = _session_of(raw) if url.engine is not None else []
+        if raw.info.server_version >= 140_000:  # a query ends soon after a client that was killed
+            session = [*session, "SET LOCAL client_connection_check_interval = 500"]
         conninfo = make_conninfo(
             **(raw.info.get_parameters() | {"password": raw.info.password, "application_name": "datapipe"})
         )

@@ -104,3 +104,13 @@ def test_resolve_takes_a_url_a_name_or_the_default(monkeypatch):
     assert resolve(DatabaseUrl.parse("${DEST_DB_URL}"), None, **ask).safe == "sqlite:///dest.db"
     with pytest.raises(PlanError, match=r"ingestion: no database is named\. Give source= or set SOURCE_DB_URL"):
         resolve(None, None, default="SOURCE_DB_URL", step="ingestion")
+
+
+def test_a_dead_postgresql_is_noticed_unless_the_url_says_otherwise(manager, postgresql_url, monkeypatch):
+    monkeypatch.setenv("DATAPIPE_NETWORK_TIMEOUT", "12")
+    with manager.connect(f"{postgresql_url}?connect_timeout=7") as conn:
+        found = conn.connection.driver_connection.info.get_parameters()
+    assert found["connect_timeout"] == "7"
+    assert found["tcp_user_timeout"] == "12000"
+    assert found["keepalives_idle"] == "6"
+    manager.dispose()
