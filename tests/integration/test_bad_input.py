@@ -136,7 +136,9 @@ def case_plan(case: Case, url: str) -> dict[str, Any]:
 
 def tables(url: str) -> list[str]:
     with psycopg.connect(url) as conn:
-        query = "SELECT tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        query = (
+            "SELECT tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema', '_datapipe')"
+        )
         return [name for (name,) in conn.execute(query)]
 
 
