@@ -196,7 +196,8 @@ def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_debug_shows_the_traceback_too(folder: Path) -> None:
-    done = run_cli("run", "--query", "SELECT 1 AS a", "--source-db-url", UNREACHED, "--table-name", "t", "--debug")
+    options = ["--source-db-url", UNREACHED, "--table-name", "t", "--dest-db-url", "sqlite:///out.db", "--debug"]
+    done = run_cli("run", "--query", "SELECT 1 AS a", *options)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")
