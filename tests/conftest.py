@@ -6,17 +6,20 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import psycopg
+import pymysql
 import pytest
 from hypothesis import settings
 from psycopg.sql import SQL, Identifier
 
 sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts nothing there by itself
 
-from services import URL_VARIABLE, find_postgresql, running_postgresql
+from services import MYSQL_URL_VARIABLE, URL_VARIABLE, find_mysql, find_postgresql, running_mysql, running_postgresql
 
 from datapipe.data.connections import shared
 
@@ -34,8 +37,8 @@ MARKERS = {
 
 
 def pytest_report_header() -> str:
-    service = find_postgresql()
-    return f"postgresql: {service.kind if service else 'none'}"
+    postgresql, mysql = find_postgresql(), find_mysql()
+    return f"postgresql: {postgresql.kind if postgresql else 'none'}; mysql: {mysql.kind if mysql else 'none'}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,10 +63,7 @@ def postgresql_server() -> Iterator[str]:
     """The admin URL of a PostgreSQL server."""
     service = find_postgresql()
     if service is None:
-        reason = f"no PostgreSQL: set {URL_VARIABLE}, install a server, or pip install 'datapipe-sdk[local]'"
-        if os.environ.get("DATAPIPE_TEST_REQUIRE_SERVICES") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _without(f"no PostgreSQL: set {URL_VARIABLE}, install a server, or pip install 'datapipe-sdk[local]'")
     with running_postgresql(service) as url:
         yield url
 
@@ -76,6 +76,46 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
         admin.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
         yield urlsplit(postgresql_server)._replace(path=f"/{name}").geturl()
         admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[str]:
+    """The admin URL of a MariaDB or MySQL server."""
+    service = find_mysql()
+    if service is None:
+        _without(f"no MariaDB: set {MYSQL_URL_VARIABLE} or install mariadb-server")
+    with running_mysql(service) as url:
+        yield url
+
+
+@pytest.fixture
+def mysql_url(mysql_server: str) -> Iterator[str]:
+    """The URL of an empty database that belongs to one test."""
+    with mysql_database(mysql_server) as url:
+        yield url
+
+
+@contextmanager
+def mysql_database(server: str) -> Iterator[str]:
+    """The URL of an empty database, dropped afterwards."""
+    name, parts = f"test_{uuid.uuid4().hex[:12]}", urlsplit(server)
+    admin = pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=parts.username,
+        password=parts.password or "",
+        autocommit=True,
+    )
+    with admin, admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        yield parts._replace(path=f"/{name}").geturl()
+        cursor.execute(f"DROP DATABASE {name}")
+
+
+def _without(reason: str) -> NoReturn:
+    if os.environ.get("DATAPIPE_TEST_REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture

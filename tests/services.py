@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pymysql
 
 from datapipe.errors import PlanError
 from datapipe.local.postgres import embedded_postgres
 from datapipe.local.programs import installed_programs
 
 URL_VARIABLE = "DATAPIPE_TEST_POSTGRESQL_URL"
+MYSQL_URL_VARIABLE = "DATAPIPE_TEST_MYSQL_URL"
 
 # A test server is thrown away, so nothing it writes needs to survive a crash.
 _SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "2GB", "log_min_messages": "fatal"}
@@ -54,17 +59,96 @@ def running_postgresql(service: PostgresqlService) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="datapipe-tests-"))
     server = embedded_postgres(folder, programs=service.programs, settings=_SETTINGS)
     try:
-        with server as url, _watched(folder):
+        with server as url:
+            pid = (folder / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0]
+            with _watched(pid, "QUIT", folder):
+                yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class MysqlService:
+    """Where MariaDB or MySQL comes from: ``url`` of a running server, or ``program`` to start one."""
+
+    kind: str
+    url: str | None = None
+    program: str | None = None
+
+
+def find_mysql() -> MysqlService | None:
+    """The server the tests will use, not started yet; None when there is none."""
+    if os.environ.get(MYSQL_URL_VARIABLE):
+        return MysqlService(f"named by {MYSQL_URL_VARIABLE}", url=os.environ[MYSQL_URL_VARIABLE])
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    program = shutil.which("mariadbd", path=path)
+    if program is None or shutil.which("mariadb-install-db", path=path) is None:
+        return None
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return MysqlService(f"found here, {said.split('Ver ')[1].split()[0]}", program=program)
+
+
+@contextmanager
+def running_mysql(service: MysqlService, *options: str) -> Iterator[str]:
+    """The admin URL of the server; a private one is started, with further ``options``, and ended afterwards."""
+    if service.url is not None:
+        yield service.url
+        return
+    folder = Path(tempfile.mkdtemp(prefix="datapipe-tests-"))
+    try:
+        with _mariadb(str(service.program), folder, *options) as url:
             yield url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _watched(folder: Path) -> Iterator[None]:
+def _mariadb(program: str, folder: Path, *options: str) -> Iterator[str]:
+    account = ["--user=root"] if os.geteuid() == 0 else []
+    common = ["--no-defaults", f"--datadir={folder / 'data'}", *account]
+    install = shutil.which("mariadb-install-db") or "/usr/bin/mariadb-install-db"
+    subprocess.run([install, *common, "--skip-test-db"], check=True, capture_output=True)
+    (folder / "init.sql").write_text(
+        "CREATE USER datapipe@'127.0.0.1' IDENTIFIED BY 'secret';\n"
+        "GRANT ALL ON *.* TO datapipe@'127.0.0.1' WITH GRANT OPTION;\n"
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}"]
+    # Thrown away, so that nothing it writes needs to survive a crash of the machine.
+    quick = ["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", f"--init-file={folder / 'init.sql'}"]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen([program, *common, *place, *quick, *options], stdout=log, stderr=log)
+    try:
+        with _watched(str(server.pid), "KILL", folder):
+            _wait_for_mysql(server, port, folder / "log")
+            yield f"mysql://datapipe:secret@127.0.0.1:{port}/mysql"
+    finally:
+        server.terminate()
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _wait_for_mysql(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    until = time.monotonic() + 60
+    while True:
+        try:
+            pymysql.connect(host="127.0.0.1", port=port, user="datapipe", password="secret").close()
+        except pymysql.Error:
+            assert server.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < until, "the server does not answer"
+            time.sleep(0.1)
+        else:
+            return
+
+
+@contextmanager
+def _watched(pid: str, signal: str, folder: Path) -> Iterator[None]:
     """End the server by its process id even if the test run is killed: then the watcher's pipe closes."""
-    script = 'cat >/dev/null; kill -QUIT "$1" 2>/dev/null && sleep 1 && rm -rf "$2"'
-    pid = (folder / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0]
+    script = f'cat >/dev/null; kill -{signal} "$1" 2>/dev/null && sleep 1 && rm -rf "$2"'
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", script, "watcher", pid, str(folder)], stdin=subprocess.PIPE, start_new_session=True
     )

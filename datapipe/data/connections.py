@@ -18,6 +18,14 @@ from datapipe.plan import DatabaseUrl
 from datapipe.settings import connection, expand, named_connections, settings
 
 _EXTRAS = {"mysql": "mysql", "mariadb": "mysql"}
+_DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg2": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+}
 
 
 class ConnectionManager:
@@ -228,12 +236,8 @@ def to_url(target: str | URL | DatabaseUrl) -> URL:
 
 
 def _with_driver(url: URL) -> URL:
-    """PostgreSQL always by psycopg 3, which the fast roads need."""
-    if url.drivername in {"postgres", "postgresql", "postgresql+psycopg2"}:
-        return url.set(drivername="postgresql+psycopg")
-    if url.drivername == "mysql":
-        return url.set(drivername="mysql+pymysql")
-    return url
+    """PostgreSQL always by psycopg 3, which the fast roads need, MySQL and MariaDB by PyMySQL unless one is named."""
+    return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
 
 
 def _unreachable(url: URL, error: sa.exc.OperationalError) -> FatalError | TransientError:

@@ -73,7 +73,7 @@ class DatabaseUrl:
         """The database family: ``postgresql``, ``sqlite``, ``duckdb``, ``mysql``, …; empty for a reference."""
         match = _SCHEME.match(self.safe)
         family = match.group(1).split("+")[0].lower() if match else ""
-        return "postgresql" if family == "postgres" else family
+        return {"postgres": "postgresql", "mariadb": "mysql"}.get(family, family)
 
     @property
     def label(self) -> str:
