@@ -44,6 +44,7 @@ def read(
     schema: str | None = None,
     columns: Mapping[str, str] | None = None,
     format: Literal["parquet", "csv", "json"] | None = None,  # noqa: A002  # the word users expect
+    zero_dates: Literal["error", "null"] = "error",
 ) -> Pipeline:
     """Begin a pipeline with rows to read. Nothing is opened yet.
 
@@ -61,6 +62,8 @@ def read(
         Column types of CSV or JSON files, as DuckDB names them; found from the whole file if left out.
     format : {"parquet", "csv", "json"}, optional
         The files' format, if their ending does not tell.
+    zero_dates : {"error", "null"}
+        What MySQL's 0000-00-00 and 2024-00-15 become; the result counts the NULLs.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def read(
       read       a query on sqlite crm.db
       write      nowhere yet: add .write(table, to=…), or .collect()
     """
-    return Pipeline(build(Plan, {"ingestion": _source(source_, source, params, schema, columns, format)}))
+    return Pipeline(build(Plan, {"ingestion": _source(source_, source, params, schema, columns, format, zero_dates)}))
 
 
 def load(path: str | Path) -> Pipeline:
@@ -392,6 +395,7 @@ def _source(
     schema: str | None,
     columns: Mapping[str, str] | None,
     format_: str | None,
+    zero_dates: str,
 ) -> Any:
     if not isinstance(given, (str, Path)):
         if type(given).__module__.split(".")[0] not in {"pandas", "polars", "pyarrow"}:
@@ -412,14 +416,14 @@ def _source(
         return build(FileSource, {"files": text, "format": format_, "columns": columns}, step="ingestion")
     if columns or format_:
         raise PlanError("columns= and format= are for files", step="ingestion", hint="Leave them out")
-    connection = _connection(source, "source_db_url", "source")
+    database = {**_connection(source, "source_db_url", "source"), "zero_dates": zero_dates}
     if names.is_query(text) or names.is_statement(text):
         if schema:
             raise PlanError("a query takes no schema=", step="ingestion", hint="Name the schema in the query")
-        return build(QuerySource, {"query": text, "parameters": dict(params or {}), **connection}, step="ingestion")
+        return build(QuerySource, {"query": text, "parameters": dict(params or {}), **database}, step="ingestion")
     if params:
         raise PlanError("a table takes no params", step="ingestion", hint="Write a query with :name parameters")
-    return build(TableSource, {"table": text, "schema": schema, **connection}, step="ingestion")
+    return build(TableSource, {"table": text, "schema": schema, **database}, step="ingestion")
 
 
 def _refuse_url(text: str, option: str) -> None:

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pyarrow as pa
 
 from datapipe.data.casting import check_names
-from datapipe.data.connections import resolve
+from datapipe.data.connections import resolve, shared
 from datapipe.data.names import quote
 from datapipe.data.stream import Stream, Workspace, limited
-from datapipe.errors import DataError, DatapipeError
+from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.plan import FileSource, FrameSource, QuerySource, Source, TableSource
 from datapipe.plan.sqltext import check_one_query, check_parameters
 
@@ -93,6 +93,8 @@ def _database_reader(source: QuerySource | TableSource, work: Workspace) -> Abst
     parameters = source.parameters if isinstance(source, QuerySource) else {}
     query = str(source_sql(source))
     check_parameters(query, parameters, step=STEP)
+    if source.zero_dates != "error" and url.driver != "mysql":
+        raise PlanError("zero_dates is for MySQL and MariaDB", step=STEP, hint="Leave it out")
     if url.driver == "postgresql":
         from datapipe.ingestion.postgresql import read_postgresql  # loads ADBC
 
@@ -105,6 +107,12 @@ def _database_reader(source: QuerySource | TableSource, work: Workspace) -> Abst
         from datapipe.ingestion.duckdb import read_duckdb  # loads DuckDB
 
         return read_duckdb(query, parameters, url, work)
+    if url.driver == "mysql" and shared().engine(url).driver == "pymysql":
+        from datapipe.ingestion.mysql import read_mysql  # loads PyMySQL
+
+        # A table's name is quoted by source_sql; a query's are quoted as its author's server has it.
+        quotes = isinstance(source, TableSource)
+        return read_mysql(query, parameters, url, work, ansi_quotes=quotes, zero_dates=source.zero_dates)
     from datapipe.ingestion.alchemy import read_alchemy, read_reflected  # one reader is enough
 
     if isinstance(source, TableSource):

@@ -59,6 +59,8 @@ Function = Annotated[
     WithJsonSchema({"type": "string", "description": "package.module:function"}),
 ]
 Text = Annotated[str, Field(min_length=1)]
+# MySQL's 0000-00-00 and 2024-00-15, which are no dates: refused, or read as NULL and counted.
+ZeroDates: TypeAlias = Literal["error", "null"]
 
 
 class Value(BaseModel):
@@ -80,6 +82,7 @@ class QuerySource(Value):
     source_db_url: Url | None = None
     source: Text | None = None
     parameters: Parameters = Field(default_factory=FrozenDict)
+    zero_dates: ZeroDates = "error"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -99,6 +102,7 @@ class TableSource(Value):
     schema_: Text | None = Field(default=None, alias="schema")
     source_db_url: Url | None = None
     source: Text | None = None
+    zero_dates: ZeroDates = "error"
 
     @model_validator(mode="before")
     @classmethod

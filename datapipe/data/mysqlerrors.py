@@ -1,0 +1,89 @@
+"""The errors of MySQL and MariaDB as datapipe's, by number: what the caller does next decides the class."""
+
+from __future__ import annotations
+
+import re
+
+import pymysql
+
+from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError
+
+_CLASSES: tuple[tuple[frozenset[int], type[DatapipeError], str], ...] = (
+    (
+        # lost connections, deadlocks, lock timeouts, kills, shutdowns, too many connections
+        frozenset(
+            {1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1927, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
+        ),
+        TransientError,
+        "Try again",
+    ),
+    (
+        frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1370, 1410, 1698}),
+        FatalError,
+        "Ask for the permission, or use another user",
+    ),
+    (
+        frozenset({3, 28, 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1290, 1836}),
+        FatalError,
+        "The server is out of disk or memory, or takes no writes; see its log",
+    ),
+    (
+        # nulls, ranges, lengths, dates, text, keys, checks, JSON
+        frozenset(
+            {1048, 1062, 1242, 1263, 1264, 1265, 1292, 1364, 1365, 1366, 1367, 1406, 1411, 1416, 1425, 1441, 1451, 1452}
+        )
+        | frozenset({1526, 1586, 1690, 1761, 1762, 1977, 3819, 4025, 4038, *range(3140, 3160), *range(4037, 4043)}),
+        DataError,
+        "Correct the value, or convert it in SQL",
+    ),
+)
+_PLAN = "Check the names in the query and in the plan"
+_COLUMN = re.compile(r"(?:[Cc]olumn|Field) (?:'([^']*)'|(?:`[^`]*`\.)*`([^`]*)`)")
+_VALUE = re.compile(r": '.*'(?= for | at |$)", re.S)
+_ROW = re.compile(r" at row (\d+)")
+_KEY = re.compile(r"Duplicate entry '.*' for key '(?:[^']*\.)?([^']*)'", re.S)
+DUPLICATE = 1062
+
+
+def translate(error: pymysql.Error, *, first_row: int = 1) -> DatapipeError:
+    """The datapipe error for an error of PyMySQL; it names no data value.
+
+    Parameters
+    ----------
+    first_row : int
+        The number of the statement's first row, which the server counts as 1.
+
+    Examples
+    --------
+    >>> print(translate(pymysql.err.DataError(1264, "Out of range value for column 'a' at row 2"), first_row=100))
+    MySQL: Out of range value for column 'a' at row 101. Correct the value, or convert it in SQL
+    """
+    code, text = _parts(error)
+    return of_number(code, text, first_row=first_row)
+
+
+def of_number(code: int, text: str, *, first_row: int = 1) -> DatapipeError:
+    """The datapipe error for an error's or a warning's number and text."""
+    kind, hint = next(((kind, hint) for codes, kind, hint in _CLASSES if code in codes), (PlanError, _PLAN))
+    found, place = _COLUMN.search(text), _ROW.search(text)
+    column = (found.group(1) or found.group(2)) if found else None
+    row = first_row + int(place.group(1)) - 1 if place and place.group(1) != "0" else None
+    message = _ROW.sub(f" at row {row}" if row else "", _VALUE.sub("", text).strip())
+    key = _KEY.search(text)
+    if code == DUPLICATE and key:
+        message = f"a key ({key.group(1)}) is there already, or comes twice in this run"
+        hint = "Use strategy='upsert', or make the key unique in a .sql() step"
+    return kind(f"MySQL: {message}", column=column, row=row, hint=hint)
+
+
+def is_lost(error: pymysql.Error) -> bool:
+    """Whether an error says that the connection is gone, rather than that a statement failed."""
+    return isinstance(error, pymysql.InterfaceError) or _parts(error)[0] in {1053, 1927, 2006, 2013, 2055, 4031}
+
+
+def _parts(error: pymysql.Error) -> tuple[int, str]:
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    text = str(error.args[1]) if len(error.args) > 1 else str(error)
+    if isinstance(error, pymysql.InterfaceError) and not code:
+        return 2006, text or "the connection is closed"
+    return code, text

@@ -1,0 +1,302 @@
+"""MySQL and MariaDB: rows as the server's own text, read unbuffered from one snapshot, each type in an exact form."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pymysql
+from pymysql.constants import FIELD_TYPE, FLAG
+from pymysql.cursors import SSCursor
+
+from datapipe.data.casting import cast_column, check_names
+from datapipe.data.connections import shared
+from datapipe.data.mysql import mysql_connection
+from datapipe.data.mysqlerrors import translate
+from datapipe.data.stream import Stream, Workspace, resized
+from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tagged
+from datapipe.errors import DataError, PlanError
+from datapipe.ingestion.alchemy import for_driver
+from datapipe.ingestion.rows import Array, Field, batches_of
+from datapipe.ingestion.texts import parse
+from datapipe.plan import DatabaseUrl
+
+_SESSION = (
+    "SET NAMES utf8mb4",
+    "SET SESSION time_zone = '+00:00', net_write_timeout = 86400",  # a slow target is no reason to give up
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+)
+_ANSI_QUOTES = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')"
+_DECLARED = """
+SELECT c.column_name, c.column_type, {is_json} FROM information_schema.columns c
+WHERE c.table_schema = %s AND c.table_name = %s"""
+# MariaDB's JSON is a long text with a check.
+_IS_JSON = """EXISTS (SELECT 1 FROM information_schema.check_constraints k
+WHERE k.constraint_schema = c.table_schema AND k.table_name = c.table_name
+  AND k.constraint_name = c.column_name AND LEFT(k.check_clause, 11) = 'json_valid(')"""
+_BYTES = 63  # the number of the character set that is none
+_WHOLE: dict[int, tuple[pa.DataType, pa.DataType]] = {
+    FIELD_TYPE.TINY: (pa.int8(), pa.uint8()),
+    FIELD_TYPE.SHORT: (pa.int16(), pa.uint16()),
+    FIELD_TYPE.INT24: (pa.int32(), pa.int32()),
+    FIELD_TYPE.LONG: (pa.int32(), pa.uint32()),
+    FIELD_TYPE.LONGLONG: (pa.int64(), pa.uint64()),
+    FIELD_TYPE.YEAR: (pa.int16(), pa.int16()),
+}
+_MOMENTS = {
+    FIELD_TYPE.DATE: pa.date32(),
+    FIELD_TYPE.NEWDATE: pa.date32(),
+    FIELD_TYPE.DATETIME: TIMESTAMP,
+    FIELD_TYPE.TIMESTAMP: TIMESTAMPTZ,
+}
+_NO_DATE = r"^\d+-(00|\d\d-00)"
+_SIZED = re.compile(r"(?:var)?char\(\d+\)\Z")
+
+Decode = Callable[[Array, int], Array]
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one result column is asked for, if not as it is, and decoded from the server's text."""
+
+    field: Field
+    decode: Decode = lambda values, _: values
+    expression: str = "{}"
+    text: bool = True  # whether the values are text, rather than bytes
+
+
+@dataclass
+class ZeroDates:
+    """What to do with MySQL's dates that are none, and how many there were."""
+
+    as_null: bool
+    found: dict[str, int] = field(default_factory=dict)
+
+
+@contextmanager
+def read_mysql(
+    query: str,
+    parameters: Mapping[str, Any],
+    url: DatabaseUrl,
+    work: Workspace,
+    *,
+    ansi_quotes: bool = False,
+    zero_dates: str = "error",
+) -> Iterator[Stream]:
+    """Rows of one query, streamed from one snapshot.
+
+    Parameters
+    ----------
+    ansi_quotes : bool
+        Whether ``"`` quotes names in the query; if not, it does what the server's ``sql_mode`` says.
+    zero_dates : {"error", "null"}
+        What 0000-00-00 and 2024-00-15 become.
+
+    Raises
+    ------
+    PlanError
+        If the query does not parse or names something that does not exist.
+    DataError
+        If a value has no exact counterpart, such as a zero date or a time of more than a day.
+    """
+    zero = ZeroDates(zero_dates == "null")
+    session = (_ANSI_QUOTES, *_SESSION) if ansi_quotes else _SESSION
+    with ExitStack() as stack:
+        opened = stack.enter_context(ExitStack())
+        sql, cursor = _executed(opened, url, work, session, lambda raw: render(raw, query, parameters))
+        columns = _described(cursor, url, zero)
+        if any(column.expression != "{}" for column in columns):
+            opened.close()
+            wrapped = _wrapped(sql, columns)
+            _, cursor = _executed(stack, url, work, session, lambda _: wrapped)
+        schema = pa.schema([column.field for column in columns])
+        yield Stream(schema, resized(_batches(cursor, columns, schema, work), size=work.batch_bytes))
+        for name, count in zero.found.items():
+            work.tell(f"column {name!r}: {count:,} zero date{'s' * (count > 1)} read as NULL")
+
+
+def _executed(
+    stack: ExitStack, url: DatabaseUrl, work: Workspace, session: Sequence[str], text: Callable[[Any], str]
+) -> tuple[str, Any]:
+    raw = stack.enter_context(mysql_connection(url, work, session))
+    raw.decoders, raw.use_unicode = {}, False  # values as the server writes them
+    sql = text(raw)
+    cursor = raw.cursor(SSCursor)
+    cursor.execute(sql)
+    return sql, cursor
+
+
+def render(raw: Any, query: str, parameters: Mapping[str, Any]) -> str:
+    """The query with its parameters as literals, as the driver writes them."""
+    if not parameters:
+        return query
+    text, values = for_driver(query, {name: _bound(value) for name, value in parameters.items()}, "format")
+    try:
+        return text % tuple(raw.escape(value, raw.encoders) for value in values)
+    except (pymysql.Error, TypeError) as error:
+        raise PlanError(f"a parameter has no form in MySQL: {error}", hint="Give text or a number") from None
+
+
+def _bound(value: Any) -> Any:
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        return value.astimezone(dt.UTC).replace(tzinfo=None)  # the session's time zone is UTC
+    if isinstance(value, tuple):
+        return tuple(_bound(item) for item in value)
+    return str(value) if isinstance(value, uuid.UUID | Decimal) else value
+
+
+def _described(cursor: Any, url: DatabaseUrl, zero: ZeroDates) -> list[Column]:
+    """The columns of a result that has not been read yet."""
+    fields = cursor._result.fields  # the description lacks flags and character sets
+    check_names([found.name for found in fields], what="the query")
+    tables = {_table(found) for found in fields if found.db and found.charsetnr != _BYTES}
+    declared = _declared(tables, url) if tables else {}
+    return [_column(found, *declared.get((*_table(found), found.org_name), ("", False)), zero=zero) for found in fields]
+
+
+def _table(found: Any) -> tuple[str, str]:
+    return _name(found.db), found.org_table
+
+
+def _declared(tables: Set[tuple[str, str]], url: DatabaseUrl) -> dict[tuple[str, str, str], tuple[str, bool]]:
+    """The declared types of the tables' columns, and which of them are JSON."""
+    found: dict[tuple[str, str, str], tuple[str, bool]] = {}
+    with shared().connect(url) as conn:
+        is_json = _IS_JSON if getattr(conn.dialect, "is_mariadb", False) else "FALSE"
+        for schema, table in tables:
+            rows = conn.exec_driver_sql(_DECLARED.format(is_json=is_json), (schema, table)).fetchall()
+            found |= {(schema, table, _name(row[0])): (_name(row[1]), bool(row[2])) for row in rows}
+    return found
+
+
+def _name(text: str | bytes) -> str:
+    return text.decode() if isinstance(text, bytes) else text
+
+
+def _column(found: Any, declared: str, is_json: bool, *, zero: ZeroDates) -> Column:
+    name, code, unsigned = found.name, found.type_code, bool(found.flags & FLAG.UNSIGNED)
+    if code in _WHOLE:
+        return _plain(pa.field(name, _WHOLE[code][unsigned]))
+    if code in {FIELD_TYPE.NEWDECIMAL, FIELD_TYPE.DECIMAL}:
+        return _decimal(name, found.length - (found.scale > 0) - (not unsigned), found.scale)
+    if code == FIELD_TYPE.DOUBLE:
+        return _plain(pa.field(name, pa.float64()))
+    if code == FIELD_TYPE.FLOAT:  # as text it has 6 digits, as a double all of them
+        return Column(pa.field(name, pa.float32()), _narrowed(name), "CAST({} AS DOUBLE)")
+    if code in _MOMENTS:
+        return Column(pa.field(name, _MOMENTS[code]), _moments(name, _MOMENTS[code], zero))
+    if code == FIELD_TYPE.TIME:
+        return Column(pa.field(name, pa.time64("us")), _times(name))
+    if code == FIELD_TYPE.BIT:
+        return _bits(name, found.length)
+    if code == FIELD_TYPE.NULL:
+        return Column(pa.field(name, pa.null()), lambda values, _: pa.nulls(len(values)))
+    if code == FIELD_TYPE.GEOMETRY:
+        hint = f"Read ST_AsText({name}) or ST_AsWKB({name})"
+        raise PlanError(f"column {name!r} is a geometry, which has no exact counterpart here", hint=hint)
+    return _text(name, found, declared, is_json)
+
+
+def _narrowed(name: str) -> Decode:
+    return lambda values, row: cast_column(values.cast(pa.float64()), pa.float32(), column=name, first_row=row)
+
+
+def _text(name: str, found: Any, declared: str, is_json: bool) -> Column:
+    if found.type_code == FIELD_TYPE.JSON or is_json:
+        return Column(tagged(name, "json"))
+    if found.charsetnr == _BYTES:
+        return Column(pa.field(name, pa.binary()), text=False)
+    if declared == "uuid":
+        return Column(pa.field(name, pa.uuid()), lambda v, row: parse(v, pa.field(name, pa.uuid()), first_row=row))
+    if declared in {"inet4", "inet6"}:
+        return Column(tagged(name, "inet"))
+    if _SIZED.match(declared) or declared.startswith(("enum(", "set(")):
+        return Column(tagged(name, declared))
+    return Column(pa.field(name, pa.string()))
+
+
+def _plain(field_: Field) -> Column:
+    """Numbers as the server writes them, which Arrow reads exactly."""
+    return Column(field_, lambda values, _: values.cast(field_.type))
+
+
+def _decimal(name: str, precision: int, scale: int) -> Column:
+    if precision > 38:
+        return Column(tagged(name, f"numeric({precision},{scale})"))
+    return _plain(pa.field(name, pa.decimal128(max(precision, 1), scale)))
+
+
+def _moments(name: str, type_: pa.DataType, zero: ZeroDates) -> Decode:
+    def decode(values: Array, first_row: int) -> Array:
+        none = pc.fill_null(pc.match_substring_regex(values, _NO_DATE), False)
+        count = pc.sum(none).as_py() or 0
+        if count and not zero.as_null:
+            row = first_row + none.index(True).as_py()
+            hint = "Read it as NULL: zero_dates='null'"
+            raise DataError(f"column {name!r}, row {row}: a zero date, which is none", column=name, row=row, hint=hint)
+        if count:
+            zero.found[name] = zero.found.get(name, 0) + count
+            values = pc.if_else(none, pa.scalar(None, pa.string()), values)
+        naive = TIMESTAMP if pa.types.is_timestamp(type_) else type_
+        return cast_column(values, naive, column=name, first_row=first_row).cast(type_)
+
+    return decode
+
+
+def _times(name: str) -> Decode:
+    def decode(values: Array, first_row: int) -> Array:
+        outside = pc.fill_null(pc.invert(pc.match_substring_regex(values, r"^([01]\d|2[0-3]):")), False)
+        if pc.any(outside).as_py():
+            row = first_row + outside.index(True).as_py()
+            hint = f"Read it as text or seconds: CAST({name} AS CHAR), TIME_TO_SEC({name})"
+            message = f"column {name!r}, row {row}: the time is no time of a day"
+            raise DataError(message, column=name, row=row, hint=hint)
+        return parse(values, pa.field(name, pa.time64("us")), first_row=first_row)
+
+    return decode
+
+
+def _bits(name: str, length: int) -> Column:
+    if length == 1:
+        return Column(pa.field(name, pa.bool_()), lambda values, _: pc.equal(values, pa.scalar(b"\x01")), text=False)
+
+    def decode(values: Array, _: int) -> Array:
+        digits = [None if v is None else f"{int.from_bytes(v, 'big'):0{length}b}" for v in values.to_pylist()]
+        return pa.array(digits, pa.string())
+
+    return Column(tagged(name, f"bit({length})"), decode, text=False)
+
+
+def _wrapped(sql: str, columns: Sequence[Column]) -> str:
+    """The query with its columns as expressions; its order is kept, which a server drops without a limit."""
+    ordered = re.search(r"(?i)\border\s+by\b", sql) and not re.search(r"(?i)\blimit\b", sql)
+    inner = f"{sql}\nLIMIT {2**64 - 1}" if ordered else sql
+    names = ", ".join(f"c{index}" for index in range(len(columns)))
+    items = ", ".join(column.expression.format(f"c{index}") for index, column in enumerate(columns))
+    return f"WITH q ({names}) AS (\n{inner}\n) SELECT {items} FROM q"
+
+
+def _batches(cursor: Any, columns: Sequence[Column], schema: pa.Schema, work: Workspace) -> Iterator[pa.RecordBatch]:
+    by_name = {column.field.name: column for column in columns}
+
+    def convert(values: Sequence[Any], field_: Field, first_row: int) -> Array:
+        column, raw = by_name[field_.name], pa.array(values, pa.binary())
+        return column.decode(raw.cast(pa.string()) if column.text else raw, first_row)
+
+    def fetch(count: int) -> Sequence[Any]:
+        try:
+            return cursor.fetchmany(count)
+        except pymysql.Error as error:
+            work.cancel.check()
+            raise translate(error) from None
+
+    return batches_of(fetch, schema, convert, work)
