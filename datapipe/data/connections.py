@@ -18,6 +18,7 @@ from datapipe.plan import DatabaseUrl
 from datapipe.settings import connection, expand, named_connections, settings
 
 _EXTRAS = {"mysql": "mysql", "mariadb": "mysql"}
+_FOUND_ROWS, _LOCAL_FILES = 1 << 1, 1 << 7  # of MySQL's protocol
 _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -88,6 +89,11 @@ class ConnectionManager:
         if url.drivername == "postgresql+psycopg":
             patience = _patience(settings().network_timeout)
             options["connect_args"] = {name: value for name, value in patience.items() if name not in url.query}
+        if url.drivername == "mysql+pymysql":
+            # The server may be sent rows by LOAD DATA; the driver itself never opens a file the server asks for.
+            options["connect_args"] = {"client_flag": _FOUND_ROWS | _LOCAL_FILES}
+            if "connect_timeout" not in url.query:
+                options["connect_args"]["connect_timeout"] = settings().network_timeout
         try:
             return sa.create_engine(url, **options)
         except ImportError as error:

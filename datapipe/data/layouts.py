@@ -1,4 +1,4 @@
-"""Casts Arrow does not have, done on the bytes of a whole column: intervals and UUIDs."""
+"""Casts Arrow does not have, done on the bytes of a whole column: intervals, UUIDs and hexadecimal."""
 
 from __future__ import annotations
 
@@ -74,6 +74,25 @@ def uuid_text(values: pa.Array) -> pa.Array:
     characters[:, _DIGITS] = digits
     offsets = np.arange(0, 36 * (len(values) + 1), 36, dtype=np.int32)
     texts = pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(characters.tobytes()))
+    return pc.if_else(values.is_valid(), texts, pa.scalar(None, pa.string()))
+
+
+def hex_text(values: pa.Array) -> pa.Array:
+    """Bytes as hexadecimal digits.
+
+    Examples
+    --------
+    >>> hex_text(pa.array([b"\\x00\\xff", b"", None])).to_pylist()
+    ['00ff', '', None]
+    """
+    filled = values.fill_null(b"")
+    _, starts, data = filled.buffers()
+    places = (
+        np.frombuffer(starts, np.int32)[filled.offset :][: len(filled) + 1] if len(filled) else np.zeros(1, np.int32)
+    )
+    raw = np.frombuffer(data, np.uint8)[places[0] : places[-1]] if data else np.empty(0, np.uint8)
+    offsets = 2 * (places - places[0])
+    texts = pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(_HEX[raw].tobytes()))
     return pc.if_else(values.is_valid(), texts, pa.scalar(None, pa.string()))
 
 

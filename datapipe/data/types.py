@@ -29,29 +29,30 @@ class Carrier:
     postgresql: str
     sqlite: str | None
     duckdb: str
+    mysql: str | None
 
 
 # SQLite decides how a value is stored by words in the declared type: TEXT keeps digits as they are.
 CARRIERS: tuple[Carrier, ...] = (
-    Carrier(pa.bool_(), "boolean", "BOOLEAN", "BOOLEAN"),
-    Carrier(pa.int8(), "smallint", "TINYINT", "TINYINT"),
-    Carrier(pa.int16(), "smallint", "SMALLINT", "SMALLINT"),
-    Carrier(pa.int32(), "integer", "INTEGER", "INTEGER"),
-    Carrier(pa.int64(), "bigint", "BIGINT", "BIGINT"),
-    Carrier(pa.uint8(), "smallint", "SMALLINT", "UTINYINT"),
-    Carrier(pa.uint16(), "integer", "INTEGER", "USMALLINT"),
-    Carrier(pa.uint32(), "bigint", "BIGINT", "UINTEGER"),
-    Carrier(pa.uint64(), "numeric(20,0)", "DECIMAL TEXT(20,0)", "UBIGINT"),
-    Carrier(pa.float32(), "real", "REAL", "FLOAT"),
-    Carrier(pa.float64(), "double precision", "DOUBLE", "DOUBLE"),
-    Carrier(pa.string(), "text", "TEXT", "VARCHAR"),
-    Carrier(pa.binary(), "bytea", "BLOB", "BLOB"),
-    Carrier(pa.date32(), "date", "DATE", "DATE"),
-    Carrier(pa.time64("us"), "time", "TIME", "TIME"),
-    Carrier(TIMESTAMP, "timestamp", "TIMESTAMP", "TIMESTAMP"),
-    Carrier(TIMESTAMPTZ, "timestamptz", "TIMESTAMPTZ", "TIMESTAMPTZ"),
-    Carrier(INTERVAL, "interval", None, "INTERVAL"),
-    Carrier(pa.uuid(), "uuid", "UUID TEXT", "UUID"),
+    Carrier(pa.bool_(), "boolean", "BOOLEAN", "BOOLEAN", "boolean"),
+    Carrier(pa.int8(), "smallint", "TINYINT", "TINYINT", "tinyint"),
+    Carrier(pa.int16(), "smallint", "SMALLINT", "SMALLINT", "smallint"),
+    Carrier(pa.int32(), "integer", "INTEGER", "INTEGER", "int"),
+    Carrier(pa.int64(), "bigint", "BIGINT", "BIGINT", "bigint"),
+    Carrier(pa.uint8(), "smallint", "SMALLINT", "UTINYINT", "tinyint unsigned"),
+    Carrier(pa.uint16(), "integer", "INTEGER", "USMALLINT", "smallint unsigned"),
+    Carrier(pa.uint32(), "bigint", "BIGINT", "UINTEGER", "int unsigned"),
+    Carrier(pa.uint64(), "numeric(20,0)", "DECIMAL TEXT(20,0)", "UBIGINT", "bigint unsigned"),
+    Carrier(pa.float32(), "real", "REAL", "FLOAT", "float"),
+    Carrier(pa.float64(), "double precision", "DOUBLE", "DOUBLE", "double"),
+    Carrier(pa.string(), "text", "TEXT", "VARCHAR", "longtext"),
+    Carrier(pa.binary(), "bytea", "BLOB", "BLOB", "longblob"),
+    Carrier(pa.date32(), "date", "DATE", "DATE", "date"),
+    Carrier(pa.time64("us"), "time", "TIME", "TIME", "time(6)"),
+    Carrier(TIMESTAMP, "timestamp", "TIMESTAMP", "TIMESTAMP", "datetime(6)"),
+    Carrier(TIMESTAMPTZ, "timestamptz", "TIMESTAMPTZ", "TIMESTAMPTZ", "timestamp(6)"),
+    Carrier(INTERVAL, "interval", None, "INTERVAL", None),
+    Carrier(pa.uuid(), "uuid", "UUID TEXT", "UUID", "uuid"),
 )
 _BY_ARROW = {carrier.arrow: carrier for carrier in CARRIERS}
 _TAG_NAME = re.compile(r"[a-z_][\w ]*(?:\(\d+(?:,\d+)?\))?(?:\[\])*\Z", re.I)
@@ -222,6 +223,49 @@ def _duckdb(type_: pa.DataType, column: str) -> str:
         inner = ", ".join(f'"{f.name}" {_duckdb(f.type, column)}' for f in type_)
         return f"STRUCT({inner})"
     return _carrier(type_, column, "DuckDB").duckdb
+
+
+_MYSQL_TEXT = re.compile(r"(?:var)?char\((\d+)\)\Z")
+_MYSQL_LIST = re.compile(r"(?:enum|set)\('(?:[^'\\]|'')*'(?:,'(?:[^'\\]|'')*')*\)\Z")
+_MYSQL_SIZED = re.compile(r"(numeric|bit)\((\d+)(?:,(\d+))?\)\Z")
+
+
+def mysql_type(field: pa.Field, *, mariadb: bool = True) -> str:
+    """The MySQL or MariaDB column type for a field.
+
+    Raises
+    ------
+    SchemaError
+        If there is none for it.
+
+    Examples
+    --------
+    >>> mysql_type(pa.field("n", pa.uint64())), mysql_type(tagged("d", "numeric(50,10)"))
+    ('bigint unsigned', 'decimal(50,10)')
+    """
+    declared = tag(field)
+    if declared:
+        return _mysql_declared(declared, mariadb=mariadb)
+    if pa.types.is_decimal(field.type):
+        return f"decimal({field.type.precision},{field.type.scale})"
+    found = _carrier(field.type, field.name, "MySQL").mysql
+    if found is None:
+        raise _no_carrier(field.name, field.type, "MySQL")
+    return found if mariadb or found != "uuid" else "char(36)"
+
+
+def _mysql_declared(declared: str, *, mariadb: bool) -> str:
+    sized, text = _MYSQL_SIZED.match(declared), _MYSQL_TEXT.match(declared)
+    if sized and sized[1] == "numeric" and int(sized[2]) <= 65 and int(sized[3] or 0) <= (38 if mariadb else 30):
+        return f"decimal({sized[2]},{sized[3] or 0})"
+    if declared == "numeric":
+        return "decimal(65,30)"
+    if sized and sized[1] == "bit" and not sized[3] and int(sized[2]) <= 64:
+        return declared
+    if (text and int(text[1]) <= 255) or _MYSQL_LIST.match(declared):
+        return declared
+    # MySQL's own JSON rounds numbers; MariaDB's is the text as it is.
+    return "json" if declared in {"json", "jsonb"} and mariadb else "longtext"
 
 
 def _carrier(type_: pa.DataType, column: str, database: str) -> Carrier:

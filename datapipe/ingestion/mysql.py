@@ -294,9 +294,10 @@ def _batches(cursor: Any, columns: Sequence[Column], schema: pa.Schema, work: Wo
 
     def fetch(count: int) -> Sequence[Any]:
         try:
-            return cursor.fetchmany(count)
+            rows: Sequence[Any] = cursor.fetchmany(count)
         except pymysql.Error as error:
             work.cancel.check()
             raise translate(error) from None
+        return rows
 
     return batches_of(fetch, schema, convert, work)

@@ -96,7 +96,7 @@ class DuckdbSession:
             frozenset(_unquoted(name) for name in names) for (names,) in indexes
         )
 
-    def column_type(self, field: pa.Field) -> str:
+    def column_type(self, field: pa.Field, *, key: bool = False) -> str:  # noqa: ARG002  # every type can be one
         return duckdb_type(field)
 
     def wire(self, field: pa.Field, column: Column) -> Wire:

@@ -109,6 +109,7 @@ def ledger_ddl(session: Session) -> tuple[str, ...]:
         *([schema] if schema else []),
         f"CREATE TABLE {table.sql} ({', '.join(lines)}){words.options}",
         f"CREATE INDEX {quoted([index])} ON {table.sql} ({quoted(['target', 'generation'])})",
+        *words.further,
     )
 
 

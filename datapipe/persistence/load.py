@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +32,7 @@ class Wire:
     sure: bool = False  # whether each text is known to be of the type ``cast``
     ordered: bool = True  # whether the server orders what is sent as the data are ordered
     longest: int | None = None  # characters of a text, where the server would cut blanks without a word
+    padded: bool = False  # whether blanks at the end are padding, which the server adds by itself
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Words:
     schemas: bool = True  # whether datapipe's own tables have a schema, rather than a prefix
     together: bool = False  # whether the ledger is created with the first load, rather than before it
     options: str = ""  # what follows CREATE TABLE (…)
+    further: tuple[str, ...] = ()  # what is created beside the ledger
 
 
 class Session(Protocol):
@@ -67,8 +69,13 @@ class Session(Protocol):
     The order of calls is lock, begin, (layout, wire, …), define, (execute, copy, merge, …), commit.
     """
 
-    bulk: ClassVar[str]  # the statement that carries rows, with {table} and {columns}
-    words: ClassVar[Words]
+    @property
+    def bulk(self) -> str:
+        """The statement that carries rows, with {table} and {columns}."""
+
+    @property
+    def words(self) -> Words:
+        """The database's language."""
 
     def lock(self, name: str, owner: str) -> str | None:
         """Take a lock until the session ends, without waiting; who has it, for people, if it is taken."""
@@ -108,8 +115,8 @@ class Session(Protocol):
     def layout(self, table: Table) -> Layout | None:
         """The table's layout, or None if there is none."""
 
-    def column_type(self, field: pa.Field) -> str:
-        """The type to create a column with."""
+    def column_type(self, field: pa.Field, *, key: bool = False) -> str:
+        """The type to create a column with; not every type can be a key."""
 
     def wire(self, field: pa.Field, column: Column) -> Wire:
         """How to send a field into a column."""
@@ -170,7 +177,7 @@ class Load:
             lines.append(statements.delete(self.table))
         into = STAGE if self.staged else self.table
         if self.staged:
-            lines.append(statements.create_stage(STAGE, self.stage_columns))
+            lines.append(statements.create_stage(STAGE, self.stage_columns, session.words.options))
         lines.append(session.bulk.format(table=into.sql, columns=quoted([column.name for column in self.columns])))
         if self.staged:
             lines += self.merge(session, STAGE.sql)
@@ -203,9 +210,12 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
     layout = session.layout(table)
     ddl: tuple[str, ...] = ()
     if layout is None:
-        columns = tuple(Column(f.name, session.column_type(f), nullable=f.name not in keys) for f in schema)
+        columns = tuple(Column(f.name, session.column_type(f, key=f.name in keys), f.name not in keys) for f in schema)
         make_schema = session.create_schema(table.schema) if table.schema else None
-        ddl = (*([make_schema] if make_schema else []), statements.create_table(table, columns, keys))
+        ddl = (
+            *([make_schema] if make_schema else []),
+            statements.create_table(table, columns, keys, session.words.options),
+        )
     else:
         columns = match_columns(layout, schema, table)
         named = tuple(columns[schema.names.index(key)].name for key in keys)
@@ -239,7 +249,7 @@ def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> L
         rows = session.copy(load.table, load.columns, schema, batches)
         work.cancel.check()
         return Loaded(rows, created=bool(load.ddl))
-    session.execute(statements.create_stage(STAGE, load.stage_columns))
+    session.execute(statements.create_stage(STAGE, load.stage_columns, session.words.options))
     rows = session.copy(STAGE, load.stage_columns, schema, batches)
     work.cancel.check()
     _check_casts(session, load)
@@ -281,6 +291,8 @@ def _as_sent(values: pa.Array, to: pa.DataType, wire: Wire, name: str, first_row
     if wire.cast and pa.types.is_list(values.type):
         return array_text(values, column=name)
     found = cast_column(values, to, column=name, first_row=first_row)
+    if wire.padded:
+        found = pc.utf8_rtrim(found, characters=" ")
     if wire.longest is not None:
         _check_length(found, wire.longest, name, first_row)
     return found

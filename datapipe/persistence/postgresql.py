@@ -162,7 +162,7 @@ class PostgresqlSession:
         unique = self.raw.execute(_UNIQUE, (row[0],)).fetchall()
         return Layout(columns, tuple(frozenset(names) for (names,) in unique))
 
-    def column_type(self, field: pa.Field) -> str:
+    def column_type(self, field: pa.Field, *, key: bool = False) -> str:  # noqa: ARG002  # every type can be one
         check_length(field.name, "column name")
         return postgresql_type(field)
 

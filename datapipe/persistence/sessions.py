@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from datapipe.data.connections import resolve, to_url
+from datapipe.data.connections import resolve, shared, to_url
 from datapipe.data.stream import Workspace
 from datapipe.errors import PlanError
 from datapipe.persistence.load import Session
@@ -56,7 +56,12 @@ def _opener(url: DatabaseUrl) -> Open:
         from datapipe.persistence.duckdb import duckdb_session
 
         return duckdb_session
+    if url.driver == "mysql":
+        shared().engine(url)  # says so if the driver is missing
+        from datapipe.persistence.mysql import mysql_session
+
+        return mysql_session
     raise PlanError(
         f"datapipe does not write to {url.driver or 'this database'}",
-        hint="It writes to postgresql, sqlite and duckdb, and to .parquet, .csv and .json files",
+        hint="It writes to postgresql, mysql, mariadb, sqlite and duckdb, and to .parquet, .csv and .json files",
     )

@@ -99,7 +99,7 @@ class SqliteSession:
                 unique.append(frozenset(names))
         return Layout(columns, tuple(unique))
 
-    def column_type(self, field: pa.Field) -> str:
+    def column_type(self, field: pa.Field, *, key: bool = False) -> str:  # noqa: ARG002  # every type can be one
         return sqlite_type(field)
 
     def wire(self, field: pa.Field, column: Column) -> Wire:

@@ -1,4 +1,4 @@
-"""The SQL of a write, as text. PostgreSQL, SQLite and DuckDB share this much of the language."""
+"""The SQL of a write, as text. The databases share this much of the language."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from datapipe.persistence.tables import Column, Table
 _RANK = quote("_datapipe_rank")
 
 
-def create_table(table: Table, columns: Sequence[Column], keys: Sequence[str]) -> str:
+def create_table(table: Table, columns: Sequence[Column], keys: Sequence[str], options: str = "") -> str:
     """CREATE TABLE with the keys as primary key."""
     lines = [f"{quote(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns]
     if keys:
         lines.append(f"PRIMARY KEY ({quoted(keys)})")
-    return f"CREATE TABLE {table.sql} (\n  " + ",\n  ".join(lines) + "\n)"
+    return f"CREATE TABLE {table.sql} (\n  " + ",\n  ".join(lines) + f"\n){options}"
 
 
-def create_stage(table: Table, columns: Sequence[Column]) -> str:
+def create_stage(table: Table, columns: Sequence[Column], options: str = "") -> str:
     """A temporary table that rows are sent to before they are merged."""
-    return f"CREATE TEMPORARY TABLE {table.sql} ({', '.join(f'{quote(c.name)} {c.type}' for c in columns)})"
+    return f"CREATE TEMPORARY TABLE {table.sql} ({', '.join(f'{quote(c.name)} {c.type}' for c in columns)}){options}"
 
 
 def delete(table: Table) -> str:
@@ -51,21 +51,22 @@ def stage_rows(
     distinct = f"(SELECT DISTINCT {names} FROM {stage.sql}) AS d"
     if latest is None:
         return distinct
-    order = _cast_of(latest, columns, casts)
-    partition = ", ".join(_cast_of(key, columns, casts) for key in keys)
-    rank = f"RANK() OVER (PARTITION BY {partition} ORDER BY {order} DESC NULLS LAST)"
+    order = next(_cast(column, cast) for column, cast in zip(columns, casts, strict=True) if column.name == latest)
+    partition = ", ".join(_key(key, columns, casts) for key in keys)
+    # NULLs come last, in words that every database has.
+    rank = f"RANK() OVER (PARTITION BY {partition} ORDER BY {order} IS NULL, {order} DESC)"
     return f"(SELECT {names} FROM (SELECT d.*, {rank} AS {_RANK} FROM {distinct}) AS r WHERE {_RANK} = 1) AS l"
 
 
 def repeated_keys(stage: Table, columns: Sequence[Column], casts: Sequence[str | None], keys: Sequence[str]) -> str:
     """Whether a key appears twice."""
-    group = ", ".join(_cast_of(key, columns, casts) for key in keys)
+    group = ", ".join(_key(key, columns, casts) for key in keys)
     return f"SELECT 1 FROM {stage.sql} GROUP BY {group} HAVING COUNT(*) > 1 LIMIT 1"
 
 
 def clashing_keys(source: str, columns: Sequence[Column], casts: Sequence[str | None], keys: Sequence[str]) -> str:
     """How many keys still have several rows."""
-    group = ", ".join(_cast_of(key, columns, casts) for key in keys)
+    group = ", ".join(_key(key, columns, casts) for key in keys)
     return f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} GROUP BY {group} HAVING COUNT(*) > 1) AS c"
 
 
@@ -73,5 +74,7 @@ def _cast(column: Column, cast: str | None) -> str:
     return f"CAST({quote(column.name)} AS {cast})" if cast else quote(column.name)
 
 
-def _cast_of(name: str, columns: Sequence[Column], casts: Sequence[str | None]) -> str:
-    return next(_cast(column, cast) for column, cast in zip(columns, casts, strict=True) if column.name == name)
+def _key(name: str, columns: Sequence[Column], casts: Sequence[str | None]) -> str:
+    """A key as the target compares it."""
+    pairs = zip(columns, casts, strict=True)
+    return next(column.compared.format(_cast(column, cast)) for column, cast in pairs if column.name == name)

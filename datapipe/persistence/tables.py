@@ -38,6 +38,7 @@ class Column:
     nullable: bool = True
     optional: bool = False  # has a default, or is generated
     arrow: pa.DataType | None = None  # where the database tells it
+    compared: str = "{}"  # what a value is compared as when it is a key, where that is not the value itself
 
 
 @dataclass(frozen=True)

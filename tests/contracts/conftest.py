@@ -32,10 +32,16 @@ def postgresql_sink(module_postgresql_url: str) -> Iterator[Sink]:
     sink.sql(*(f"DROP SCHEMA {name} CASCADE" for (name,) in schemas), "CREATE SCHEMA public")
 
 
+@pytest.fixture
+def mysql_sink(mysql_url: str) -> Sink:
+    """MariaDB or MySQL; a database is made in a millisecond."""
+    return Sink("mysql", mysql_url)
+
+
 @pytest.fixture(params=KINDS)
 def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
     """Each database in turn."""
-    if request.param == "postgresql":
-        found: Sink = request.getfixturevalue("postgresql_sink")
+    if request.param in {"postgresql", "mysql"}:
+        found: Sink = request.getfixturevalue(f"{request.param}_sink")
         return found
     return Sink(request.param, f"{request.param}:///{tmp_path / 'test.db'}")

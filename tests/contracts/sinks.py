@@ -7,26 +7,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import duckdb
 import psycopg
 import pyarrow as pa
+import pymysql
 
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.persistence import Loaded, write
 from datapipe.plan import TableTarget, build
 
-KINDS = ("postgresql", "sqlite", "duckdb")
+KINDS = ("postgresql", "mysql", "sqlite", "duckdb")
 
 _COLUMNS = {
     "postgresql": """SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
                      WHERE a.attrelid = {text}::regclass AND a.attnum > 0 ORDER BY a.attnum""",
+    "mysql": """SELECT column_name, column_type FROM information_schema.columns
+                WHERE table_schema = DATABASE() AND table_name = {text} ORDER BY ordinal_position""",
     "sqlite": "SELECT name, type FROM pragma_table_info({text})",
     "duckdb": "SELECT column_name, column_type FROM (DESCRIBE {name})",
 }
 _KEYS = {
     "postgresql": """SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
                      WHERE i.indrelid = {text}::regclass AND i.indisprimary AND a.attnum = ANY(i.indkey) ORDER BY 1""",
+    "mysql": """SELECT column_name FROM information_schema.statistics
+                WHERE table_schema = DATABASE() AND table_name = {text} AND index_name = 'PRIMARY' ORDER BY 1""",
     "sqlite": "SELECT name FROM pragma_table_info({text}) WHERE pk > 0 ORDER BY 1",
     "duckdb": """SELECT unnest(constraint_column_names) FROM duckdb_constraints()
                  WHERE constraint_type = 'PRIMARY KEY' AND table_name = {text} ORDER BY 1""",
@@ -54,6 +60,8 @@ class Sink:
                 for statement in statements:
                     cursor = conn.execute(statement.encode())
                 return cursor.fetchall() if cursor.description else []
+        if self.kind == "mysql":
+            return mysql_rows(self.url, *statements)
         connect = sqlite3.connect if self.kind == "sqlite" else duckdb.connect
         conn = connect(self.path)
         try:
@@ -86,10 +94,23 @@ class Sink:
         query = {
             "postgresql": """SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
                              WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema')""",
+            "mysql": "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
             "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
             "duckdb": "SELECT table_name FROM duckdb_tables()",
         }
         return sorted(name for (name,) in self.sql(query[self.kind]))
+
+
+def mysql_rows(url: str, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements by PyMySQL with the quotes of standard SQL; the rows of the last one."""
+    place = urlsplit(url)
+    account = {"user": place.username, "password": place.password or "", "database": place.path[1:]}
+    mode = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES'), time_zone = '+00:00'"
+    conn = pymysql.connect(host=place.hostname, port=place.port or 3306, autocommit=True, init_command=mode, **account)
+    with conn, conn.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall())
 
 
 def _both(kind: str, table: str) -> dict[str, str]:

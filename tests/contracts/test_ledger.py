@@ -26,7 +26,11 @@ ROWS = pa.table({"id": [1, 2, 3]})
 @pytest.fixture(params=KINDS)
 def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sink]:
     kind = request.param
-    url = request.getfixturevalue("postgresql_url") if kind == "postgresql" else f"{kind}:///{tmp_path / 'ledger.db'}"
+    url = (
+        request.getfixturevalue(f"{kind}_url")
+        if kind in {"postgresql", "mysql"}
+        else f"{kind}:///{tmp_path / 'ledger.db'}"
+    )
     yield Sink(kind, url)
 
 
@@ -35,7 +39,7 @@ def plan(sink: Sink, rows: pa.Table = ROWS, **options: Any) -> datapipe.Pipeline
 
 
 def ledger(sink: Sink, columns: str) -> list[tuple[Any, ...]]:
-    name = "_datapipe_loads" if sink.kind == "sqlite" else "_datapipe.loads"
+    name = "_datapipe_loads" if sink.kind in {"sqlite", "mysql"} else "_datapipe.loads"
     return sink.sql(f"SELECT {columns} FROM {name} ORDER BY generation")
 
 

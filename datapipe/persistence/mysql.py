@@ -1,0 +1,256 @@
+"""MySQL and MariaDB: LOAD DATA or INSERT of many rows, in one transaction on InnoDB, with the strictest settings."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pymysql
+
+from datapipe.data.mysql import beside, mysql_connection
+from datapipe.data.mysqlerrors import is_lost
+from datapipe.data.names import quote, quoted
+from datapipe.data.stream import Workspace
+from datapipe.data.types import mysql_type, tag
+from datapipe.errors import PlanError, SchemaError
+from datapipe.persistence import mysqlbulk
+from datapipe.persistence.load import STAGE, CommitLost, Wire, Words
+from datapipe.persistence.mysqltext import Declared, sent_type
+from datapipe.persistence.tables import Column, Layout, Table
+from datapipe.plan import DatabaseUrl
+from datapipe.settings import settings
+
+_SQL_MODE = (
+    "STRICT_ALL_TABLES,ANSI_QUOTES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,"
+    "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+)
+_SESSION = (
+    "SET NAMES utf8mb4",
+    f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00', autocommit = 1",
+    # A slow source is no reason to give up.
+    "SET SESSION net_read_timeout = 86400, net_write_timeout = 86400, wait_timeout = 86400",
+    # Writers take turns by their own lock; gaps need none.
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+)
+_NOW = "CONCAT(REPLACE(CAST(UTC_TIMESTAMP(6) AS CHAR), ' ', 'T'), 'Z')"
+_COLUMNS = """
+SELECT column_name, column_type, is_nullable = 'YES', column_default IS NOT NULL OR extra LIKE '%auto_increment%',
+       character_set_name, collation_name
+FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?
+  AND extra NOT LIKE '%GENERATED%' ORDER BY ordinal_position"""
+_TABLE = """
+SELECT t.table_type, t.engine, e.transactions FROM information_schema.tables t
+LEFT JOIN information_schema.engines e ON e.engine = t.engine
+WHERE t.table_schema = COALESCE(?, DATABASE()) AND t.table_name = ?"""
+_UNIQUE = """
+SELECT index_name, column_name, sub_part FROM information_schema.statistics
+WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0"""
+_MOST_KEY = 255  # characters of a text that is a key
+_PATIENCE = 2.0  # seconds
+
+
+@dataclass(frozen=True)
+class MysqlSession:
+    """One transaction on MySQL or MariaDB."""
+
+    raw: Any
+    absent: list[Table] = field(default_factory=list)  # which define() will create
+    created: list[Table] = field(default_factory=list)  # which are taken back if the load fails
+
+    @property
+    def mariadb(self) -> bool:
+        """Whether it is MariaDB."""
+        return "mariadb" in self.raw.server_version.lower()
+
+    @property
+    def bulk(self) -> str:
+        return mysqlbulk.statement(self.raw)
+
+    @property
+    def words(self) -> Words:
+        # Text is compared exactly, as by every other database here.
+        exact = "utf8mb4_nopad_bin" if self.mariadb else "utf8mb4_0900_bin"
+        held = f"CREATE TABLE IF NOT EXISTS {_locks()} ({_LOCK_COLUMNS}) ENGINE=MEMORY DEFAULT CHARACTER SET utf8mb4"
+        return Words(
+            now=_NOW,
+            key="varchar(255)",
+            text="longtext",
+            schemas=False,
+            options=f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {exact}",
+            further=(held,),
+        )
+
+    def lock(self, name: str, owner: str) -> str | None:
+        # A lock is the whole server's, and its name is short.
+        ((database,),) = self.query("SELECT DATABASE()")
+        key = hashlib.sha256(f"datapipe {database} {name}".encode()).hexdigest()[:60]
+        ((taken,),) = self.query("SELECT GET_LOCK(?, 0)", key)
+        with contextlib.suppress(pymysql.ProgrammingError):  # the table of holders comes with the ledger
+            if taken:
+                text = f"REPLACE INTO {_locks()} VALUES (?, ?, ?, CONNECTION_ID())"
+                self.query(text, key, f"run {owner}", self.scalar(f"SELECT {_NOW}"))
+                return None
+            text = f"SELECT holder, since FROM {_locks()} WHERE name = ? AND connection = IS_USED_LOCK(?)"
+            for holder, since in self.query(text, key, key):
+                return f"{holder} since {since[:19].replace('T', ' ')} UTC"
+        return None if taken else "another run"
+
+    def turn(self, table: Table) -> str:
+        return f"target {self.place(table)}"
+
+    def place(self, table: Table) -> str:
+        ((database, folded),) = self.query("SELECT DATABASE(), @@lower_case_table_names")
+        name = f"{table.schema or database}.{table.name}"
+        return name.lower() if int(folded) else name
+
+    def begin(self) -> None:
+        """define() begins it: DDL would commit it."""
+
+    def define(self, statements: Sequence[str]) -> None:  # as the protocol calls it
+        for ddl in statements:
+            self.execute(ddl)
+        self.created.extend(self.absent if statements else ())
+        self.raw.query("START TRANSACTION")
+
+    def commit(self) -> None:
+        try:
+            self.raw.query("COMMIT")
+        except pymysql.Error as error:
+            if is_lost(error):
+                raise CommitLost from None
+            raise
+        self.created.clear()
+
+    def exists(self, table: Table) -> bool:
+        return bool(self.query(_TABLE, table.schema, table.name))
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.raw.cursor() as cursor:
+            cursor.execute(sql.replace("%", "%%").replace("?", "%s") if values else sql, values or None)
+            return list(cursor.fetchall())
+
+    def merge(
+        self,
+        table: Table,
+        columns: Sequence[Column],
+        casts: Sequence[str | None],  # noqa: ARG002  # no text is cast here
+        source: str,
+        keys: Sequence[str],
+    ) -> tuple[str, ...]:
+        # ON DUPLICATE KEY would update by any unique index, so the declared key is matched by hand.
+        rows = f"{source} AS s" if source == STAGE.sql else f"(SELECT * FROM {source}) AS s"
+        names, rest = [c.name for c in columns], [c.name for c in columns if c.name not in keys]
+        by_name = {column.name: column for column in columns}
+        same = " AND ".join(f"t.{quote(key)} = {by_name[key].compared.format(f's.{quote(key)}')}" for key in keys)
+        updates = ", ".join(f"t.{quote(name)} = s.{quote(name)}" for name in rest)
+        update = f"UPDATE {table.sql} AS t JOIN {rows} ON {same} SET {updates}"
+        items = ", ".join(f"s.{quote(name)}" for name in names)
+        insert = f"INSERT INTO {table.sql} ({quoted(names)})\nSELECT {items} FROM {rows}"
+        if not keys:
+            return (insert,)
+        absent = f"{insert}\nLEFT JOIN {table.sql} AS t ON {same} WHERE t.{quote(keys[0])} IS NULL"
+        return (update, absent) if rest else (absent,)
+
+    def layout(self, table: Table) -> Layout | None:
+        found = self.query(_TABLE, table.schema, table.name)
+        if not found:
+            self.absent.append(table)
+            return None
+        ((kind, engine, transactions),) = found
+        if transactions != "YES":
+            what = "a view" if kind == "VIEW" else f"of engine {engine}, which has no transactions"
+            raise PlanError(f"table {table} is {what}", hint=f"Write to a table: ALTER TABLE {table.sql} ENGINE=InnoDB")
+        columns = tuple(
+            Column(name, type_, bool(nullable), bool(optional), compared=_compared(charset, collation))
+            for name, type_, nullable, optional, charset, collation in self.query(_COLUMNS, table.schema, table.name)
+        )
+        indexes: dict[str, set[str]] = {}
+        partial = set()
+        for index, name, part in self.query(_UNIQUE, table.schema, table.name):
+            indexes.setdefault(index, set()).add(name)
+            partial |= {index} if part is not None or name is None else set()
+        return Layout(columns, tuple(frozenset(names) for index, names in indexes.items() if index not in partial))
+
+    def column_type(self, field: pa.Field, *, key: bool = False) -> str:
+        found = mysql_type(field, mariadb=self.mariadb)
+        short = {"longtext": f"varchar({_MOST_KEY})", "longblob": f"varbinary({_MOST_KEY})"}
+        return short.get(found, found) if key else found
+
+    def wire(self, field: pa.Field, column: Column) -> Wire:
+        found, declared = sent_type(column.type, field.type), Declared.of(column.type)
+        if found is None:
+            message = f"column {column.name!r} is {column.type}, which datapipe does not write exactly"
+            raise SchemaError(message, column=column.name, hint="Alter the column, or leave it out")
+        limit = declared.numbers[0] if declared.name in {"char", "varchar"} else None
+        padded = declared.name == "char" and (tag(field) or "").startswith("char(")
+        return Wire(found, longest=limit, padded=padded)
+
+    def create_schema(self, name: str) -> str | None:
+        found = self.query("SELECT 1 FROM information_schema.schemata WHERE schema_name = ?", name)
+        return None if found else f"CREATE DATABASE {quote(name)} CHARACTER SET utf8mb4"
+
+    def execute(self, sql: str) -> int:
+        return int(self.raw.query(sql))
+
+    def scalar(self, sql: str) -> Any:
+        rows = self.query(sql)
+        return rows[0][0] if rows else None
+
+    def refused(self, table: Table, column: str, cast: str) -> int | None:  # noqa: ARG002  # no text is cast here
+        return None
+
+    def copy(
+        self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+    ) -> int:
+        return mysqlbulk.copy(self.raw, table, columns, schema, batches)
+
+
+_LOCK_COLUMNS = "name varchar(60) PRIMARY KEY, holder varchar(300), since varchar(40), connection bigint"
+
+
+def _locks() -> str:
+    """The table that says who holds a lock, for people; the lock itself is the server's."""
+    return quote(f"{settings().internal_schema}_locks")
+
+
+def _compared(charset: str | None, collation: str | None) -> str:
+    """A text as the column compares it; one that the column cannot hold is like nothing that it holds."""
+    if charset is None:
+        return "{0}"
+    converted = f"CONVERT({{0}} USING {charset}) COLLATE {collation}"
+    if charset == "utf8mb4":
+        return converted
+    return f"CASE WHEN CONVERT(CONVERT({{0}} USING {charset}) USING utf8mb4) = {{0}} THEN {converted} END"
+
+
+@contextmanager
+def mysql_session(url: DatabaseUrl, work: Workspace) -> Iterator[MysqlSession]:
+    """A session on a connection of its own; a table it created goes again if the load fails."""
+    session: MysqlSession | None = None
+    try:
+        with mysql_connection(url, work, _SESSION) as raw:
+            session = MysqlSession(raw)
+            yield session
+    finally:
+        if session is not None and session.created:
+            with contextlib.suppress(pymysql.Error, OSError), beside(session.raw) as other:
+                _take_back(MysqlSession(other), session.created)
+
+
+def _take_back(session: MysqlSession, tables: Sequence[Table]) -> None:
+    """Drop tables that a failed load created, unless somebody has written to them since."""
+    for statement in _SESSION:
+        session.execute(statement)
+    for table in tables:
+        # The lock says that the failed load's transaction is over, and that no other has begun.
+        until = time.monotonic() + _PATIENCE
+        while (holder := session.lock(session.turn(table), "cleanup")) and time.monotonic() < until:
+            time.sleep(0.05)
+        if not holder and not session.query(f"SELECT 1 FROM {table.sql} LIMIT 1"):
+            session.execute(f"DROP TABLE {table.sql}")
