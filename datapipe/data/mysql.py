@@ -78,7 +78,12 @@ def _end(raw: Any) -> None:
 def beside(raw: Any) -> Iterator[Any]:
     """A second connection to the same server as the same user, which does not wait long."""
     patience = {"connect_timeout": _BESIDE, "read_timeout": _BESIDE, "write_timeout": _BESIDE}
-    place = {"host": raw.host, "port": raw.port, "unix_socket": raw.unix_socket, "ssl": raw.ctx if raw.ssl else None}
+    place = {
+        "host": raw.host,
+        "port": raw.port,
+        "unix_socket": raw.unix_socket,
+        "ssl": raw.ctx if raw._ssl_required else None,
+    }
     account = {"user": raw.user, "password": raw.password, "database": raw.db}
     connect: Any = pymysql.connect  # its stubs have one overload for each kind of encryption
     with connect(**place, **account, **patience) as other:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pymysql
 
@@ -45,13 +46,17 @@ _KEY = re.compile(r"Duplicate entry '.*' for key '(?:[^']*\.)?([^']*)'", re.S)
 DUPLICATE = 1062
 
 
-def translate(error: pymysql.Error, *, first_row: int = 1) -> DatapipeError:
+def translate(
+    error: pymysql.Error, *, first_row: int = 1, columns: Callable[[str], str] = lambda index: index
+) -> DatapipeError:
     """The datapipe error for an error of PyMySQL; it names no data value.
 
     Parameters
     ----------
     first_row : int
         The number of the statement's first row, which the server counts as 1.
+    columns : callable
+        The columns of an index, for people.
 
     Examples
     --------
@@ -59,11 +64,6 @@ def translate(error: pymysql.Error, *, first_row: int = 1) -> DatapipeError:
     MySQL: Out of range value for column 'a' at row 101. Correct the value, or convert it in SQL
     """
     code, text = _parts(error)
-    return of_number(code, text, first_row=first_row)
-
-
-def of_number(code: int, text: str, *, first_row: int = 1) -> DatapipeError:
-    """The datapipe error for an error's or a warning's number and text."""
     kind, hint = next(((kind, hint) for codes, kind, hint in _CLASSES if code in codes), (PlanError, _PLAN))
     found, place = _COLUMN.search(text), _ROW.search(text)
     column = (found.group(1) or found.group(2)) if found else None
@@ -71,7 +71,7 @@ def of_number(code: int, text: str, *, first_row: int = 1) -> DatapipeError:
     message = _ROW.sub(f" at row {row}" if row else "", _VALUE.sub("", text).strip())
     key = _KEY.search(text)
     if code == DUPLICATE and key:
-        message = f"a key ({key.group(1)}) is there already, or comes twice in this run"
+        message = f"a key ({columns(key.group(1))}) is there already, or comes twice in this run"
         hint = "Use strategy='upsert', or make the key unique in a .sql() step"
     return kind(f"MySQL: {message}", column=column, row=row, hint=hint)
 

@@ -34,7 +34,7 @@ class Carrier:
 
 # SQLite decides how a value is stored by words in the declared type: TEXT keeps digits as they are.
 CARRIERS: tuple[Carrier, ...] = (
-    Carrier(pa.bool_(), "boolean", "BOOLEAN", "BOOLEAN", "boolean"),
+    Carrier(pa.bool_(), "boolean", "BOOLEAN", "BOOLEAN", "tinyint(1)"),
     Carrier(pa.int8(), "smallint", "TINYINT", "TINYINT", "tinyint"),
     Carrier(pa.int16(), "smallint", "SMALLINT", "SMALLINT", "smallint"),
     Carrier(pa.int32(), "integer", "INTEGER", "INTEGER", "int"),

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pymysql
 
 from datapipe.data.mysql import beside, mysql_connection
-from datapipe.data.mysqlerrors import is_lost
+from datapipe.data.mysqlerrors import is_lost, translate
 from datapipe.data.names import quote, quoted
 from datapipe.data.stream import Workspace
 from datapipe.data.types import mysql_type, tag
@@ -60,8 +60,9 @@ class MysqlSession:
     """One transaction on MySQL or MariaDB."""
 
     raw: Any
-    absent: list[Table] = field(default_factory=list)  # which define() will create
-    created: list[Table] = field(default_factory=list)  # which are taken back if the load fails
+    targets: list[Table] = field(default_factory=list)  # that were looked at
+    absent: list[Table | str] = field(default_factory=list)  # tables and schemas that define() will create
+    created: list[Table | str] = field(default_factory=list)  # those that are taken back if the load fails
 
     @property
     def mariadb(self) -> bool:
@@ -158,6 +159,7 @@ class MysqlSession:
         return (update, absent) if rest else (absent,)
 
     def layout(self, table: Table) -> Layout | None:
+        self.targets.append(table)
         found = self.query(_TABLE, table.schema, table.name)
         if not found:
             self.absent.append(table)
@@ -193,10 +195,14 @@ class MysqlSession:
 
     def create_schema(self, name: str) -> str | None:
         found = self.query("SELECT 1 FROM information_schema.schemata WHERE schema_name = ?", name)
-        return None if found else f"CREATE DATABASE {quote(name)} CHARACTER SET utf8mb4"
+        if found:
+            return None
+        self.absent.append(name)
+        return f"CREATE DATABASE {quote(name)} CHARACTER SET utf8mb4"
 
     def execute(self, sql: str) -> int:
-        return int(self.raw.query(sql))
+        with self._keys_named():
+            return int(self.raw.query(sql))
 
     def scalar(self, sql: str) -> Any:
         rows = self.query(sql)
@@ -208,7 +214,23 @@ class MysqlSession:
     def copy(
         self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
     ) -> int:
-        return mysqlbulk.copy(self.raw, table, columns, schema, batches)
+        with self._keys_named():
+            return mysqlbulk.copy(self.raw, table, columns, schema, batches)
+
+    @contextmanager
+    def _keys_named(self) -> Iterator[None]:
+        """Name the columns of a unique index that is broken; the server tells the index."""
+        try:
+            yield
+        except pymysql.IntegrityError as error:
+            raise translate(error, columns=self._columns_of) from None
+
+    def _columns_of(self, index: str) -> str:
+        for table in self.targets:
+            found = [name for key, name, _ in self.query(_UNIQUE, table.schema, table.name) if key == index]
+            if found:
+                return ", ".join(map(str, found))
+        return index
 
 
 _LOCK_COLUMNS = "name varchar(60) PRIMARY KEY, holder varchar(300), since varchar(40), connection bigint"
@@ -243,14 +265,18 @@ def mysql_session(url: DatabaseUrl, work: Workspace) -> Iterator[MysqlSession]:
                 _take_back(MysqlSession(other), session.created)
 
 
-def _take_back(session: MysqlSession, tables: Sequence[Table]) -> None:
-    """Drop tables that a failed load created, unless somebody has written to them since."""
+def _take_back(session: MysqlSession, created: Sequence[Table | str]) -> None:
+    """Drop what a failed load created, unless somebody has put something into it since."""
     for statement in _SESSION:
         session.execute(statement)
-    for table in tables:
+    for made in created:
+        if isinstance(made, str):
+            if not session.query("SELECT 1 FROM information_schema.tables WHERE table_schema = ?", made):
+                session.execute(f"DROP DATABASE {quote(made)}")
+            continue
         # The lock says that the failed load's transaction is over, and that no other has begun.
         until = time.monotonic() + _PATIENCE
-        while (holder := session.lock(session.turn(table), "cleanup")) and time.monotonic() < until:
+        while (holder := session.lock(session.turn(made), "cleanup")) and time.monotonic() < until:
             time.sleep(0.05)
-        if not holder and not session.query(f"SELECT 1 FROM {table.sql} LIMIT 1"):
-            session.execute(f"DROP TABLE {table.sql}")
+        if not holder and not session.query(f"SELECT 1 FROM {made.sql} LIMIT 1"):
+            session.execute(f"DROP TABLE {made.sql}")

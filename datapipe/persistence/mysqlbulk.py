@@ -16,7 +16,7 @@ from pymysql.constants import CLIENT, COMMAND
 from pymysql.protocol import OKPacketWrapper
 
 from datapipe.data.mysql import break_off
-from datapipe.data.mysqlerrors import of_number, translate
+from datapipe.data.mysqlerrors import DUPLICATE, translate
 from datapipe.data.names import quote, quoted
 from datapipe.errors import DataError
 from datapipe.persistence.mysqltext import encoder, is_bits, is_hex
@@ -31,7 +31,9 @@ _CAN_LOAD = "SELECT @@GLOBAL.local_infile"
 _SPLITS = "SHOW VARIABLES LIKE 'wsrep_load_data_splitting'"  # a cluster that would commit every so many rows
 _PACKET = 1 << 20  # bytes sent at a time
 _HARMLESS = {1287, 1681, 3719, 3778}  # something in use is deprecated
-_DUPLICATE = (1062, "Duplicate entry '' for key 'one of the unique indexes'")
+_DUPLICATE = (DUPLICATE, "Duplicate entry '' for key 'one of the unique indexes'")
+
+_CURE = "Correct the value, or convert it in a .sql() step"
 
 Rows = Callable[[pa.RecordBatch, int], pa.Array]
 
@@ -125,6 +127,8 @@ def _insert(raw: Any, text: bytes, batches: Iterator[pa.RecordBatch], join: Rows
         for rows in _cut(join(batch, sent + 1), sent, min(most, _PACKET), most):
             try:
                 raw.query(text + _bytes(pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], rows), ",")))
+            except pymysql.IntegrityError:
+                raise
             except pymysql.Error as error:
                 raise translate(error, first_row=sent + 1) from None
             _check(raw, raw._result.warning_count, 0, first_row=sent + 1)
@@ -162,6 +166,7 @@ def _check(raw: Any, warnings: int, missing: int, *, first_row: int = 1) -> None
     serious = [(code, text) for code, text in listed if code not in _HARMLESS]
     if serious or missing or warnings > len(listed):
         code, text = serious[0] if serious else _DUPLICATE
-        error = of_number(code, text, first_row=first_row)
-        hint = "Correct the value, or convert it in a .sql() step"
-        raise error if isinstance(error, DataError) else DataError(error.message, row=error.row, hint=hint)
+        if code == DUPLICATE:
+            raise pymysql.IntegrityError(code, text)  # whoever knows the table names the columns
+        error = translate(pymysql.DataError(code, text), first_row=first_row)
+        raise error if isinstance(error, DataError) else DataError(error.message, row=error.row, hint=_CURE)

@@ -112,7 +112,8 @@ def encoder(declared: str, sent: pa.DataType) -> Encode:
             wrong = pc.fill_null(refuse(values), False)
             if pc.any(wrong).as_py():
                 row = first_row + wrong.index(True).as_py()
-                message = f"column {name!r}, row {row}: the value does not fit {declared} exactly"
+                odd = " (MySQL has no NaN and no infinity)" if pa.types.is_floating(sent) else ""
+                message = f"column {name!r}, row {row}: the value does not fit {declared} exactly{odd}"
                 raise DataError(message, column=name, row=row, hint="Convert it in a .sql() step")
         return pc.fill_null(write(values, name, first_row), "NULL")
 

@@ -33,9 +33,13 @@ def postgresql_sink(module_postgresql_url: str) -> Iterator[Sink]:
 
 
 @pytest.fixture
-def mysql_sink(mysql_url: str) -> Sink:
-    """MariaDB or MySQL; a database is made in a millisecond."""
-    return Sink("mysql", mysql_url)
+def mysql_sink(mysql_url: str) -> Iterator[Sink]:
+    """MariaDB or MySQL, with every database a test may have made taken away afterwards."""
+    sink, names = Sink("mysql", mysql_url), "SELECT schema_name FROM information_schema.schemata"
+    before = sink.sql(names)
+    yield sink
+    for (name,) in sorted(set(sink.sql(names)) - set(before)):
+        sink.sql('DROP DATABASE "{}"'.format(name.replace('"', '""')))
 
 
 @pytest.fixture(params=KINDS)

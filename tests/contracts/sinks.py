@@ -37,6 +37,13 @@ _KEYS = {
     "duckdb": """SELECT unnest(constraint_column_names) FROM duckdb_constraints()
                  WHERE constraint_type = 'PRIMARY KEY' AND table_name = {text} ORDER BY 1""",
 }
+_MYSQL = {
+    "VARCHAR": "VARCHAR(100)",
+    "TIMESTAMP": "DATETIME(6)",
+    "TIMESTAMPTZ": "TIMESTAMP(6) NULL",
+    "REAL": "FLOAT",
+    "DOUBLE PRECISION": "DOUBLE",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,15 @@ class Sink:
             conn.close()
 
     @property
+    def schema(self) -> str:
+        """The schema a table is in that names none."""
+        return {"postgresql": "public", "mysql": urlsplit(self.url).path[1:]}.get(self.kind, "main")
+
+    def declared(self, type_: str) -> str:
+        """The database's own word for a type of standard SQL."""
+        return _MYSQL.get(type_, type_) if self.kind == "mysql" else type_
+
+    @property
     def path(self) -> Path:
         """The database's file."""
         return Path(self.url.partition(":///")[2])
@@ -103,14 +119,26 @@ class Sink:
 
 def mysql_rows(url: str, *statements: str) -> list[tuple[Any, ...]]:
     """Run statements by PyMySQL with the quotes of standard SQL; the rows of the last one."""
-    place = urlsplit(url)
-    account = {"user": place.username, "password": place.password or "", "database": place.path[1:]}
-    mode = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES'), time_zone = '+00:00'"
-    conn = pymysql.connect(host=place.hostname, port=place.port or 3306, autocommit=True, init_command=mode, **account)
-    with conn, conn.cursor() as cursor:
+    with mysql_connected(url) as conn, conn.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
         return list(cursor.fetchall())
+
+
+def mysql_many(url: str, statement: str, rows: list[tuple[Any, ...]]) -> None:
+    """Run a statement for many rows."""
+    with mysql_connected(url) as conn, conn.cursor() as cursor:
+        cursor.executemany(statement, rows)
+
+
+def mysql_connected(url: str, **options: Any) -> Any:
+    """A connection by PyMySQL, in autocommit, with the quotes of standard SQL and in UTC."""
+    place = urlsplit(url)
+    account = {"user": place.username, "password": place.password or "", "database": place.path[1:]}
+    mode = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES,NO_BACKSLASH_ESCAPES'), time_zone = '+00:00'"
+    return pymysql.connect(
+        host=place.hostname, port=place.port or 3306, autocommit=True, init_command=mode, **account, **options
+    )
 
 
 def _both(kind: str, table: str) -> dict[str, str]:

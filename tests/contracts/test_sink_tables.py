@@ -36,9 +36,7 @@ def test_names_are_taken_literally(sink: Sink, name: str, strategy: str) -> None
     data = pa.table({name: [1, 2], f"{name[:50]} 2": ["x", None]})
     keys = [name] if strategy == "upsert" else []
     for _ in range(2):
-        sink.write(
-            data, name, schema="main" if sink.kind != "postgresql" else "public", strategy=strategy, upsert_keys=keys
-        )
+        sink.write(data, name, schema=sink.schema, strategy=strategy, upsert_keys=keys)
     assert sink.tables() == [name]
     assert list(sink.columns(name)) == data.schema.names
     assert len({*sink.sql("SELECT * FROM " + '"' + name.replace('"', '""') + '"')}) == 2
@@ -58,8 +56,9 @@ def test_a_schema_is_made_when_it_is_missing(sink: Sink, name: str) -> None:
 
 
 def test_a_plain_dotted_name_is_a_schema_and_a_table(sink: Sink) -> None:
-    sink.write(USERS, "main.t")
-    assert sink.sql("SELECT count(*) FROM main.t") == [(2,)]
+    schema = "main" if sink.kind == "postgresql" else sink.schema
+    sink.write(USERS, f"{schema}.t")
+    assert sink.sql(f"SELECT count(*) FROM {schema}.t") == [(2,)]
 
 
 def test_columns_match_whatever_their_case(sink: Sink) -> None:
@@ -70,7 +69,7 @@ def test_columns_match_whatever_their_case(sink: Sink) -> None:
 
 def test_a_table_is_found_whatever_the_case_where_the_database_does_so(sink: Sink) -> None:
     sink.write(USERS, "Users")
-    assert sink.write(USERS, "users").created == (sink.kind == "postgresql")
+    assert sink.write(USERS, "users").created == (sink.kind in {"postgresql", "mysql"})
 
 
 # --- differences --------------------------------------------------------------------------------------------
@@ -158,7 +157,8 @@ def test_looking_at_a_write_changes_nothing(sink: Sink, strategy: str) -> None:
     text = "\n".join(describe_write(build(TableTarget, form), USERS.schema, Workspace()))
     assert 'CREATE TABLE "t"' in text
     assert ("DELETE FROM" in text) == (strategy == "replace")
-    assert ("ON CONFLICT" in text) == (strategy == "upsert")
-    assert {"postgresql": "COPY", "sqlite": "VALUES", "duckdb": "SELECT * FROM"}[sink.kind] in text
-    assert sink.kind == "postgresql" or not sink.path.exists()
+    assert (("UPDATE" if sink.kind == "mysql" else "ON CONFLICT") in text) == (strategy == "upsert")
+    bulk = {"postgresql": "COPY", "mysql": "LOAD DATA", "sqlite": "VALUES", "duckdb": "SELECT * FROM"}
+    assert bulk[sink.kind] in text
+    assert sink.kind in {"postgresql", "mysql"} or not sink.path.exists()
     assert sink.tables() == []

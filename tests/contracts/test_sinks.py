@@ -26,6 +26,7 @@ def test_a_new_table_has_the_types_of_the_data_and_its_keys(sink: Sink) -> None:
         sink.columns()
         == {
             "postgresql": {"b": "integer", "a": "text", "n": "numeric(15,2)"},
+            "mysql": {"b": "int(11)", "a": "varchar(255)", "n": "decimal(15,2)"},
             "sqlite": {"b": "INTEGER", "a": "TEXT", "n": "DECIMAL(15,2)"},
             "duckdb": {"b": "INTEGER", "a": "VARCHAR", "n": "DECIMAL(15,2)"},
         }[sink.kind]
@@ -129,7 +130,7 @@ def test_equal_rows_are_no_tie(sink: Sink) -> None:
 
 
 def test_latest_is_refused_where_the_table_orders_otherwise(sink: Sink) -> None:
-    sink.sql('CREATE TABLE t (id INTEGER PRIMARY KEY, "at" VARCHAR)')
+    sink.sql(f'CREATE TABLE t (id INTEGER PRIMARY KEY, "at" {sink.declared("VARCHAR")})')
     with pytest.raises(PlanError, match="latest 'at' is bigint in the data and text in the table"):
         sink.write(table(id=[1, 1], at=[9, 10]), strategy="upsert", upsert_keys=["id"], latest="at")
 

@@ -18,6 +18,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from contracts.sinks import mysql_many, mysql_rows
 
 from datapipe.data.stream import Workspace
 from datapipe.errors import DataError, DatapipeError, PlanError, RunCancelled
@@ -81,6 +82,14 @@ def _postgresql(table: pa.Table, _: Path, request: pytest.FixtureRequest) -> Sou
     return _table(url)
 
 
+def _mysql(table: pa.Table, _: Path, request: pytest.FixtureRequest) -> Source:
+    url = request.getfixturevalue("mysql_url")
+    mysql_rows(url, _ddl("DOUBLE").replace("rows", '"rows"'))
+    if table.num_rows:
+        mysql_many(url, 'INSERT INTO "rows" VALUES (%s, %s, %s, %s)', _values(table))
+    return _table(url)
+
+
 def _csv(table: pa.Table, folder: Path, _: Any) -> Source:
     lines = [table.column_names, *_values(table)]
     text = "".join(",".join(map(_csv_value, line)) + "\n" for line in lines)
@@ -125,10 +134,10 @@ def _table(url: str, name: str = "rows") -> Source:
     return build(TableSource, {"table": name, "source_db_url": url})
 
 
-def _query(make: Callable[[pa.Table, Path, Any], Source]) -> Callable[[Path, Any], Source]:
+def _query(make: Callable[[pa.Table, Path, Any], Source], name: str = "rows") -> Callable[[Path, Any], Source]:
     def twice(folder: Path, request: Any) -> Source:
         url = make(SCHEMA.empty_table(), folder, request).source_db_url  # type: ignore[union-attr]  # a table's
-        return build(QuerySource, {"query": "SELECT id AS a, n AS a FROM rows", "source_db_url": url})
+        return build(QuerySource, {"query": f"SELECT id AS a, n AS a FROM {name}", "source_db_url": url})
 
     return twice
 
@@ -160,6 +169,7 @@ KINDS = {
     "sqlite": Kind(_sqlite, _query(_sqlite), _nope(_sqlite)),
     "duckdb": Kind(_duckdb, _query(_duckdb), _nope(_duckdb)),
     "postgresql": Kind(_postgresql, _query(_postgresql), _nope(_postgresql)),
+    "mysql": Kind(_mysql, _query(_mysql, "`rows`"), _nope(_mysql)),
     "csv": Kind(_csv, _file("t.csv", "a,a\n1,2\n"), _nope(_csv)),
     "parquet": Kind(_parquet, _parquet_twice, _nope(_parquet)),
     "json": Kind(_json, _file("t.json", '[{"a": 1, "a": 2}]'), _nope(_json)),
