@@ -84,13 +84,14 @@ def create_ledger(target: TableTarget, work: Workspace) -> None:
         With the statements, if the role may not.
     """
     ddl: tuple[str, ...] = ()
+    mark = '"'
     try:
         with open_session(target, work) as session:
             take_turn(session, "internal objects", "datapipe", work)
             session.begin()
             if session.exists(ledger.ledger_table(session)):
                 return
-            ddl = ledger.ledger_ddl(session)
+            ddl, mark = ledger.ledger_ddl(session), session.words.mark
             session.define(ddl)
             session.commit()
             work.tell(f"created {ledger.ledger_table(session)}, where datapipe records loads")
@@ -99,7 +100,8 @@ def create_ledger(target: TableTarget, work: Workspace) -> None:
     except (FatalError, PlanError) as error:
         if not ddl:
             raise
-        hint = f"Have it created: {'; '.join(ddl)}; or set DATAPIPE_LEDGER=off to load without it"
+        shown = "; ".join(ddl).replace('"', mark)
+        hint = f"Have it created: {shown}; or set DATAPIPE_LEDGER=off to load without it"
         raise PlanError(f"the ledger cannot be created ({error.message})", hint=hint) from None
 
 

@@ -59,6 +59,7 @@ class Words:
     text: str = "text"  # a type for long texts
     schemas: bool = True  # whether datapipe's own tables have a schema, rather than a prefix
     together: bool = False  # whether the ledger is created with the first load, rather than before it
+    mark: str = '"'  # what quotes a name in the statements a user may be shown to run
     options: str = ""  # what follows CREATE TABLE (…)
     further: tuple[str, ...] = ()  # what is created beside the ledger
 
@@ -220,7 +221,7 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
         columns = match_columns(layout, schema, table)
         named = tuple(columns[schema.names.index(key)].name for key in keys)
         if target.strategy in (WriteStrategy.UPSERT, WriteStrategy.INSERT):
-            check_unique(layout, named, table, target.strategy)
+            check_unique(layout, named, table, target.strategy, session.words.mark)
     wires = tuple(session.wire(field, column) for field, column in zip(schema, columns, strict=True))
     latest = find_name(target.latest, schema.names) if target.latest else None
     if latest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +52,7 @@ _UNIQUE = """
 SELECT index_name, column_name, sub_part FROM information_schema.statistics
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0"""
 _MOST_KEY = 255  # characters of a text that is a key
+_NAME_LENGTH = 64
 _PATIENCE = 2.0  # seconds
 
 
@@ -83,6 +84,7 @@ class MysqlSession:
             key="varchar(255)",
             text="longtext",
             schemas=False,
+            mark="`",
             options=f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {exact}",
             further=(held,),
         )
@@ -92,7 +94,7 @@ class MysqlSession:
         ((database,),) = self.query("SELECT DATABASE()")
         key = hashlib.sha256(f"datapipe {database} {name}".encode()).hexdigest()[:60]
         ((taken,),) = self.query("SELECT GET_LOCK(?, 0)", key)
-        with contextlib.suppress(pymysql.ProgrammingError):  # the table of holders comes with the ledger
+        with contextlib.suppress(pymysql.Error):  # holders are told where their table is there and may be written
             if taken:
                 text = f"REPLACE INTO {_locks()} VALUES (?, ?, ?, CONNECTION_ID())"
                 self.query(text, key, f"run {owner}", self.scalar(f"SELECT {_NOW}"))
@@ -159,6 +161,7 @@ class MysqlSession:
         return (update, absent) if rest else (absent,)
 
     def layout(self, table: Table) -> Layout | None:
+        check_names(filter(None, (table.schema, table.name)))
         self.targets.append(table)
         found = self.query(_TABLE, table.schema, table.name)
         if not found:
@@ -167,7 +170,7 @@ class MysqlSession:
         ((kind, engine, transactions),) = found
         if transactions != "YES":
             what = "a view" if kind == "VIEW" else f"of engine {engine}, which has no transactions"
-            raise PlanError(f"table {table} is {what}", hint=f"Write to a table: ALTER TABLE {table.sql} ENGINE=InnoDB")
+            raise PlanError(f"table {table} is {what}", hint="Write to a table of engine InnoDB")
         columns = tuple(
             Column(name, type_, bool(nullable), bool(optional), compared=_compared(charset, collation))
             for name, type_, nullable, optional, charset, collation in self.query(_COLUMNS, table.schema, table.name)
@@ -180,6 +183,7 @@ class MysqlSession:
         return Layout(columns, tuple(frozenset(names) for index, names in indexes.items() if index not in partial))
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:
+        check_names([field.name])
         found = mysql_type(field, mariadb=self.mariadb)
         short = {"longtext": f"varchar({_MOST_KEY})", "longblob": f"varbinary({_MOST_KEY})"}
         return short.get(found, found) if key else found
@@ -233,6 +237,20 @@ class MysqlSession:
         return index
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names that MySQL does not take.
+
+    Raises
+    ------
+    PlanError
+        If one has more than 64 characters, a NUL, or a blank at its end.
+    """
+    for name in names:
+        if len(name) > _NAME_LENGTH or "\0" in name or name.endswith(" "):
+            hint = f"Names have at most {_NAME_LENGTH} characters, no NUL, and no blank at the end"
+            raise PlanError(f"{name!r} cannot be a name in MySQL", hint=hint)
+
+
 _LOCK_COLUMNS = "name varchar(60) PRIMARY KEY, holder varchar(300), since varchar(40), connection bigint"
 
 
@@ -257,6 +275,8 @@ def mysql_session(url: DatabaseUrl, work: Workspace) -> Iterator[MysqlSession]:
     session: MysqlSession | None = None
     try:
         with mysql_connection(url, work, _SESSION) as raw:
+            if not raw.db:
+                raise PlanError("the URL names no database", hint="Add it: mysql://user@host/database")
             session = MysqlSession(raw)
             yield session
     finally:

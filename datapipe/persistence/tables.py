@@ -94,8 +94,13 @@ def match_columns(layout: Layout, schema: pa.Schema, table: Table) -> tuple[Colu
     return tuple(by_name[str(found[field.name])] for field in schema)
 
 
-def check_unique(layout: Layout, keys: Sequence[str], table: Table, strategy: WriteStrategy) -> None:
+def check_unique(layout: Layout, keys: Sequence[str], table: Table, strategy: WriteStrategy, mark: str = '"') -> None:
     """Refuse keys without a unique index: no database could tell whether a key is there.
+
+    Parameters
+    ----------
+    mark : str
+        What quotes a name for the user.
 
     Raises
     ------
@@ -106,5 +111,5 @@ def check_unique(layout: Layout, keys: Sequence[str], table: Table, strategy: Wr
         index = f"CREATE UNIQUE INDEX {quote('_'.join([table.name, *keys])[:40])} ON {table.sql} ({quoted(keys)})"
         raise PlanError(
             f"{strategy.value} by ({', '.join(keys)}) needs a unique index on these columns of {table}",
-            hint=f"Create it: {index}",
+            hint=f"Create it: {index.replace(chr(34), mark)}",
         )
