@@ -43,7 +43,7 @@ _COLUMNS = """
 SELECT column_name, column_type, is_nullable = 'YES', column_default IS NOT NULL OR extra LIKE '%auto_increment%',
        character_set_name, collation_name
 FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?
-  AND extra NOT LIKE '%GENERATED%' ORDER BY ordinal_position"""
+  AND COALESCE(generation_expression, '') = '' ORDER BY ordinal_position"""
 _TABLE = """
 SELECT t.table_type, t.engine, e.transactions FROM information_schema.tables t
 LEFT JOIN information_schema.engines e ON e.engine = t.engine
