@@ -19,7 +19,7 @@ Messages say what happened, where, and what to do. They hold no data values: a r
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -79,6 +79,11 @@ class DatapipeError(Exception):
         self.step = self.step or step
         return self
 
+    def to_dict(self) -> dict[str, Any]:
+        """The error as plain JSON values; :func:`from_dict` makes one of the same class of them."""
+        fields = ("message", "step", "hint", "column", "row")
+        return {"type": type(self).__name__, **{name: getattr(self, name) for name in fields}}
+
 
 class PlanError(DatapipeError, ValueError):
     """The plan is wrong: fix the code. Nothing has been written."""
@@ -122,6 +127,25 @@ class OutcomeUnknown(FatalError):  # noqa: N818  # it names a state
 
 class RunCancelled(DatapipeError):  # noqa: N818  # to be cancelled is no error
     """The run was cancelled. The target is unchanged."""
+
+
+def from_dict(found: Mapping[str, Any]) -> DatapipeError:
+    """The error that :meth:`DatapipeError.to_dict` gave; one of an unknown class is a FatalError.
+
+    Examples
+    --------
+    >>> from_dict(DataError("no", column="a", row=3).to_dict()).row
+    3
+    """
+    known = {kind.__name__: kind for kind in _kinds(DatapipeError)}
+    values = {name: found.get(name) for name in ("step", "hint", "column", "row")}
+    return known.get(str(found.get("type")), FatalError)(str(found.get("message", "")), **values)
+
+
+def _kinds(kind: type[DatapipeError]) -> Iterator[type[DatapipeError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds(below)
 
 
 def did_you_mean(given: str, known: Iterable[str], *, what: str = "known") -> str:

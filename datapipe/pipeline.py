@@ -319,7 +319,7 @@ class Pipeline:
             If the run fails. Its ``result`` says how far it came; the target is unchanged.
         """
         from datapipe.display.terminal import progress
-        from datapipe.engine import RunOptions, run_plan
+        from datapipe.engine import RunOptions, run_recorded
 
         if if_running not in {"wait", "fail", "skip"}:
             raise PlanError(f"if_running cannot be {if_running!r}", hint="Use 'wait', 'fail' or 'skip'")
@@ -332,7 +332,7 @@ class Pipeline:
                 idempotency_key=idempotency_key,
                 if_running=if_running,
             )
-            return run_plan(self.plan, options)
+            return run_recorded(self.plan, options)
 
     def collect(self, as_: Literal["pandas", "polars", "arrow"] = "pandas", *, memory: str | int = "512MB") -> Any:
         """Run the steps and return the rows, without writing them.

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         Seconds after which PostgreSQL's silence to what was sent means that the connection is dead
         (DATAPIPE_NETWORK_TIMEOUT).
 
+    metadata_url : str, optional
+        The database that runs are recorded in, or ``off``; a SQLite file in :func:`data_home` if left out
+        (DATAPIPE_METADATA_URL).
+
     Examples
     --------
     >>> Settings(batch_size=500).batch_size
@@ -65,6 +69,7 @@ class Settings(BaseSettings):
         default="_datapipe", pattern=r"^[A-Za-z_]\w{0,40}$", validation_alias="DATAPIPE_INTERNAL_SCHEMA"
     )
     lock_timeout: float = Field(default=600, ge=0, validation_alias="DATAPIPE_LOCK_TIMEOUT")
+    metadata_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_METADATA_URL")
     network_timeout: int = Field(default=30, ge=2, validation_alias="DATAPIPE_NETWORK_TIMEOUT")
 
 
@@ -157,3 +162,24 @@ def expand(text: str) -> str:
         return found
 
     return _REFERENCE.sub(value, text)
+
+
+def data_home() -> Path:
+    """The folder for what outlives a process: DATAPIPE_HOME, else one in the user's data directory.
+
+    Returns
+    -------
+    pathlib.Path
+        Never a folder in the working directory, unless DATAPIPE_HOME says so. It may not exist yet.
+
+    Examples
+    --------
+    >>> data_home().is_absolute()
+    True
+    """
+    found = environment()
+    if found.get("DATAPIPE_HOME"):
+        return Path(found["DATAPIPE_HOME"]).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/datapipe")  # the server does not run as root, and may not enter root's home
+    return Path(found.get("XDG_DATA_HOME") or "~/.local/share").expanduser().absolute() / "datapipe"

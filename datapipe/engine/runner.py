@@ -49,6 +49,8 @@ class RunOptions:
         Runs with one key take effect once; the run id is the key where there is none.
     if_running : {"wait", "fail", "skip"}
         What to do while another run has the key.
+    cancel : CancelToken
+        Stops the run, from any thread.
     """
 
     memory: int = 512 * MIB
@@ -59,6 +61,7 @@ class RunOptions:
     listeners: tuple[Listener, ...] = ()
     idempotency_key: str | None = None
     if_running: Literal["wait", "fail", "skip"] = "wait"
+    cancel: CancelToken = field(default_factory=CancelToken)
 
 
 def run_plan(plan: Plan, options: RunOptions) -> RunResult:
@@ -153,7 +156,7 @@ class _Run:
         check_bound(plan)
         self._plan = plan
         self._options = options
-        self._cancel = CancelToken()
+        self._cancel = options.cancel
         self._attempt_cancel = CancelToken()  # ends one attempt
         self._attempts = 0
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()

@@ -17,7 +17,8 @@ from typing import IO
 import psycopg
 
 from datapipe.errors import FatalError, PlanError
-from datapipe.local.programs import STEP, Programs, data_home, prepare
+from datapipe.local.programs import STEP, Programs, prepare
+from datapipe.settings import data_home
 
 _LOCALE = "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"  # one that is there
 _SETTINGS = {

@@ -13,30 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from datapipe.errors import FatalError, PlanError
-from datapipe.settings import environment
+from datapipe.settings import data_home
 
 STEP = "embedded PostgreSQL"
-
-
-def data_home() -> Path:
-    """The folder for what outlives a process: DATAPIPE_HOME, else one in the user's data directory.
-
-    Returns
-    -------
-    pathlib.Path
-        Never a folder in the working directory, unless DATAPIPE_HOME says so. It may not exist yet.
-
-    Examples
-    --------
-    >>> data_home().is_absolute()
-    True
-    """
-    found = environment()
-    if found.get("DATAPIPE_HOME"):
-        return Path(found["DATAPIPE_HOME"]).expanduser().absolute()
-    if os.geteuid() == 0:
-        return Path("/var/lib/datapipe")  # the server does not run as root, and may not enter root's home
-    return Path(found.get("XDG_DATA_HOME") or "~/.local/share").expanduser().absolute() / "datapipe"
 
 
 def installed_programs() -> Path:

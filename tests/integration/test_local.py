@@ -19,6 +19,7 @@ from datapipe.errors import PlanError
 from datapipe.local import programs
 from datapipe.local.flights import load_flights
 from datapipe.local.postgres import embedded_postgres
+from datapipe.settings import data_home
 
 ROWS = {"airlines": 16, "airports": 1_458, "planes": 3_322, "weather": 26_115, "flights": 336_776}
 
@@ -149,9 +150,9 @@ def test_missing_extra_names_the_line_to_run(folder: Path, monkeypatch: pytest.M
 def test_data_home_is_never_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATAPIPE_HOME", raising=False)
     monkeypatch.chdir(folder)
-    assert not programs.data_home().is_relative_to(folder)
+    assert not data_home().is_relative_to(folder)
     monkeypatch.setenv("DATAPIPE_HOME", str(folder / "home"))
-    assert programs.data_home() == folder / "home"
+    assert data_home() == folder / "home"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as somebody else")

@@ -1,0 +1,8 @@
+"""The metadata database: runs, their steps, progress and logs."""
+
+from __future__ import annotations
+
+from datapipe.store.rows import FINAL, LogRow, RunRow, StepRow
+from datapipe.store.store import SILENT, RunStore, open_store, store_or_none
+
+__all__ = ["FINAL", "SILENT", "LogRow", "RunRow", "RunStore", "StepRow", "open_store", "store_or_none"]

@@ -1,0 +1,98 @@
+"""What the run store knows of a run, as frozen values."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+FINAL = frozenset({"succeeded", "failed", "cancelled", "skipped"})
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """How far a step is.
+
+    Parameters
+    ----------
+    number : int
+        Its place in the plan, from 0: the source.
+    name : str
+    version : str, optional
+        The content hash of a transformation.
+    rows_in, rows_out : int
+    total : int, optional
+        The rows it will hand on, where they are known.
+    seconds : float, optional
+        From its first row to its last, once it has ended.
+    """
+
+    number: int
+    name: str
+    version: str | None = None
+    rows_in: int = 0
+    rows_out: int = 0
+    total: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """A line of a run's log."""
+
+    id: int
+    time: str
+    kind: str
+    step: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as the store has it. Times are ISO 8601 in UTC, by the store's clock."""
+
+    id: str
+    pipeline_id: str
+    name: str | None
+    state: str
+    reason: str | None
+    fingerprint: str | None
+    correlation_id: str | None
+    parent_run_id: str | None
+    source: str | None
+    target: str | None
+    document: str | None
+    owner: str | None
+    host: str | None
+    process: int | None
+    created: str
+    started: str | None
+    heartbeat: str | None
+    ended: str | None
+    attempts: int
+    rows_read: int
+    rows_written: int
+    cancel_requested: str | None
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    now: str
+    steps: tuple[StepRow, ...] = ()
+
+    @property
+    def ended_for_good(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in FINAL
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds since it last gave a sign of life; None for a run that has ended or has not begun."""
+        return None if self.heartbeat is None or self.ended_for_good else _between(self.heartbeat, self.now)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or takes so far."""
+        return _between(self.started, self.ended or self.now) if self.started else None
+
+
+def _between(first: str, last: str) -> float:
+    return (dt.datetime.fromisoformat(last) - dt.datetime.fromisoformat(first)).total_seconds()

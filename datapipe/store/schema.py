@@ -1,0 +1,99 @@
+"""The tables of the run store, and how an older store becomes a newer one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from datapipe.errors import FatalError
+
+_METADATA = sa.MetaData()
+META = sa.Table(
+    "datapipe_meta",
+    _METADATA,
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+RUNS = sa.Table(
+    "datapipe_runs",
+    _METADATA,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("pipeline_id", sa.String(128), nullable=False, index=True),
+    sa.Column("name", sa.Text),
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("reason", sa.Text),
+    sa.Column("fingerprint", sa.String(64)),
+    sa.Column("correlation_id", sa.String(128), index=True),
+    sa.Column("parent_run_id", sa.String(128)),
+    sa.Column("source", sa.Text),
+    sa.Column("target", sa.Text),
+    sa.Column("document", sa.Text),  # the plan as JSON, without passwords; NULL for one that has no such form
+    sa.Column("owner", sa.Text),
+    sa.Column("host", sa.Text),
+    sa.Column("process", sa.Integer),
+    sa.Column("created", sa.String(30), nullable=False, index=True),
+    sa.Column("started", sa.String(30)),
+    sa.Column("heartbeat", sa.String(30)),
+    sa.Column("ended", sa.String(30)),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("rows_read", sa.BigInteger, nullable=False, default=0),
+    sa.Column("rows_written", sa.BigInteger, nullable=False, default=0),
+    sa.Column("cancel_requested", sa.String(30)),
+    sa.Column("result", sa.Text),
+    sa.Column("error", sa.Text),
+)
+STEPS = sa.Table(
+    "datapipe_steps",
+    _METADATA,
+    sa.Column("run_id", sa.String(128), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.String(64)),
+    sa.Column("rows_in", sa.BigInteger, nullable=False, default=0),
+    sa.Column("rows_out", sa.BigInteger, nullable=False, default=0),
+    sa.Column("total", sa.BigInteger),
+    sa.Column("seconds", sa.Float),
+)
+LOGS = sa.Table(
+    "datapipe_logs",
+    _METADATA,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("run_id", sa.String(128), nullable=False, index=True),
+    sa.Column("time", sa.String(30), nullable=False),
+    sa.Column("kind", sa.String(30), nullable=False),
+    sa.Column("step", sa.Text),
+    sa.Column("message", sa.Text, nullable=False),
+)
+
+
+def _create(conn: sa.Connection) -> None:
+    _METADATA.create_all(conn)
+    conn.execute(META.insert().values(name="store_id", value=str(uuid.uuid4())))
+
+
+# Each makes of a store of one version the next.
+_MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create,)
+
+
+def migrate(conn: sa.Connection) -> None:
+    """Bring a store to this library's version; the caller holds its lock.
+
+    Raises
+    ------
+    FatalError
+        If a newer library has made it.
+    """
+    META.create(conn, checkfirst=True)
+    found = conn.scalar(sa.select(META.c.value).where(META.c.name == "version"))
+    version = int(found or 0)
+    if version > len(_MIGRATIONS):
+        hint = "Upgrade datapipe, or set DATAPIPE_METADATA_URL to another database"
+        raise FatalError(f"the run store has version {version}, this library knows {len(_MIGRATIONS)}", hint=hint)
+    if version == len(_MIGRATIONS):
+        return
+    for migration in _MIGRATIONS[version:]:
+        migration(conn)
+    conn.execute(META.delete().where(META.c.name == "version"))
+    conn.execute(META.insert().values(name="version", value=str(len(_MIGRATIONS))))

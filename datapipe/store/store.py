@@ -1,0 +1,219 @@
+"""The run store: what people see of runs, and what a queue re-queues from. The ledger decides about effects."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import sqlalchemy as sa
+
+from datapipe.data.connections import shared, to_url
+from datapipe.errors import DatapipeError, FatalError, PlanError
+from datapipe.settings import data_home, expand, settings
+from datapipe.store.rows import FINAL, LogRow, RunRow, StepRow
+from datapipe.store.schema import LOGS, META, RUNS, STEPS, migrate
+
+_NOW = {
+    "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+    "postgresql": """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
+}
+_LOCK = 7_021_962_001  # any number, the same for every process
+SILENT = 60.0  # seconds without a sign of life after which a run counts as lost
+
+
+class RunStore:
+    """Runs, their steps and logs, in one database.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        Of SQLite or PostgreSQL.
+
+    Examples
+    --------
+    >>> store = RunStore(sa.create_engine("sqlite://"))
+    >>> store.add("r1", state="queued", source="users", target="members")
+    >>> store.change("r1", state="running"), store.run("r1").state
+    (True, 'running')
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        if engine.dialect.name not in _NOW:
+            hint = "Set DATAPIPE_METADATA_URL to a postgresql:// or sqlite:// URL"
+            raise PlanError(f"runs cannot be recorded in {engine.dialect.name}", hint=hint)
+        self._now = sa.literal_column(_NOW[engine.dialect.name])
+        with engine.begin() as conn:
+            if engine.dialect.name == "postgresql":
+                conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            migrate(conn)
+            self.id = str(conn.scalar(sa.select(META.c.value).where(META.c.name == "store_id")))
+
+    def add(self, run_id: str, *, state: str, **values: Any) -> None:
+        """Record a run that is new; ``values`` are columns of the table of runs."""
+        values = {"pipeline_id": run_id, "correlation_id": run_id, **values}
+        if state == "running":
+            values |= {"started": self._now, "heartbeat": self._now}
+        with self._engine.begin() as conn:
+            conn.execute(RUNS.insert().values(id=run_id, state=state, created=self._now, **values))
+
+    def change(self, run_id: str, *, when: Collection[str] = (), **values: Any) -> bool:
+        """Change a run, if it is in one of the states ``when``; whether it was.
+
+        A run that becomes ``running`` starts, one that comes to a final state ends, by the store's clock.
+        """
+        state = values.get("state")
+        if state == "running":
+            values |= {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
+        if state in FINAL:
+            values |= {"ended": self._now}
+        for name in ("result", "error"):
+            if isinstance(values.get(name), dict):
+                values[name] = json.dumps(values[name])
+        condition = sa.and_(RUNS.c.id == run_id, RUNS.c.state.in_(when) if when else sa.true())
+        with self._engine.begin() as conn:
+            return conn.execute(RUNS.update().where(condition).values(**values)).rowcount > 0
+
+    def beat(self, run_id: str, steps: Iterable[StepRow] = ()) -> bool:
+        """A sign of life, with how far the steps are; whether somebody has asked the run to stop."""
+        rows = [{"run_id": run_id, **dataclasses.asdict(step)} for step in steps]
+        with self._engine.begin() as conn:
+            conn.execute(
+                RUNS.update()
+                .where(RUNS.c.id == run_id, RUNS.c.state.in_(("running", "lost")))
+                .values(heartbeat=self._now, state="running", reason=None)
+            )
+            if rows:
+                conn.execute(STEPS.delete().where(STEPS.c.run_id == run_id))
+                conn.execute(STEPS.insert(), rows)
+            return conn.scalar(sa.select(RUNS.c.cancel_requested).where(RUNS.c.id == run_id)) is not None
+
+    def cancel(self, run_id: str) -> bool:
+        """Ask a run to stop: one that is queued is cancelled at once. Whether it had not ended yet."""
+        if self.change(run_id, when=("queued",), state="cancelled"):
+            return True
+        return self.change(run_id, when=("running", "lost"), cancel_requested=self._now)
+
+    def say(self, run_id: str, kind: str, message: str, step: str | None = None) -> None:
+        """Add a line to a run's log."""
+        with self._engine.begin() as conn:
+            conn.execute(LOGS.insert().values(run_id=run_id, time=self._now, kind=kind, step=step, message=message))
+
+    def run(self, run_id: str) -> RunRow:
+        """A run with its steps.
+
+        Raises
+        ------
+        PlanError
+            If there is none of this id.
+        """
+        with self._reading() as conn:
+            found = conn.execute(sa.select(RUNS, self._now.label("now")).where(RUNS.c.id == run_id)).mappings().first()
+            if found is None:
+                raise PlanError(f"no run has the id {run_id!r}", hint="datapipe runs lists those there are")
+            steps = conn.execute(sa.select(STEPS).where(STEPS.c.run_id == run_id).order_by(STEPS.c.number)).mappings()
+            return _run(found, [StepRow(**{name: row[name] for name in _STEP_NAMES}) for row in steps])
+
+    def runs(self, *, state: str | None = None, limit: int = 50) -> list[RunRow]:
+        """The latest runs, without their steps."""
+        query = sa.select(RUNS, self._now.label("now")).order_by(RUNS.c.created.desc(), RUNS.c.id).limit(limit)
+        if state is not None:
+            query = query.where(RUNS.c.state == state)
+        with self._reading() as conn:
+            return [_run(row) for row in conn.execute(query).mappings()]
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """A connection without a transaction: SQLite's would wait for writers."""
+        with self._engine.connect() as conn:
+            yield conn.execution_options(isolation_level="AUTOCOMMIT")
+
+    def logs(self, run_id: str, *, after: int = 0) -> list[LogRow]:
+        """The lines of a run's log that are younger than one."""
+        query = sa.select(LOGS).where(LOGS.c.run_id == run_id, LOGS.c.id > after).order_by(LOGS.c.id)
+        with self._reading() as conn:
+            return [LogRow(row.id, row.time, row.kind, row.step, row.message) for row in conn.execute(query)]
+
+    def find_lost(self) -> int:
+        """Mark runs that have given no sign of life for a minute as lost; how many there were."""
+        lost = [row.id for row in self.runs(state="running", limit=1000) if (row.silence or 0) > SILENT]
+        reason = f"no sign of life for {SILENT:.0f} s"
+        return sum(self.change(run_id, when=("running",), state="lost", reason=reason) for run_id in lost)
+
+
+_STEP_NAMES = [field.name for field in dataclasses.fields(StepRow)]
+
+
+def _run(row: Any, steps: Sequence[StepRow] = ()) -> RunRow:
+    values = dict(row)
+    for name in ("result", "error"):
+        values[name] = json.loads(values[name]) if values[name] else None
+    return RunRow(**values, steps=tuple(steps))
+
+
+def open_store() -> RunStore | None:
+    """The store that DATAPIPE_METADATA_URL names, or the file in the user's data directory; None if it is off.
+
+    Raises
+    ------
+    DatapipeError
+        If it cannot be opened.
+    """
+    named = settings().metadata_url
+    if named == "off":
+        return None
+    if named is None:
+        folder = data_home()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise FatalError(f"cannot make {folder}: {error.strerror}", hint=_ELSEWHERE) from None
+        named = f"sqlite:///{folder / 'runs.db'}"
+    return _opened(expand(named), os.getpid())
+
+
+_ELSEWHERE = "Set DATAPIPE_HOME to a folder you may write, or DATAPIPE_METADATA_URL"
+
+
+def store_or_none() -> RunStore | None:
+    """The store, or None with a warning in the log: a run does not fail for want of a record."""
+    try:
+        return open_store()
+    except DatapipeError as error:
+        logging.getLogger("datapipe").warning("this run is not recorded: %s", error)
+        return None
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(url: str, _: int) -> RunStore:  # a forked child opens its own
+    try:
+        if to_url(url).get_backend_name() == "sqlite":
+            return RunStore(_sqlite(url))
+        return RunStore(shared().engine(url))
+    except sa.exc.SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise FatalError(f"the run store cannot be opened: {reason}", hint=_ELSEWHERE) from None
+
+
+def _sqlite(url: str) -> sa.Engine:
+    """SQLite for many processes: writers wait for each other, readers for nobody."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": 10})
+
+    @sa.event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below
+        with suppress(Exception):  # a file system without shared memory does without
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(conn: sa.Connection) -> None:
+        conn.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
