@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datapipe.engine import RunResult
     from datapipe.errors import DatapipeError
+    from datapipe.history import Run, attach, runs
     from datapipe.pipeline import Pipeline, load, read
     from datapipe.plan import Plan, WriteStrategy
     from datapipe.settings import Settings, connect
@@ -22,12 +23,15 @@ __all__ = [
     "DatapipeError",
     "Pipeline",
     "Plan",
+    "Run",
     "RunResult",
     "Settings",
     "WriteStrategy",
+    "attach",
     "connect",
     "load",
     "read",
+    "runs",
 ]
 
 # Each name is loaded when it is first used, so that importing datapipe costs next to nothing.
@@ -35,12 +39,15 @@ _HOMES = {
     "DatapipeError": "errors",
     "Pipeline": "pipeline",
     "Plan": "plan",
+    "Run": "history",
     "RunResult": "engine",
     "Settings": "settings",
     "WriteStrategy": "plan",
+    "attach": "history",
     "connect": "settings",
     "load": "pipeline",
     "read": "pipeline",
+    "runs": "history",
 }
 
 

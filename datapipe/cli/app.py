@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import json
 import sys
@@ -16,7 +17,9 @@ from rich.console import Console
 
 from datapipe import __version__
 from datapipe.cli.plans import PlanOptions, pipeline_of
+from datapipe.display import run_text
 from datapipe.errors import DatapipeError, PlanError
+from datapipe.history import attach, latest
 from datapipe.pipeline import Pipeline
 
 app = typer.Typer(
@@ -166,6 +169,62 @@ def explain(
     )
     with reported(debug=debug):
         typer.echo(str(_pipeline(file, config, options, param).explain()))
+
+
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Runs to show.")] = 20,
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the latest runs.
+
+    \b
+    datapipe runs --state failed
+    """
+    with reported(debug=debug):
+        found = latest(limit, state=state)
+        if as_json:
+            typer.echo(json.dumps([dataclasses.asdict(row) for row in found], indent=2))
+        elif not found:
+            typer.echo("no runs yet")
+        for row in () if as_json else found:
+            typer.echo(f"{row.created[:19]}  {row.state:<9}  {row.rows_written:>12,} rows  {row.id}  {row.target}")
+
+
+@app.command()
+def status(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show one run. Exit code 0: it goes on or has succeeded, 1: it failed, was cancelled or is lost.
+
+    \b
+    datapipe status 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
+    """
+    with reported(debug=debug):
+        row = attach(run_id).row
+        typer.echo(json.dumps(dataclasses.asdict(row), indent=2) if as_json else run_text(row))
+        raise typer.Exit(row.state in {"failed", "cancelled", "lost"})
+
+
+@app.command()
+def watch(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run.")],
+    debug: Debug = False,
+) -> None:
+    """Show the progress of a run until it ends. Exit code as for status.
+
+    \b
+    datapipe watch 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
+    """
+    with reported(debug=debug):
+        run_ = attach(run_id)
+        state = run_.watch()
+        typer.echo(repr(run_))
+        raise typer.Exit(state in {"failed", "cancelled", "lost"})
 
 
 @app.command()

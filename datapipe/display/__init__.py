@@ -1,7 +1,8 @@
 """Plans, previews and explanations as text and HTML; progress in a terminal."""
 
 from datapipe.display.html import plan_html
+from datapipe.display.runs import run_html, run_text
 from datapipe.display.text import plan_text
 from datapipe.display.values import Explanation, Preview, Section
 
-__all__ = ["Explanation", "Preview", "Section", "plan_html", "plan_text"]
+__all__ = ["Explanation", "Preview", "Section", "plan_html", "plan_text", "run_html", "run_text"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -17,6 +19,7 @@ from rich.progress import (
 )
 
 from datapipe.engine import Event, Listener
+from datapipe.store import RunRow
 
 
 @contextmanager
@@ -38,6 +41,20 @@ def progress(*, enabled: bool | None = None) -> Iterator[tuple[Listener, ...]]:
         transient=True,
     ) as bars:
         yield (_listener(bars),)
+
+
+@contextmanager
+def following(run_id: str) -> Iterator[Callable[[RunRow], None]]:
+    """What shows the rows of a run of another process, one after the other, as a run of this one is shown."""
+    with progress() as listeners:
+
+        def show(row: RunRow) -> None:
+            for step in row.steps:
+                event = Event("progress", run_id, run_id, 0, time.time(), None, step.name, step.rows_in, step.rows_out)
+                for listener in listeners:
+                    listener(dataclasses.replace(event, total=step.total))
+
+        yield show
 
 
 def _listener(bars: Progress) -> Listener:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import getpass
 import logging
 import os
@@ -114,8 +115,7 @@ class Recorder:
         while not self._ended.wait(_EVERY):
             with self._changed:
                 steps = list(self._steps.values())
-            asked = self._try(lambda steps=steps: self._store.beat(self._run_id, steps))
-            if asked:
+            if self._try(functools.partial(self._store.beat, self._run_id, steps)):
                 self._cancel.cancel()
 
     def _try(self, write: Callable[[], Any]) -> Any:

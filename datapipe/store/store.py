@@ -48,7 +48,7 @@ class RunStore:
         if engine.dialect.name not in _NOW:
             hint = "Set DATAPIPE_METADATA_URL to a postgresql:// or sqlite:// URL"
             raise PlanError(f"runs cannot be recorded in {engine.dialect.name}", hint=hint)
-        self._now = sa.literal_column(_NOW[engine.dialect.name])
+        self._now: sa.ColumnElement[str] = sa.literal_column(_NOW[engine.dialect.name])
         with engine.begin() as conn:
             if engine.dialect.name == "postgresql":
                 conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))

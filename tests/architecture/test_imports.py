@@ -27,12 +27,15 @@ PUBLIC = [
     "DatapipeError",
     "Pipeline",
     "Plan",
+    "Run",
     "RunResult",
     "Settings",
     "WriteStrategy",
+    "attach",
     "connect",
     "load",
     "read",
+    "runs",
 ]
 MEASURE = """
 import json, sys, time

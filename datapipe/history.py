@@ -1,0 +1,188 @@
+"""Runs that are, and were: a list of them, and a handle on one, from any process."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from datapipe.display import run_html, run_text
+from datapipe.engine import RunResult
+from datapipe.errors import FatalError, PlanError, RunCancelled, TransientError, from_dict
+from datapipe.store import LogRow, RunRow, RunStore, StepRow, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_POLL = 0.25  # seconds
+_SHOWN = (
+    "id",
+    "state",
+    "reason",
+    "name",
+    "source",
+    "target",
+    "rows_read",
+    "rows_written",
+    "seconds",
+    "created",
+    "owner",
+    "host",
+)
+
+
+def runs(limit: int = 50, *, state: str | None = None) -> pd.DataFrame:
+    """The latest runs, the newest first.
+
+    Parameters
+    ----------
+    limit : int
+        How many at most.
+    state : str, optional
+        Only those that are queued, running, succeeded, failed, cancelled, skipped or lost.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a run: ``id``, ``state``, ``reason``, ``name``, ``source``, ``target``, ``rows_read``, ``rows_written``,
+        ``seconds``, ``created`` (UTC), ``owner``, ``host``.
+
+    Raises
+    ------
+    PlanError
+        If DATAPIPE_METADATA_URL is off.
+
+    Examples
+    --------
+    >>> list(runs(0).columns)[:3]
+    ['id', 'state', 'reason']
+    """
+    import pandas as pd
+
+    found = [{name: getattr(row, name) for name in _SHOWN} for row in latest(limit, state=state)]
+    frame = pd.DataFrame(found, columns=list(_SHOWN))
+    frame["created"] = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
+    return frame.astype({"rows_read": "Int64", "rows_written": "Int64"})
+
+
+def latest(limit: int = 50, *, state: str | None = None) -> list[RunRow]:
+    """The same as values; runs that have fallen silent are marked as lost first."""
+    store = _store()
+    store.find_lost()
+    return store.runs(state=state, limit=limit)
+
+
+def attach(run_id: str) -> Run:
+    """A handle on a run of this process or any other.
+
+    Raises
+    ------
+    PlanError
+        If no run has this id.
+
+    Examples
+    --------
+    >>> attach("nobody")
+    Traceback (most recent call last):
+    datapipe.errors.PlanError: no run has the id 'nobody'. datapipe runs lists those there are
+    """
+    store = _store()
+    store.run(run_id)
+    return Run(run_id, store)
+
+
+class Run:
+    """One run, as the run store knows it; every look is a fresh one.
+
+    Parameters
+    ----------
+    run_id : str
+    store : RunStore
+    """
+
+    def __init__(self, run_id: str, store: RunStore) -> None:
+        self.id = run_id
+        self._store = store
+
+    @property
+    def row(self) -> RunRow:
+        """Everything that is known of it."""
+        self._store.find_lost()
+        return self._store.run(self.id)
+
+    @property
+    def status(self) -> str:
+        """``queued``, ``running``, ``succeeded``, ``failed``, ``cancelled``, ``skipped`` or ``lost``."""
+        return self.row.state
+
+    @property
+    def progress(self) -> tuple[StepRow, ...]:
+        """How far each step is."""
+        return self.row.steps
+
+    def logs(self) -> list[LogRow]:
+        """What it had to say: notes and failed attempts."""
+        return self._store.logs(self.id)
+
+    def result(self, timeout: float | None = None) -> RunResult:
+        """Wait for the end.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Raises
+        ------
+        DatapipeError
+            The run's own error, if it failed; RunCancelled, if it was cancelled.
+        TransientError
+            If it has not ended in time.
+        FatalError
+            If it is lost.
+        """
+        row = self._wait(timeout)
+        if row.state == "failed":
+            raise from_dict(row.error or {"message": "the run failed"})
+        if row.state == "cancelled":
+            raise RunCancelled("the run was cancelled", hint="The target is unchanged")
+        if row.state == "lost":
+            raise FatalError(
+                f"run {self.id} is lost: {row.reason}", hint="Look for its process, and run the plan again"
+            )
+        return RunResult.from_dict(row.result or {})
+
+    def watch(self, timeout: float | None = None) -> str:
+        """Show its progress in a terminal until it ends; its last state."""
+        from datapipe.display.terminal import following
+
+        with following(self.id) as show:
+            return self._wait(timeout, show).state
+
+    def cancel(self) -> bool:
+        """Ask it to stop; whether it had not ended yet. It stops within about a second."""
+        return self._store.cancel(self.id)
+
+    def _wait(self, timeout: float | None, show: Any = lambda _: None) -> RunRow:
+        began = time.monotonic()
+        while True:
+            row = self.row
+            show(row)
+            if row.ended_for_good or row.state == "lost":
+                return row
+            if timeout is not None and time.monotonic() - began > timeout:
+                hint = "Wait longer, or .cancel() it"
+                raise TransientError(f"run {self.id} is {row.state} after {timeout:g} s", hint=hint)
+            time.sleep(_POLL)
+
+    def __repr__(self) -> str:
+        return run_text(self.row)
+
+    def _repr_html_(self) -> str:
+        return run_html(self.row)
+
+
+def _store() -> RunStore:
+    found = open_store()
+    if found is None:
+        raise PlanError("runs are not recorded: DATAPIPE_METADATA_URL is off", hint="Unset it")
+    return found
