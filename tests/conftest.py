@@ -28,6 +28,7 @@ settings.register_profile("datapipe", deadline=None)
 settings.load_profile("datapipe")
 
 os.environ.setdefault("MAX_RETRIES", "0")  # tests of retries say so
+os.environ.setdefault("DATAPIPE_METADATA_URL", "off")  # tests of the run store say so
 
 MARKERS = {
     "unit": ("unit", "properties", "architecture"),

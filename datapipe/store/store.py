@@ -193,12 +193,15 @@ def store_or_none() -> RunStore | None:
 @functools.lru_cache(maxsize=8)
 def _opened(url: str, _: int) -> RunStore:  # a forked child opens its own
     try:
-        if to_url(url).get_backend_name() == "sqlite":
-            return RunStore(_sqlite(url))
-        return RunStore(shared().engine(url))
+        return RunStore(engine_of(url))
     except sa.exc.SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise FatalError(f"the run store cannot be opened: {reason}", hint=_ELSEWHERE) from None
+
+
+def engine_of(url: str) -> sa.Engine:
+    """The engine for a store's URL."""
+    return _sqlite(url) if to_url(url).get_backend_name() == "sqlite" else shared().engine(url)
 
 
 def _sqlite(url: str) -> sa.Engine:
