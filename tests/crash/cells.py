@@ -17,7 +17,7 @@ from datapipe.persistence import Delivery
 STRATEGIES = ("append", "insert", "upsert", "replace")
 PROMISED = 2.0  # seconds after which nothing of a killed run is left
 
-_ROWS, _OLD = 10_000, 1_000
+_ROWS, _OLD = 20_000, 1_000
 _GIVEN = [(n, f"row {n}", n * 1.5) for n in range(1, _ROWS + 1)]
 _COLUMNS = "id bigint NOT NULL, name varchar(40), amount double precision"
 # Which keys are there before: for insert none of those that come, for upsert half of the old ones come again.

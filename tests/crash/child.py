@@ -83,7 +83,7 @@ def _shrink_batches() -> None:
     from datapipe.data.stream import Workspace
     from datapipe.persistence import sqlite
 
-    Workspace.batch_bytes = 1 << 15  # type: ignore[assignment, method-assign]  # a property, in this process only
+    Workspace.batch_bytes = 1 << 14  # type: ignore[assignment, method-assign]  # a property, in this process only
     sqlite._ROWS = 500
 
 

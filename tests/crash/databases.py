@@ -33,10 +33,12 @@ class Database:
             return list(cursor.fetchall()) if cursor.description else []
 
     def insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows."""
+        """Insert rows, in one transaction."""
         marks = ", ".join([self.mark] * len(rows[0]))
+        self.query("BEGIN")
         with closing(self._connection.cursor()) as cursor:
             cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+        self.query("COMMIT")
 
     def tables(self) -> set[str]:
         """The names of all tables, temporary ones included."""

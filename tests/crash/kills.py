@@ -1,7 +1,7 @@
 """Kills the runs of a cell and judges what is left.
 
-Every other kill waits until a run copies, and falls within the time that a run usually takes from there to COMMIT; the
-others fall anywhere in a run. Where a kill really landed is read from the marks of the run that was killed.
+Two kills of three wait until a run copies, and fall within the time that a run takes from there to COMMIT; the third
+falls anywhere in a run. Where a kill really landed is read from the marks of the run that was killed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Killer:
             alive = [run for run in runs if run.alive]
             started = [self._server.start(self.cell.case(load)) for _ in range(width - len(alive))]
             runs += started
-            self._delay([*alive, *started], aimed=number % 2 == 0)
+            self._delay([*alive, *started], aimed=number != 1)
             victims = self._victims([*alive, *started])
             for run in victims:
                 run.send(SIGKILL)
@@ -104,7 +104,8 @@ class Killer:
     def _delay(self, runs: list[Run], *, aimed: bool) -> None:
         if aimed:
             wait_until(lambda: any("copying" in run.places for run in runs) or not any(run.alive for run in runs))
-        time.sleep(self._random.uniform(0, statistics.median(self._window if aimed else self._whole)))
+        longest = min(self._window) if aimed else statistics.median(self._whole)
+        time.sleep(self._random.uniform(0, longest))
 
     def _victims(self, runs: list[Run]) -> list[Run]:
         """All of them, as when a machine dies, or only the one that is furthest: its twin takes over."""
