@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class Case:
     Parameters
     ----------
     at : str, optional
-        The mark at which the run sends itself ``signal``.
+        The mark at which the run, when it first passes it, sends itself ``signal``.
     environment : mapping
         Settings of this run.
     """
@@ -48,15 +49,16 @@ class Marks:
 
     def __init__(self, path: str, case: Case) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self._case = case
+        self._case, self._sent = case, False
         self.last = "started"
 
     def __call__(self, name: str, **more: Any) -> None:
         line = json.dumps({"mark": name, "at": time.monotonic(), **more}) + "\n"
         os.write(self._file, line.encode())  # one call: it is there whole, or not at all
         self.last = name
-        if name == self._case.at:
-            os.kill(os.getpid(), self._case.signal)
+        if name == self._case.at and not self._sent:
+            self._sent = True
+            signal.pthread_kill(threading.get_ident(), self._case.signal)  # this thread goes no further
 
 
 def run_case(case: Case, marks_path: str) -> None:

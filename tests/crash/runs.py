@@ -33,7 +33,8 @@ class Run:
         self._process = os.pidfd_open(pid)
 
     def close(self) -> None:
-        """Stop watching it; it must have ended."""
+        """Stop watching it; it is killed, if it lives."""
+        self.send(signal.SIGKILL)
         os.close(self._process)
         self._marks.unlink(missing_ok=True)
 
@@ -100,13 +101,18 @@ class ForkServer:
         return Run(int(self._process.stdout.readline()), marks)
 
     def sweep(self, killed: int) -> list[str]:
-        """Remove the scratch directories of so many killed runs; what else is left of runs that have all ended."""
-        left = sorted(path for path in _temporary(self._folder).iterdir() if not path.name.startswith("datapipe-locks"))
-        scratch = [path for path in left if path.name.startswith("datapipe-")]
-        for path in scratch:
-            shutil.rmtree(path)
-        more = [f"{len(scratch)} scratch directories"] if len(scratch) > killed else []
-        return [f"left: {what}" for what in (*more, *(path.name for path in left if path not in scratch))]
+        """Remove what so many killed runs may leave, an empty scratch directory each; what else is left of runs.
+
+        SQLite deletes a temporary file as soon as it has opened it, and leaves it if it is killed between the two.
+        """
+        left = [path for path in _temporary(self._folder).iterdir() if not path.name.startswith("datapipe-locks")]
+        scratch = [path for path in left if path.is_dir() and not any(path.iterdir())]
+        begun = [path for path in left if path.name.startswith("etilqs_") and not path.stat().st_size]
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        excess = [paths for paths in (scratch, begun) if len(paths) > killed]
+        odd = [path for path in left if path not in scratch + begun]
+        return [f"left: {path.name}" for path in sum(excess, odd)]
 
 
 def _temporary(folder: Path) -> Path:
