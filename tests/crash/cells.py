@@ -105,14 +105,8 @@ class Cell:
             "rows missing": (expected - found).total(),
             "rows in the ledger besides one": abs(recorded - 1),
         }
-        return [f"{count} {what}" for what, count in counts.items() if count] + self._left()
-
-    def _left(self) -> list[str]:
-        """What should have gone with the runs."""
-        ours = {"given", "old", self.database.ledger.rpartition(".")[2]}
-        tables = sorted(self.database.tables() - ours)
-        journal = Path(f"{self.database.url.partition(':///')[2]}-journal")
-        return [f"left: {name}" for name in (*tables, *[journal.name] * journal.exists())]
+        left = self.database.tables() - {"given", "old", self.database.ledger.rpartition(".")[2]}
+        return [f"{count} {what}" for what, count in counts.items() if count] + [f"left: {name}" for name in left]
 
     def free_after(self) -> float:
         """Seconds until nothing is left of runs that have all ended: no connection, no lock."""

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from crash.child import Case, run_case
+from crash.databases import TESTED
 
 _MODULES = (
     "datapipe.engine.runner",
-    "datapipe.persistence.postgresql",
-    "datapipe.persistence.sqlite",
+    *(f"datapipe.persistence.{kind}" for kind in TESTED),
     "datapipe.data.frames",
     "datapipe.display.terminal",
     "adbc_driver_postgresql.dbapi",

@@ -40,6 +40,12 @@ class Tally:
         """Kills between the first bytes of COPY and COMMIT."""
         return sum(self.places[place] for place in COPY_TO_COMMIT)
 
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong, with the runs or with the aim."""
+        missed = 3 * self.inside < self.kills
+        return self.wrong + ["fewer than a third of the kills landed between COPY and COMMIT"] * missed
+
 
 class Killer:
     """Kills the runs of one cell."""
@@ -68,6 +74,7 @@ class Killer:
         runs[0].reach("claimed")
         runs.append(self._server.start(self.cell.case(load)))
         wait_until(lambda: not runs[0].alive)
+        runs[0].killed = True
         if runs[0].places[-1] != point:
             self.tally.wrong.append(f"{load.table}: killed at {runs[0].places}, not at {point}")
         self._note(load, runs[:1])
@@ -134,8 +141,7 @@ class Killer:
             self._learn(runs[-1])
         again = self._run(load)
         self._check_free(load)
-        killed = sum(run.outcome is None for run in runs)
-        left = self._server.sweep(killed)
+        left = self._server.sweep(killed=sum(run.killed for run in runs))
         self._wrong(load, [*self._judged(runs, again), *self.cell.wrong(load), *left])
         self.tally.cases += 1
         for run in (*runs, again):
@@ -157,6 +163,7 @@ class Killer:
         """What the runs said that is not so."""
         outcomes = [run.outcome for run in runs if run.outcome]
         problems = [f"{end['error']}: {end['message']}" for end in outcomes if end["state"] == "failed"]
+        problems += [f"died after {run.places}" for run in runs if not (run.outcome or run.killed)]
         succeeded = [end for end in outcomes if end["state"] == "succeeded"]
         replays = sum(end["replayed"] for end in succeeded)
         self.tally.replays += replays

@@ -29,6 +29,7 @@ class Run:
 
     def __init__(self, pid: int, marks: Path) -> None:
         self.began = time.monotonic()
+        self.killed = False
         self._marks = marks
         self._process = os.pidfd_open(pid)
 
@@ -49,6 +50,7 @@ class Run:
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended."""
+        self.killed = self.killed or number == signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._process, number)
 
@@ -65,7 +67,7 @@ class Run:
 
     @property
     def outcome(self) -> dict[str, Any] | None:
-        """How it ended; None if it was killed."""
+        """How it ended; None if it did not come to its end."""
         return next((mark for mark in self.marks if mark["mark"] == "done"), None)
 
     def reach(self, place: str) -> None:
@@ -107,12 +109,20 @@ class ForkServer:
         """
         left = [path for path in _temporary(self._folder).iterdir() if not path.name.startswith("datapipe-locks")]
         scratch = [path for path in left if path.is_dir() and not any(path.iterdir())]
-        begun = [path for path in left if path.name.startswith("etilqs_") and not path.stat().st_size]
+        opened = [path for path in left if path.name.startswith("etilqs_") and not path.stat().st_size]
+        odd = [path.name for path in left if path not in scratch + opened]
+        for paths in (scratch, opened):
+            odd += [path.name for path in paths[killed:]]
         for path in left:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        excess = [paths for paths in (scratch, begun) if len(paths) > killed]
-        odd = [path for path in left if path not in scratch + begun]
-        return [f"left: {path.name}" for path in sum(excess, odd)]
+            _remove(path)
+        return [f"left: {name}" for name in odd]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _temporary(folder: Path) -> Path:

@@ -42,7 +42,7 @@ def soak(kinds: Sequence[str], strategies: Sequence[str], asked: Soak) -> bool:
                 began = time.monotonic()
                 tally = _soaked(kind, strategy, database, asked)
                 print(line(kind, strategy, tally, time.monotonic() - began), flush=True)
-                right = right and not tally.wrong and 3 * tally.inside >= tally.kills
+                right = right and not tally.problems
     return right
 
 
@@ -60,7 +60,7 @@ def line(kind: str, strategy: str, tally: Tally, seconds: float) -> str:
     share = f"{tally.inside} ({tally.inside / max(1, tally.kills):.0%})"
     figures = (tally.kills, tally.cases, share, tally.replays, f"{tally.longest:.3f}", len(tally.wrong))
     places = ", ".join(f"{place} {count}" for place, count in tally.places.most_common())
-    return "\n  ".join([_ROW.format(kind, strategy, *figures, f"{seconds / 60:.1f}"), places, *tally.wrong])
+    return "\n  ".join([_ROW.format(kind, strategy, *figures, f"{seconds / 60:.1f}"), places, *tally.problems])
 
 
 @contextmanager

@@ -30,5 +30,4 @@ def test_killed_at_random_times(cell: Cell, forks: ForkServer, kills: int) -> No
     began = time.monotonic()
     tally = Killer(cell, forks, f"random {cell.kind} {cell.strategy}").kill(kills)
     print(TITLES, line(cell.kind, cell.strategy, tally, time.monotonic() - began), sep="\n")
-    assert tally.wrong == []
-    assert 3 * tally.inside >= tally.kills
+    assert tally.problems == []

@@ -21,7 +21,7 @@ LOAD = Load("key", "t", existed=True)
 
 
 @pytest.fixture
-def fragile(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+def fragile(tmp_path: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     """The URL of a PostgreSQL server that nobody else uses, and what makes it crash and come back."""
     service = find_postgresql()
     if service is None or service.url is not None:
@@ -34,13 +34,13 @@ def fragile(tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         data = Path(row[0])
         programs = prepare(data.parent, service.programs)
         options = ("-D", str(data), "-l", str(data.parent / "server.log"), "-m", "immediate", "-w")
-        yield url, lambda: print(programs.run("pg_ctl", "restart", *options))
+        yield url, lambda: programs.run("pg_ctl", "restart", *options)
 
 
 @pytest.mark.parametrize("retries", [0, 3])
 @pytest.mark.parametrize("point", ["copying", "recorded"])
 def test_a_load_whose_server_crashed_has_not_happened(
-    fragile: tuple[str, Callable[[], None]], forks: ForkServer, tmp_path: Path, point: str, retries: int
+    fragile: tuple[str, Callable[[], str]], forks: ForkServer, tmp_path: Path, point: str, retries: int
 ) -> None:
     url, crash = fragile
     with open_cell("postgresql", "upsert", url, tmp_path) as cell:
