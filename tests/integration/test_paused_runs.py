@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import closing
 from signal import SIGCONT, SIGSTOP
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ import pytest
 from crash.cells import Cell, Load
 from crash.databases import TESTED
 from crash.runs import ForkServer, Run
+from faults import proxied
 
 LOAD = Load("key", "t", existed=False)
 
@@ -65,6 +67,22 @@ def test_a_paused_run_whose_transaction_the_server_ended_loses_its_key(cell: Cel
             loaded = ended(heir)
         paused.send(SIGCONT)
         late = ended(paused)
+    assert (loaded["state"], loaded["replayed"]) == ("succeeded", False)
+    assert (late["state"], late["replayed"], late["run_id"]) == ("succeeded", True, loaded["run_id"])
+    assert cell.wrong(LOAD) == []
+
+
+@pytest.mark.parametrize("cell", [("postgresql", "append")], indirect=True, ids="-".join)
+def test_a_paused_run_that_was_cut_off_reports_the_load_of_its_heir(cell: Cell, forks: ForkServer) -> None:
+    with proxied(cell.database.url) as (proxy, url):
+        case = dataclasses.replace(cell.case(LOAD), target=url)
+        with closing(forks.start(dataclasses.replace(case, at="recorded", signal=SIGSTOP))) as paused:
+            paused.reach("recorded")
+            proxy.cut()
+            with closing(forks.start(case)) as heir:
+                loaded = ended(heir)
+            paused.send(SIGCONT)
+            late = ended(paused)
     assert (loaded["state"], loaded["replayed"]) == ("succeeded", False)
     assert (late["state"], late["replayed"], late["run_id"]) == ("succeeded", True, loaded["run_id"])
     assert cell.wrong(LOAD) == []
