@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import pytest
-from crash.cells import STRATEGIES, Cell
+from crash.cells import STRATEGIES, Cell, Load
 from crash.child import POINTS
 from crash.databases import TESTED
 from crash.kills import Killer
@@ -31,3 +32,15 @@ def test_killed_at_random_times(cell: Cell, forks: ForkServer, kills: int) -> No
     tally = Killer(cell, forks, f"random {cell.kind} {cell.strategy}").kill(kills)
     print(TITLES, line(cell.kind, cell.strategy, tally, time.monotonic() - began), sep="\n")
     assert tally.problems == []
+
+
+@pytest.mark.parametrize("cell", [(kind, "append") for kind in TESTED], indirect=True, ids="-".join)
+def test_the_first_runs_of_all_at_once(cell: Cell, forks: ForkServer) -> None:
+    loads = [Load(f"key {number}", "t", existed=False) for number in range(4)]
+    runs = [forks.start(cell.case(load)) for load in loads]
+    for run in runs:
+        with closing(run):
+            assert run.wait()
+            assert run.outcome is not None
+            assert run.outcome["state"] == "succeeded", run.outcome
+    assert cell.database.query("SELECT COUNT(*), COUNT(DISTINCT id) FROM t") == [(80_000, 20_000)]
