@@ -105,7 +105,7 @@ class Cell:
             "rows missing": (expected - found).total(),
             "rows in the ledger besides one": abs(recorded - 1),
         }
-        left = self.database.tables() - {"given", "old", self.database.ledger.rpartition(".")[2]}
+        left = self.database.tables() - self.database.internal - {"given", "old"}
         return [f"{count} {what}" for what, count in counts.items() if count] + [f"left: {name}" for name in left]
 
     def free_after(self) -> float:

@@ -19,6 +19,7 @@ class Database:
     """A connection in autocommit, beside those of the runs."""
 
     ledger: ClassVar[str] = "_datapipe_loads"
+    internal: ClassVar[frozenset[str]] = frozenset({"_datapipe_loads"})  # the tables that datapipe keeps
     mark: ClassVar[str] = "%s"
     names: ClassVar[str]  # a query for every table, those of other sessions included
     others: ClassVar[str]  # a query for the number of other connections
@@ -53,6 +54,7 @@ class Postgresql(Database):
     """PostgreSQL."""
 
     ledger = "_datapipe.loads"
+    internal = frozenset({"loads"})
     names = """SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema')"""
     others = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
@@ -62,6 +64,7 @@ class Postgresql(Database):
 class Mysql(Database):
     """MariaDB or MySQL."""
 
+    internal = frozenset({"_datapipe_loads", "_datapipe_locks"})
     names = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
     others = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
 
