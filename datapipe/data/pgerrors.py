@@ -12,7 +12,7 @@ _CLASSES: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
     (("23",), DataError, "Correct the rows, or the constraint"),
     (("22",), DataError, "Correct the value, or cast it in SQL"),
     (("28", "3D"), FatalError, "Check the user, the password and the database in the URL"),
-    (("08", "40", "55", "57"), TransientError, "Try again"),
+    (("08", "40", "55", "57", "25P03", "25P04"), TransientError, "Try again"),  # 25P0x: an idle or a long transaction
     (("53",), FatalError, "The server is out of disk, memory or connections"),
     (("25006",), PlanError, "A source is only read"),
 )

@@ -201,6 +201,9 @@ def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Wor
             pause = min(2 * pause, 2.0)
     if done is None:
         raise TransientError("the connection broke at COMMIT; nothing was written, says the ledger", hint="Try again")
+    if (done.replayed or {}).get("run_id", delivery.run_id) != delivery.run_id:
+        work.tell("the connection broke at COMMIT; the ledger says that another run with its key made the load")
+        return done
     work.tell("the connection broke at COMMIT; the ledger says that the load took effect")
     return loaded
 

@@ -69,6 +69,10 @@ WHERE i.indrelid = %s::oid AND i.indisunique AND i.indisvalid AND i.indimmediate
   AND i.indpred IS NULL AND i.indexprs IS NULL
 GROUP BY i.indexrelid"""
 _NOW = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+# to_regclass() remembers that there was no such table, even after a wait for the transaction that created it.
+_EXISTS = """
+SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = ? AND n.nspname = COALESCE(?, current_schema())"""
 _PLACE = """
 SELECT COALESCE((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE c.oid = to_regclass(%s)), current_schema())"""
@@ -138,7 +142,7 @@ class PostgresqlSession:
             raise
 
     def exists(self, table: Table) -> bool:
-        return bool(self.query("SELECT to_regclass(?) IS NOT NULL", table.sql)[0][0])
+        return bool(self.query(_EXISTS, table.name, table.schema))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         cursor = self.raw.execute(sql.replace("?", "%s").encode(), values)
