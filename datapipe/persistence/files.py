@@ -20,6 +20,7 @@ from datapipe.errors import DataError, FatalError, PlanError, SchemaError
 from datapipe.persistence.load import Loaded
 from datapipe.plan import FileTarget, WriteStrategy
 
+PART = ".part"  # how the name of a file that is being written ends
 Writer = Callable[[Path, pa.Schema, Iterator[pa.RecordBatch], Workspace], None]
 
 
@@ -39,7 +40,8 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
     path = _path(target)
     writer = _writer(target.path)
     created, fresh = not path.exists(), not path.parent.exists()
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{PART}")
+    link = work.scratch / temporary.name
     first, rows = FirstError(), 0
 
     def counted() -> Iterator[pa.RecordBatch]:
@@ -50,6 +52,7 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(temporary.absolute())  # by which cleanup finds it
         writer(temporary, stream.schema, counted(), work)
         work.cancel.check()
         with temporary.open("rb") as written:
@@ -63,6 +66,7 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+            link.unlink(missing_ok=True)
             if fresh and not path.exists():
                 path.parent.rmdir()
     return Loaded(rows, created=created)

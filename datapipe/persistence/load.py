@@ -59,6 +59,10 @@ class Words:
     schemas: bool = True  # whether datapipe's own tables have a schema, rather than a prefix
     together: bool = False  # whether the ledger is created with the first load, rather than before it
     options: str = ""  # what follows CREATE TABLE (…)
+    stages: str = (  # a query for the stages that are no temporary tables: schema and name
+        "SELECT table_schema, table_name FROM information_schema.tables "
+        "WHERE table_type = 'BASE TABLE' AND substr(table_name, 1, 15) = '_datapipe_stage'"
+    )
 
 
 class Session(Protocol):
@@ -247,7 +251,7 @@ def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> L
     given = rows if source == STAGE.sql else int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
     written = sum(session.execute(statement) for statement in load.merge(session, source))
     work.cancel.check()
-    session.execute(f"DROP TABLE {STAGE.sql}")
+    session.execute(statements.drop_table(STAGE))
     return Loaded(written, deduplicated=rows - given, created=bool(load.ddl))
 
 

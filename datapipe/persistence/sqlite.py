@@ -39,7 +39,12 @@ class SqliteSession:
     """One transaction on a SQLite database."""
 
     bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) VALUES (…)"
-    words: ClassVar[Words] = Words(now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'", schemas=False, together=True)
+    words: ClassVar[Words] = Words(
+        now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'",
+        schemas=False,
+        together=True,
+        stages="SELECT NULL, name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 15) = '_datapipe_stage'",
+    )
     raw: sqlite3.Connection
     database: str
     locks: ExitStack
