@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import tempfile
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+_PAUSE = 0.001  # seconds
 
 _held: set[int] = set()
 _guard = threading.Lock()  # no fork between taking a lock and noting it
@@ -62,6 +68,33 @@ def release(lock: int) -> None:
         if lock in _held:
             _held.remove(lock)
             os.close(lock)
+
+
+@contextlib.contextmanager
+def gate(*, shared: bool) -> Iterator[None]:
+    """Open to everybody who makes something and locks it, but not while a cleanup tries whether it is locked.
+
+    So nothing that is new looks dead, and a cleanup is never taken for a run.
+
+    Raises
+    ------
+    OSError
+        If the temporary folder has no room or no locks.
+    """
+    path = lock_folder() / "gate"
+    while (lock := hold(path, create=True, shared=shared)) is None:
+        time.sleep(_PAUSE)
+    try:
+        yield
+    finally:
+        release(lock)
+
+
+def lock_folder() -> Path:
+    """Where this user's locks are."""
+    folder = Path(tempfile.gettempdir()) / f"datapipe-locks-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from datapipe.data.cancel import CancelToken
-from datapipe.data.locks import hold, release
+from datapipe.data.locks import gate, hold, release
 from datapipe.errors import FatalError
 
 T = TypeVar("T")
@@ -107,16 +107,14 @@ def spill_directory(work: Workspace) -> Iterator[Path]:
 
 
 def _locked_directory() -> tuple[Path, int | None]:
-    while True:
+    # Where the file system has no such locks, there is none, and cleanup removes no directory.
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(gate(shared=True))
         path = _make_directory(SCRATCH)
-        try:
-            lock = hold(path)
-        except FileNotFoundError:
-            continue  # a cleanup saw it before it was locked
-        except OSError:
-            return path, None  # a file system without such locks, where cleanup removes no directory
-        if lock is not None:
-            return path, lock
+        with contextlib.suppress(OSError):
+            return path, hold(path)
+        return path, None
 
 
 def _make_directory(prefix: str, parent: Path | None = None) -> Path:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import getpass
 import hashlib
 import os
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from datapipe.data.locks import hold, release
+from datapipe.data.locks import gate, hold, lock_folder, release
 from datapipe.errors import FatalError
-
-_PAUSE = 0.001  # seconds
 
 
 def try_lock(database: str, name: str, owner: str, stack: ExitStack) -> str | None:
@@ -28,8 +23,8 @@ def try_lock(database: str, name: str, owner: str, stack: ExitStack) -> str | No
         If the folder of the locks cannot be written.
     """
     try:
-        path = _folder() / f"{hashlib.sha256(f'{len(database)}:{database}{name}'.encode()).hexdigest()}.lock"
-        with _gate(shared=True):
+        path = lock_folder() / f"{hashlib.sha256(f'{len(database)}:{database}{name}'.encode()).hexdigest()}.lock"
+        with gate(shared=True):
             lock = hold(path, create=True)
     except OSError as error:
         hint = "Free space there, or set TMPDIR to another folder, the same one for every run"
@@ -47,8 +42,8 @@ def try_lock(database: str, name: str, owner: str, stack: ExitStack) -> str | No
 def dead_locks(*, remove: bool) -> list[Path]:
     """The files of locks whose runs died, removed or not; a run that ends removes its own."""
     found = []
-    with _gate(shared=False):
-        for path in sorted(_folder().glob("*.lock")):
+    with gate(shared=False):
+        for path in sorted(lock_folder().glob("*.lock")):
             with contextlib.suppress(FileNotFoundError):  # its run ended just now
                 lock = hold(path)
                 if lock is None:
@@ -58,18 +53,6 @@ def dead_locks(*, remove: bool) -> list[Path]:
                 release(lock)
                 found.append(path)
     return found
-
-
-@contextlib.contextmanager
-def _gate(*, shared: bool) -> Iterator[None]:
-    """Open to everybody who takes a lock, but not while a cleanup tries them all: it would look like a run."""
-    path = _folder() / "gate"
-    while (lock := hold(path, create=True, shared=shared)) is None:
-        time.sleep(_PAUSE)
-    try:
-        yield
-    finally:
-        release(lock)
 
 
 @contextlib.contextmanager
@@ -87,9 +70,3 @@ def _holder(path: Path) -> str:
     with contextlib.suppress(OSError):
         return path.read_text(errors="replace")[:200] or "another run"
     return "another run"
-
-
-def _folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"datapipe-locks-{getpass.getuser()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder

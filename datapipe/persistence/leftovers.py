@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
-from datapipe.data.locks import hold, release
+from datapipe.data.locks import gate, hold, release
 from datapipe.data.stream import SCRATCH, Workspace, scratch_directory
 from datapipe.errors import FatalError, TransientError
 from datapipe.persistence import statements
@@ -95,13 +95,12 @@ def _remove_scratch(path: Path, *, dry_run: bool) -> Iterator[Leftover]:
 
 @contextmanager
 def _dead(path: Path) -> Iterator[bool]:
-    """Whether nobody owns a scratch directory; nobody can come to, until the block ends."""
+    """Whether nobody owns a scratch directory; nobody else removes it until the block ends."""
     lock = None
-    try:
+    with suppress(OSError):  # it has gone meanwhile, or is where there are no locks to tell
         if path.lstat().st_uid == os.geteuid():
-            lock = hold(path)
-    except OSError:
-        pass  # it has gone meanwhile, or is where there are no locks to tell
+            with gate(shared=False):
+                lock = hold(path)
     try:
         yield lock is not None
     finally:
