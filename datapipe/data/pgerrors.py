@@ -13,6 +13,7 @@ _CLASSES: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
     (("22",), DataError, "Correct the value, or cast it in SQL"),
     (("28", "3D"), FatalError, "Check the user, the password and the database in the URL"),
     (("08", "40", "55", "57"), TransientError, "Try again"),
+    (("53100",), FatalError, "The server's disk is full; free space there"),
     (("53",), FatalError, "The server is out of disk, memory or connections"),
     (("25006",), PlanError, "A source is only read"),
 )
@@ -35,7 +36,7 @@ def translate(error: Exception, *, step: str | None = None) -> DatapipeError:
     kind, hint = _classify(state)
     diag = getattr(error, "diag", None)
     message = getattr(diag, "message_primary", None) or _primary(text)
-    row, column = _copied(getattr(diag, "context", None))
+    row, column = _copied(getattr(diag, "context", None)) if kind is DataError else (None, None)
     column = getattr(diag, "column_name", None) or column
     where = f" (column {column!r}, row {row})" if row and column else f" (row {row})" if row else ""
     if state.startswith("22"):

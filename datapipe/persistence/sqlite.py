@@ -126,12 +126,12 @@ class SqliteSession:
     def attempt(self, statements: Sequence[str]) -> int:
         self.raw.execute("SAVEPOINT attempt")
         try:
-            return sum(map(self.execute, statements))
+            rows = sum(map(self.execute, statements))
         except sqlite3.IntegrityError as error:
             self.raw.execute("ROLLBACK TO attempt")
             raise _refused(error, self.url) from None
-        finally:
-            self.raw.execute("RELEASE attempt")
+        self.raw.execute("RELEASE attempt")
+        return rows
 
     def numbered(self, table: Table) -> str:
         return f"(SELECT *, rowid AS {ROW_NUMBER} FROM {table.sql})"
