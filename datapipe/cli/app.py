@@ -205,12 +205,13 @@ def cleanup(
     datapipe cleanup --to postgresql://localhost/mart
     """
     with reported(debug=debug, as_json=as_json):
-        from datapipe.persistence import drop_stages, remove_leftovers  # loads pyarrow
+        from datapipe.persistence import Leftover, drop_stages, remove_leftovers  # loads pyarrow
 
-        database = DatabaseUrl.parse(to) if to else None
-        found = remove_leftovers(dry_run=dry_run)
-        if database or settings().dest_db_url:
-            found += drop_stages(database, dry_run=dry_run)
+        # The database first: where it cannot be asked, nothing is removed.
+        tables: tuple[Leftover, ...] = ()
+        if to or settings().dest_db_url:
+            tables = drop_stages(DatabaseUrl.parse(to) if to else None, dry_run=dry_run)
+        found = (*remove_leftovers(dry_run=dry_run), *tables)
         lines = cleanup_lines(found, dry_run=dry_run)
         typer.echo(cleanup_json(found, dry_run=dry_run) if as_json else "\n".join(lines))
 

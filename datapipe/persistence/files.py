@@ -20,7 +20,6 @@ from datapipe.errors import DataError, FatalError, PlanError, SchemaError
 from datapipe.persistence.load import Loaded
 from datapipe.plan import FileTarget, WriteStrategy
 
-PART = ".part"  # how the name of a file that is being written ends
 Writer = Callable[[Path, pa.Schema, Iterator[pa.RecordBatch], Workspace], None]
 
 
@@ -40,7 +39,7 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
     path = _path(target)
     writer = _writer(target.path)
     created, fresh = not path.exists(), not path.parent.exists()
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{PART}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     link = work.scratch / temporary.name
     first, rows = FirstError(), 0
 
@@ -52,7 +51,8 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(temporary.absolute())  # by which cleanup finds it
+        with contextlib.suppress(OSError):  # where there are no links, cleanup does not find the file
+            link.symlink_to(temporary.absolute())
         writer(temporary, stream.schema, counted(), work)
         work.cancel.check()
         with temporary.open("rb") as written:

@@ -128,6 +128,8 @@ class SqliteSession:
         try:
             rows = sum(map(self.execute, statements))
         except sqlite3.IntegrityError as error:
+            if not self.raw.in_transaction:  # the constraint says ON CONFLICT ROLLBACK
+                raise
             self.raw.execute("ROLLBACK TO attempt")
             raise _refused(error, self.url) from None
         self.raw.execute("RELEASE attempt")

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -52,7 +53,7 @@ SQLITE_TAKES = {"NUL", "out of range", "too long"}  # it stores them as they are
 
 
 @pytest.fixture(params=[kind for kind in KINDS if kind != "duckdb"])
-def target(request: pytest.FixtureRequest, tmp_path: Any) -> Sink:
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
     """PostgreSQL and SQLite, which can name the row."""
     if request.param == "postgresql":
         found: Sink = request.getfixturevalue("postgresql_sink")
@@ -125,3 +126,13 @@ def test_a_bad_row_among_rows_of_one_key_is_named_without_a_number(target: Sink)
         datapipe.read(rows).write("t", to=target.url, strategy="upsert", keys="id", latest="at").run()
     assert caught.value.row is None
     assert target.rows() == []
+
+
+def test_a_constraint_that_rolls_back(tmp_path: Path) -> None:
+    """SQLite then ends the transaction itself, and nobody can look for the row of an upsert."""
+    target = Sink("sqlite", f"sqlite:///{tmp_path / 'test.db'}")
+    target.sql("CREATE TABLE t (id bigint PRIMARY KEY, v text NOT NULL ON CONFLICT ROLLBACK)")
+    rows = pa.table({"id": [1, 2], "v": ["fits", None]})
+    with pytest.raises(DataError) as caught:
+        datapipe.read(rows).write("t", to=target.url, strategy="upsert", keys="id").run()
+    assert (caught.value.column, target.rows()) == ("v", [])
