@@ -107,7 +107,7 @@ def spill_directory(work: Workspace) -> Iterator[Path]:
 
 
 def _locked_directory() -> tuple[Path, int | None]:
-    # Where the file system has no such locks, there is none, and cleanup removes no directory.
+    """A new directory and its lock; none where the file system has no locks, and so cleanup removes nothing."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             stack.enter_context(gate(shared=True))

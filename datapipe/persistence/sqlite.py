@@ -136,7 +136,7 @@ class SqliteSession:
         return rows
 
     def numbered(self, table: Table) -> str:
-        return f"(SELECT *, rowid AS {ROW_NUMBER} FROM {table.sql})"
+        return f"(SELECT *, _rowid_ AS {ROW_NUMBER} FROM {table.sql})"
 
     def scalar(self, sql: str) -> Any:
         row = self.raw.execute(sql).fetchone()
@@ -168,11 +168,11 @@ class SqliteSession:
             for values, given, name in zip(stored, batch.columns, schema.names, strict=True):
                 if numeric.get(name) and pa.types.is_string(values.type):
                     _check_affinity(values, name, rows, number=pa.types.is_decimal(given.type))
-            values = [iter(column.to_pylist()) for column in stored]
+            columns_left = [iter(values.to_pylist()) for values in stored]
             try:
-                self.raw.executemany(text, zip(*values, strict=True))
+                self.raw.executemany(text, zip(*columns_left, strict=True))
             except sqlite3.IntegrityError as error:
-                taken = batch.num_rows - length_hint(values[0])  # the last of them is the one
+                taken = batch.num_rows - length_hint(columns_left[0])  # the last of them is the one
                 raise _refused(error, self.url, rows + taken) from None
             rows += batch.num_rows
         return rows

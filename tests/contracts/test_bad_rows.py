@@ -128,6 +128,14 @@ def test_a_bad_row_among_rows_of_one_key_is_named_without_a_number(target: Sink)
     assert target.rows() == []
 
 
+def test_columns_may_have_the_names_of_row_numbers(target: Sink) -> None:
+    target.sql("CREATE TABLE t (rowid bigint PRIMARY KEY, v bigint CHECK (v < 1000))")
+    rows = pa.table({"rowid": [30, 10, 20], "v": [1, NUMBER, 2]})
+    with pytest.raises(DataError) as caught:
+        datapipe.read(rows).write("t", to=target.url, strategy="upsert", keys="rowid").run()
+    assert caught.value.row == 2
+
+
 def test_a_constraint_that_rolls_back(tmp_path: Path) -> None:
     """SQLite then ends the transaction itself, and nobody can look for the row of an upsert."""
     target = Sink("sqlite", f"sqlite:///{tmp_path / 'test.db'}")
