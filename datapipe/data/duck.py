@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from datapipe.data.casting import check_names
-from datapipe.data.stream import MIB, Workspace
+from datapipe.data.stream import MIB, Workspace, spill_directory
 from datapipe.data.types import normal_field, tagged
 
 # What Arrow lacks: the form in which DuckDB hands it over, and what that form stands for (a type, or a tag).
@@ -39,13 +38,13 @@ def private(work: Workspace, *, memory: int, threads: int | None = None) -> Iter
         As many as there are cores, four at most, if left out; one where memory is scarce, since each has buffers.
     """
     count = threads or (1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1))
-    with tempfile.TemporaryDirectory(prefix="duckdb-", dir=work.scratch) as spill:
+    with spill_directory(work) as spill:
         con = duckdb.connect(":memory:")
         try:
             for setting in (
                 f"threads={count}",
                 f"memory_limit='{memory // MIB}MiB'",
-                f"temp_directory='{spill.replace(chr(39), chr(39) * 2)}'",
+                f"temp_directory='{str(spill).replace(chr(39), chr(39) * 2)}'",
                 f"streaming_buffer_size='{work.batch_bytes // 1024}KiB'",
                 "GLOBAL TimeZone='UTC'",
                 "enable_progress_bar=false",

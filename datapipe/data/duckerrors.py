@@ -46,6 +46,9 @@ def translate(error: Exception) -> DatapipeError:
     kind, _, message = text.partition(": ")
     message = message or text
     kind = kind.removesuffix(" Error").lower()
+    if "max_temp_directory_size" in message:  # by itself it is what the disk has left
+        hint = "Free space in the temporary folder, set TMPDIR to a larger one, or give the run more memory"
+        return FatalError("the disk is full: there is no room to spill", hint=hint)
     if "out of memory" in kind:
         return FatalError("the step needs more memory than it may use", hint="Give more: run(memory='2GB')")
     if "constraint" in kind:

@@ -51,6 +51,9 @@ WHERE t.table_schema = COALESCE(?, DATABASE()) AND t.table_name = ?"""
 _UNIQUE = """
 SELECT index_name, column_name, sub_part FROM information_schema.statistics
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0"""
+_STAGES = """
+SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema = DATABASE()
+  AND table_type = 'BASE TABLE' AND LEFT(table_name, 15) = '_datapipe_stage'"""
 _MOST_KEY = 255  # characters of a text that is a key
 _NAME_LENGTH = 64
 _PATIENCE = 2.0  # seconds
@@ -85,8 +88,10 @@ class MysqlSession:
             text="longtext",
             schemas=False,
             mark="`",
+            drop="DROP TEMPORARY TABLE",
             options=f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {exact}",
             further=(held,),
+            stages=_STAGES,
         )
 
     def lock(self, name: str, owner: str) -> str | None:
@@ -207,6 +212,12 @@ class MysqlSession:
     def execute(self, sql: str) -> int:
         with self._keys_named():
             return int(self.raw.query(sql))
+
+    def attempt(self, statements: Sequence[str]) -> int:  # as the protocol calls it
+        return sum(self.execute(statement) for statement in statements)
+
+    def numbered(self, table: Table) -> str | None:  # noqa: ARG002  # the server names the row itself
+        return None
 
     def scalar(self, sql: str) -> Any:
         rows = self.query(sql)

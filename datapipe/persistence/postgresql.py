@@ -24,7 +24,7 @@ from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
 from datapipe.errors import PlanError
 from datapipe.persistence import statements
-from datapipe.persistence.load import CommitLost, Wire, Words
+from datapipe.persistence.load import ROW_NUMBER, CommitLost, Wire, Words
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 
@@ -179,6 +179,16 @@ class PostgresqlSession:
 
     def execute(self, sql: str) -> int:
         return self.raw.execute(sql.encode()).rowcount
+
+    def attempt(self, statements: Sequence[str]) -> int:
+        try:
+            with self.raw.transaction():  # a savepoint
+                return sum(map(self.execute, statements))
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise translate(error) from None
+
+    def numbered(self, table: Table) -> str:
+        return f"(SELECT *, row_number() OVER (ORDER BY ctid) AS {ROW_NUMBER} FROM {table.sql})"
 
     def scalar(self, sql: str) -> Any:
         row = self.raw.execute(sql.encode()).fetchone()
