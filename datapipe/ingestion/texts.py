@@ -11,7 +11,7 @@ from datapipe.errors import DataError
 from datapipe.ingestion.rows import Array, Field
 
 _TIME = pa.time64("us")
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_NUMBER = r"^([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|NaN|-?Infinity)$"
 
 
 def parse(values: Array, field: Field, *, first_row: int = 1) -> Array:

@@ -53,14 +53,14 @@ _WIRE: dict[str, pa.DataType] = {
 }
 _UNITS = {None: "us", 0: "s", 3: "ms", 6: "us"}
 # A type whose bare name means another length than "any".
-_UNBOUNDED = {"bit": "bit varying", "character": "bpchar"}
+_UNBOUNDED = {"bit": "bit varying", "character": "bpchar", '"char"': "text"}
 _NAME_BYTES = 63
 _LAYOUT = """
 SELECT a.attname, format_type(COALESCE(NULLIF(t.typbasetype, 0), a.atttypid),
                               CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
-       a.attnotnull, a.atthasdef OR a.attidentity <> '', t.typtype = 'e'
+       a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' OR a.attidentity = 'a', t.typtype = 'e'
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 _UNIQUE = """
 SELECT array_agg(a.attname::text) FROM pg_index i
@@ -72,8 +72,12 @@ _NOW = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS
 _PLACE = """
 SELECT COALESCE((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE c.oid = to_regclass(%s)), current_schema())"""
-# Whether a client is still there is looked at while its statement runs, so that its locks go with it.
-_SESSION = "SET LOCAL TimeZone = 'UTC'"
+# Texts mean the same whatever the server or the role has set. Whether a client is still there is looked at while
+# its statement runs, so that its locks go with it.
+_SESSION = "; ".join(
+    f"SET LOCAL {setting}"
+    for setting in ("TimeZone = 'UTC'", "IntervalStyle = 'postgres'", "lc_monetary = 'C'", "array_nulls = on")
+)
 _SESSION_14 = f"{_SESSION}; SET LOCAL client_connection_check_interval = 500"
 _HOLDER = """
 SELECT a.pid, a.application_name, to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
@@ -156,8 +160,8 @@ class PostgresqlSession:
         if row is None or row[0] is None:
             return None
         columns = tuple(
-            Column(name, type_, not required, optional, pa.string() if is_enum else None)
-            for name, type_, required, optional, is_enum in self.raw.execute(_LAYOUT, (row[0],)).fetchall()
+            Column(name, type_, not required, optional, pa.string() if is_enum else None, generated)
+            for name, type_, required, optional, generated, is_enum in self.raw.execute(_LAYOUT, (row[0],)).fetchall()
         )
         unique = self.raw.execute(_UNIQUE, (row[0],)).fetchall()
         return Layout(columns, tuple(frozenset(names) for (names,) in unique))
@@ -256,6 +260,8 @@ def check_length(name: str, what: str) -> None:
 def wire(field: pa.Field, column: Column) -> Wire:
     """How a field is sent to a column: binary where the widths match, else as text that the server casts."""
     declared = column.type
+    if declared == "money":  # by way of a number: the server rounds what becomes money without a word
+        return Wire(pa.string(), cast="numeric(19,2)", direct=False)
     sure = declared == ("interval" if field.type == INTERVAL else tag(field))
     if column.arrow is not None or declared == "json":  # an enum, or what has no equality
         return Wire(pa.string(), cast=declared, sure=sure)
@@ -305,16 +311,16 @@ def _numeric(precision: str | None, scale: str | None, field: pa.Field) -> pa.Da
 
 
 def _unbounded(declared: str) -> str:
-    """The type without its length, precision or scale.
+    """The type without its length, precision, scale or fields.
 
     Examples
     --------
-    >>> _unbounded("timestamp(1) without time zone"), _unbounded("bit(3)[]"), _unbounded("inet")
-    ('timestamp without time zone', 'bit varying[]', 'inet')
+    >>> _unbounded("timestamp(1) without time zone"), _unbounded("bit(3)[]"), _unbounded("interval year to month")
+    ('timestamp without time zone', 'bit varying[]', 'interval')
     """
-    wide = re.sub(r"\(\d+(,-?\d+)?\)", "", declared)
+    wide = re.sub(r"\(\d+(,-?\d+)?\)|(?<=^interval) [a-z ]+", "", declared)
     name = wide.removesuffix("[]")
-    return wide.replace(name, _UNBOUNDED.get(name, name)) if wide != declared else declared
+    return wide.replace(name, _UNBOUNDED.get(name, name)) if wide != declared or name == '"char"' else declared
 
 
 def _encoder(schema: pa.Schema, columns: Sequence[Column]) -> pgpq.ArrowToPostgresBinaryEncoder:

@@ -259,7 +259,7 @@ def test_names_that_differ_only_in_case_or_hold_quotes_are_kept(file: Path, db: 
 def test_text_that_is_not_utf8_is_an_error_without_the_text(file: Path, db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE t (a TEXT)")
     db.execute("INSERT INTO t VALUES (CAST(x'736563726574ff' AS TEXT))")
-    with pytest.raises(DataError, match="column 'a' holds text that is not UTF-8") as caught:
+    with pytest.raises(DataError, match="column 'a', row 1: the text is not UTF-8") as caught:
         read(file, "SELECT a FROM t")
     assert "secret" not in str(caught.value)
 
