@@ -94,9 +94,10 @@ BEGIN
   END LOOP;
 EXCEPTION WHEN data_exception OR syntax_error THEN PERFORM set_config('datapipe.row', row_::text, true);
 END {tag}"""
-_CHANGED = """
-SELECT row_ FROM (SELECT row_number() OVER (ORDER BY ctid) AS row_, {column} AS text_ FROM {table}) AS s
-WHERE CAST(text_ AS {cast}) IS DISTINCT FROM CAST(text_ AS {wide}) ORDER BY row_ LIMIT 1"""
+_CHANGED = "CAST({column} AS {cast}) IS DISTINCT FROM CAST({column} AS {wide})"
+_FIRST_CHANGED = """
+SELECT row_ FROM (SELECT row_number() OVER (ORDER BY ctid) AS row_, * FROM {table}) AS s
+WHERE {changed} ORDER BY row_ LIMIT 1"""
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,10 @@ class PostgresqlSession:
                 if parts["wide"] == cast:
                     self.execute("SELECT count(CAST({column} AS {cast})) FROM {table}".format(**parts))
                     return None
-                found: int | None = self.scalar(_CHANGED.format(**parts))
-                return found
+                changed = _CHANGED.format(**parts)
+                if self.scalar(f"SELECT 1 FROM {table.sql} WHERE {changed} LIMIT 1") is None:
+                    return None
+                return int(self.scalar(_FIRST_CHANGED.format(table=table.sql, changed=changed)))
         except (psycopg.DataError, psycopg.errors.SyntaxError):
             self.execute(_FIRST_REFUSED.format(**parts, tag=f"$_{uuid4().hex}$"))
             return int(self.scalar("SELECT current_setting('datapipe.row')"))
@@ -262,7 +265,8 @@ def wire(field: pa.Field, column: Column) -> Wire:
     declared = column.type
     if declared == "money":  # by way of a number: the server rounds what becomes money without a word
         return Wire(pa.string(), cast="numeric(19,2)", direct=False)
-    sure = declared == ("interval" if field.type == INTERVAL else tag(field))
+    known = "interval" if field.type == INTERVAL else tag(field)
+    sure = declared == known and known in {"interval", "numeric"}  # a step may have changed any other text
     if column.arrow is not None or declared == "json":  # an enum, or what has no equality
         return Wire(pa.string(), cast=declared, sure=sure)
     match = _TYPE.match(declared)
