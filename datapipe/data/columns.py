@@ -154,6 +154,8 @@ def akin(given: pa.DataType, field: pa.Field) -> bool:
     >>> akin(pa.int64(), pa.field("a", pa.int8())), akin(pa.string(), pa.field("a", pa.int8()))
     (True, False)
     """
+    if pa.types.is_list(given) and pa.types.is_list(field.type):  # one without items is akin to any other
+        return akin(given.value_type, field.type.value_field)
     kind, wanted = _kind(given), "decimal" if tag(field) == "numeric" else _kind(field.type)
     return kind in {"null", wanted} or (kind, wanted) in {("bytes", "uuid"), ("integer", "decimal")}
 
