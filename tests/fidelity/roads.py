@@ -30,6 +30,11 @@ def by_frame(source: Pipeline) -> Pipeline:
     return source.apply(lambda frame: frame)
 
 
+def by_batches(source: Pipeline) -> Pipeline:
+    """Through pandas, a few rows at a time."""
+    return source.apply(lambda frame: frame, per_batch=True)
+
+
 ROADS = (direct, by_sql, by_frame)
 
 

@@ -137,7 +137,7 @@ HOSTILE = (
     "array_nulls = off",
 )
 SENSITIVE = {
-    "interval": "-1 mons +2 days -03:00:00.000001",
+    "interval": "-1 mons +2 days 03:00:00.000001",
     "interval[]": '{"-1 mons +2 days -03:00:00"}',
     "point": "(0.1234567890123456,1e-300)",
     "double precision": "0.1234567890123456",
