@@ -17,7 +17,7 @@ _CLASSES: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
     (("25006",), PlanError, "A source is only read"),
 )
 _SQLSTATE = re.compile(r"SQLSTATE:? ?\(?([0-9A-Z]{5})")
-_VALUE = re.compile(r':\s*".*"\s*$|"[^"]*"(?= is out of range)', re.S)
+_VALUE = re.compile(r':\s*".*"\s*$|"[^"]*"(?= is out of range)| with byte sequence [0-9a-fx ]+(?= in)', re.S)
 
 
 def translate(error: Exception, *, step: str | None = None) -> DatapipeError:

@@ -16,7 +16,6 @@ from datapipe.errors import DataError
 _NATIVE: dict[int, pa.DataType] = {
     16: pa.bool_(),
     17: pa.binary(),
-    18: pa.string(),
     19: pa.string(),
     20: pa.int64(),
     21: pa.int16(),

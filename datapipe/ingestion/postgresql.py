@@ -51,6 +51,7 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         stack.callback(pooled.close)
         raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
         try:
+            raw.execute("SET LOCAL client_encoding = 'UTF8'")  # a lent engine may have another
             sql = render(raw, query, parameters)
             columns = _describe(raw, sql)
         except psycopg.Error as error:
@@ -61,7 +62,10 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         if raw.info.server_version >= 140_000:  # a query ends soon after a client that was killed
             session = [*session, "SET LOCAL client_connection_check_interval = 500"]
         conninfo = make_conninfo(
-            **(raw.info.get_parameters() | {"password": raw.info.password, "application_name": "datapipe"})
+            **(
+                raw.info.get_parameters()
+                | {"password": raw.info.password, "application_name": "datapipe", "client_encoding": "utf8"}
+            )
         )
         pooled.close()  # the rows come over a connection of their own: a target may need this one
 

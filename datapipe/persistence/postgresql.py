@@ -72,11 +72,17 @@ _NOW = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS
 _PLACE = """
 SELECT COALESCE((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE c.oid = to_regclass(%s)), current_schema())"""
-# Texts mean the same whatever the server or the role has set. Whether a client is still there is looked at while
-# its statement runs, so that its locks go with it.
+# Text is in UTF-8, and means the same whatever the server or the role has set. Whether a client is still there is
+# looked at while its statement runs, so that its locks go with it.
 _SESSION = "; ".join(
     f"SET LOCAL {setting}"
-    for setting in ("TimeZone = 'UTC'", "IntervalStyle = 'postgres'", "lc_monetary = 'C'", "array_nulls = on")
+    for setting in (
+        "client_encoding = 'UTF8'",
+        "TimeZone = 'UTC'",
+        "IntervalStyle = 'postgres'",
+        "lc_monetary = 'C'",
+        "array_nulls = on",
+    )
 )
 _SESSION_14 = f"{_SESSION}; SET LOCAL client_connection_check_interval = 500"
 _HOLDER = """

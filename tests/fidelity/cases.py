@@ -69,7 +69,7 @@ CASES = (
     Case("char(5)", ("ab", ""), "character(5)", stored=("ab   ", "     ")),
     Case("bpchar", ("ab",)),
     Case("name", ("n",), "text"),
-    Case('"char"', ("x",), "text"),
+    Case('"char"', ("x", ""), "text"),
     Case("bytea", ("\\x", "\\x00ff"), sqlite="BLOB", stored=(b"", b"\x00\xff")),
     Case("uuid", (UUID,), sqlite="UUID TEXT"),
     Case("json", ('{"b":1.10, "a":null,  "b":2}', "null", " [1 ] ", '"\\u0000"'), sqlite="JSON TEXT"),
