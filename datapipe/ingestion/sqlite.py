@@ -129,6 +129,9 @@ def _fields(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> lis
     if all(declared):
         return [field for field in declared if field is not None]
     seen = _observed(raw, query, used, len(columns))
+    for index, (field, (name, _), classes) in enumerate(zip(declared, columns, seen, strict=True)):
+        if field is None and classes not in _OBSERVED:
+            raise _mixed(name, _first_rows(raw, query, used, index, len(columns)))
     return [
         field or _observed_field(name, classes, type_)
         for field, (name, type_), classes in zip(declared, columns, seen, strict=True)
@@ -146,14 +149,30 @@ def _observed(raw: sqlite3.Connection, query: str, used: Mapping[str, Any], coun
 def _observed_field(name: str, classes: frozenset[str], declared: str) -> Field:
     if not classes and declared:
         return pa.field(name, pa.binary() if declared.upper() == "BLOB" else pa.string())
-    type_ = _OBSERVED.get(classes)
-    if type_ is None:
-        raise DataError(
-            f"column {name!r} holds values of several kinds: {', '.join(sorted(classes))}",
-            column=name,
-            hint=f'Choose one in the query: CAST("{name}" AS TEXT)',
-        )
-    return pa.field(name, type_)
+    return pa.field(name, _OBSERVED[classes])
+
+
+def _first_rows(
+    raw: sqlite3.Connection, query: str, used: Mapping[str, Any], index: int, count: int
+) -> list[tuple[str, int]]:
+    """The storage classes in one column, each with the first row that has it."""
+    names = ", ".join(f"c{number}" for number in range(count))
+    kinds = f"SELECT typeof(c{index}) AS kind, row_number() OVER () AS row_ FROM q"
+    return raw.execute(
+        f"WITH q({names}) AS (\n{query}\n) SELECT kind, min(row_) FROM ({kinds}) WHERE kind <> 'null'"
+        " GROUP BY kind ORDER BY 2",
+        used,
+    ).fetchall()
+
+
+def _mixed(name: str, first_rows: list[tuple[str, int]]) -> DataError:
+    shown = ", ".join(f"{kind} in row {row}" for kind, row in first_rows)
+    return DataError(
+        f"column {name!r} holds values of several kinds: {shown}",
+        column=name,
+        row=first_rows[1][1],
+        hint=f'Choose one in the query: CAST("{name}" AS TEXT)',
+    )
 
 
 def _fetched(

@@ -86,7 +86,7 @@ def test_a_type_the_database_has_not_is_refused(sqlite_url: str, type_: pa.DataT
 
 @pytest.mark.parametrize("name", TAGGED)
 def test_tagged_text_comes_back_as_it_was(sink: Sink, name: str) -> None:
-    values = [value for value in (*TAGGED[name], None) if (sink.kind, value) != ("sqlite", "NaN")]
+    values = [*TAGGED[name], None]
     field = tagged("v", name)
     data = pa.Table.from_arrays([pa.array(values, pa.string())], schema=pa.schema([field]))
     sink.write(data)
