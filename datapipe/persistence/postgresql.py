@@ -22,7 +22,7 @@ from datapipe.data.names import quote, quoted
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
-from datapipe.errors import PlanError
+from datapipe.errors import DataError, PlanError
 from datapipe.persistence import statements
 from datapipe.persistence.load import CommitLost, Wire, Words
 from datapipe.persistence.tables import Column, Layout, Table
@@ -214,8 +214,10 @@ class PostgresqlSession:
         with self.raw.cursor() as cursor:
             with cursor.copy(text.encode()) as copy:
                 copy.write(encoder.write_header())
+                done = 0
                 for batch in batches:
-                    copy.write(encoder.write_batch(_encodable(batch)))
+                    copy.write(_encoded(encoder, _encodable(batch), done + 1))
+                    done += batch.num_rows
                 copy.write(encoder.finish())
             return cursor.rowcount
 
@@ -344,6 +346,30 @@ def _encoder(schema: pa.Schema, columns: Sequence[Column]) -> pgpq.ArrowToPostgr
         return pgpq.ArrowToPostgresBinaryEncoder(flat)
     inferred = {f.name: pgpq.ArrowToPostgresBinaryEncoder.infer_encoder(f) for f in flat if f.name not in encoders}
     return pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(flat, inferred | encoders)
+
+
+def _encoded(encoder: pgpq.ArrowToPostgresBinaryEncoder, batch: pa.RecordBatch, first_row: int) -> bytes:
+    try:
+        encoded: bytes = encoder.write_batch(batch)
+    except ValueError:
+        raise _beyond(batch, first_row) from None
+    return encoded
+
+
+def _beyond(batch: pa.RecordBatch, first_row: int) -> DataError:
+    """The error for the first time that has no binary form: none of PostgreSQL's is so far away."""
+    for field, values in zip(batch.schema, batch.columns, strict=True):
+        for row in range(batch.num_rows):
+            one = pa.RecordBatch.from_arrays([values.slice(row, 1)], schema=pa.schema([field]))
+            encoder = pgpq.ArrowToPostgresBinaryEncoder(one.schema)
+            encoder.write_header()
+            try:
+                encoder.write_batch(one)
+            except ValueError:
+                at = first_row + row
+                message = f"column {field.name!r}, row {at}: PostgreSQL has no such value"
+                return DataError(message, column=field.name, row=at, hint="Make it NULL in a .sql() step")
+    return DataError("a value cannot be sent to PostgreSQL", hint="Cast it to text in a .sql() step")
 
 
 def _encodable(batch: pa.RecordBatch) -> pa.RecordBatch:

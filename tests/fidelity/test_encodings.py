@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import psycopg
@@ -35,7 +35,7 @@ def encoded(postgresql_server: str, request: pytest.FixtureRequest) -> Iterator[
 
 
 @pytest.mark.parametrize("road", ROADS, ids=lambda road: road.__name__)
-def test_text_keeps_its_characters(encoded: Postgresql, sqlite: Sqlite, road: type[Pipeline]) -> None:
+def test_text_keeps_its_characters(encoded: Postgresql, sqlite: Sqlite, road: Callable[[Pipeline], Pipeline]) -> None:
     encoded.run("DROP TABLE IF EXISTS target")
     source = datapipe.read(f"SELECT id, v FROM source WHERE v = '{LATIN}'", source=encoded.url)
     road(source).write("target", to=encoded.url).run()

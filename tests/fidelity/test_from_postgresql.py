@@ -92,7 +92,7 @@ def test_sqlite_gives_back_what_it_was_given(
     source.write("target", to=sqlite.url).run()
     database.run("CREATE TABLE target (LIKE source INCLUDING ALL)")
     datapipe.read("target", source=sqlite.url).write("target", to=database.url).run()
-    # SQLite has one zero, and says nothing of the trailing zeros of a money.
+    # SQLite has one zero.
     assert database.texts() == [*(["0"] if case.texts == ("-0",) else case.texts), None]
 
 

@@ -136,3 +136,45 @@ def test_a_year_that_sqlite_cannot_write_is_named(postgresql: Postgresql, sqlite
         datapipe.read(rows, source=postgresql.url).write("target", to=sqlite.url).run()
     assert (caught.value.column, caught.value.row) == ("v", 2)
     assert not sqlite.exists()
+
+
+INFINITE = ("TIMESTAMP 'infinity'", "TIMESTAMPTZ '-infinity'", "DATE 'infinity'", "[DATE '-infinity']")
+
+
+@pytest.mark.parametrize("value", INFINITE)
+def test_an_infinite_time_that_sql_makes_is_named(postgresql: Postgresql, value: str) -> None:
+    made = datapipe.read(ROWS, source=postgresql.url).sql(
+        f"SELECT CASE id WHEN 2 THEN {value} END AS v FROM input_data"
+    )
+    with pytest.raises(DataError, match="column 'v', row 2: the value is infinite") as caught:
+        made.collect()
+    assert (caught.value.column, caught.value.row) == ("v", 2)
+
+
+def test_a_time_of_24_00_that_sql_makes_arrives_or_is_named(postgresql: Postgresql, sqlite: Sqlite) -> None:
+    rows = "SELECT id, CASE id WHEN 2 THEN TIME '24:00' END AS v FROM input_data"
+    made = datapipe.read(ROWS, source=postgresql.url).sql(rows)
+    postgresql.fresh()
+    made.write("target", to=postgresql.url).run()
+    assert postgresql.texts() == [None, "24:00:00", None]
+    with pytest.raises(DataError, match="column 'v', row 2"):
+        made.write("target", to=sqlite.url).run()
+    assert not sqlite.exists()
+
+
+@pytest.mark.parametrize("type_", [pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.date32()], ids=str)
+@pytest.mark.parametrize("edge", [-1, 1])
+def test_a_time_before_or_after_all_of_postgresqls_is_named(
+    postgresql: Postgresql, type_: pa.DataType, edge: int
+) -> None:
+    postgresql.fresh()
+    numbers = pa.array([0, edge * (2 ** (type_.bit_width - 1) - 2), None], pa.int64()).cast(f"int{type_.bit_width}")
+    data = pa.table({"id": [1, 2, 3], "v": numbers.view(type_)})
+    if edge > 0 and type_ != pa.date32():  # the last microsecond of Arrow is a time in PostgreSQL
+        datapipe.read(data).write("target", to=postgresql.url).run()
+        assert str(postgresql.texts()[1]).startswith("294247-01-10 04:00:54.775806")
+        return
+    with pytest.raises(DataError) as caught:
+        datapipe.read(data).write("target", to=postgresql.url).run()
+    assert (caught.value.column, caught.value.row) == ("v", 2)
+    assert not postgresql.exists()

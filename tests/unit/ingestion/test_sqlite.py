@@ -158,7 +158,9 @@ def test_the_type_of_an_expression_counts_the_last_row_too(file: Path, db: sqlit
 
 def test_numbers_and_text_in_one_expression_are_refused(file: Path, db: sqlite3.Connection) -> None:
     stored(db, "", 1, "a")
-    with pytest.raises(DataError, match=r"'a' holds values of several kinds: integer in row 1, text in row 2.*CAST") as caught:
+    with pytest.raises(
+        DataError, match=r"'a' holds values of several kinds: integer in row 1, text in row 2.*CAST"
+    ) as caught:
         read(file, "SELECT a FROM t")
     assert caught.value.column == "a"
 
