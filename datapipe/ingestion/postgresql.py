@@ -27,6 +27,7 @@ SELECT format_type(oid, typmod) FROM unnest(%s::oid[], %s::int[]) WITH ORDINALIT
 ORDER BY place"""
 # What texts look like must not depend on the server's or the role's own settings.
 _SETTINGS = (
+    "SET LOCAL client_encoding = 'UTF8'",
     "SET LOCAL TimeZone = 'UTC'",
     "SET LOCAL DateStyle = 'ISO'",
     "SET LOCAL IntervalStyle = 'postgres'",
@@ -71,7 +72,7 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
 
         def explain(error: Exception) -> DatapipeError:
             found = translate(error)
-            located = _located(conninfo, session, sql, columns) if _may_be_located(found) else None
+            located = _located(conninfo, session, sql, columns, work) if _may_be_located(found) else None
             return located or found
 
         select = _select(sql, columns, work.limit)
@@ -136,7 +137,9 @@ def _may_be_located(error: DatapipeError) -> bool:
     return isinstance(error, (DataError, PlanError)) or "overflow" in error.message
 
 
-def _located(conninfo: str, session: Sequence[str], sql: str, columns: Sequence[Column]) -> DataError | None:
+def _located(
+    conninfo: str, session: Sequence[str], sql: str, columns: Sequence[Column], work: Workspace
+) -> DataError | None:
     """The first value that cannot be read, by a second look at the rows: the error of the first says not where."""
     suspects = [(f"c{i}", column.field.name, column.refusal) for i, column in enumerate(columns) if column.refusal]
     if not suspects:
@@ -148,7 +151,7 @@ def _located(conninfo: str, session: Sequence[str], sql: str, columns: Sequence[
         f" AS q({names})) AS r WHERE {' OR '.join(wrong)} ORDER BY row_ LIMIT 1"
     )
     try:
-        with psycopg.connect(conninfo) as conn:
+        with psycopg.connect(conninfo) as conn, work.cancel.hook(lambda: conn.cancel_safe(timeout=1)):
             conn.read_only = True
             for setup in (*session, *_SETTINGS):
                 conn.execute(setup.encode())
