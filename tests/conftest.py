@@ -34,7 +34,7 @@ os.environ.setdefault("MAX_RETRIES", "0")  # tests of retries say so
 
 MARKERS = {
     "unit": ("unit", "properties", "architecture"),
-    "integration": ("contracts", "integration", "acceptance"),
+    "integration": ("contracts", "integration", "fidelity", "acceptance"),
     "soak": ("benchmarks",),
 }
 

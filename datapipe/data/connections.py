@@ -87,8 +87,8 @@ class ConnectionManager:
         if url.get_backend_name() != "sqlite":
             options |= {"pool_size": self.pool_size, "max_overflow": self.max_overflow}
         if url.drivername == "postgresql+psycopg":
-            patience = _patience(settings().network_timeout)
-            options["connect_args"] = {name: value for name, value in patience.items() if name not in url.query}
+            parameters = _postgresql(settings().network_timeout)
+            options["connect_args"] = {name: value for name, value in parameters.items() if name not in url.query}
         if url.drivername == "mysql+pymysql":
             # The server may be sent rows by LOAD DATA; the driver itself never opens a file the server asks for.
             options["connect_args"] = {"client_flag": _FOUND_ROWS | _LOCAL_FILES}
@@ -146,10 +146,11 @@ class ConnectionManager:
             self._engines = {}
 
 
-def _patience(seconds: int) -> dict[str, int]:
-    """libpq's parameters by which a dead peer is noticed within so many seconds."""
+def _postgresql(seconds: int) -> dict[str, int | str]:
+    """libpq's parameters: text in UTF-8, and a dead peer noticed within so many seconds."""
     probe = max(1, seconds // 6)
     return {
+        "client_encoding": "utf8",
         "connect_timeout": seconds,
         "keepalives_idle": max(1, seconds // 2),
         "keepalives_interval": probe,

@@ -9,10 +9,13 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from datapipe.data.casting import check_names
+from datapipe.data.casting import cast_batch, check_names
+from datapipe.data.names import quote
 from datapipe.data.stream import MIB, Workspace, spill_directory
 from datapipe.data.types import normal_field, tagged
+from datapipe.errors import DataError
 
 # What Arrow lacks: the form in which DuckDB hands it over, and what that form stands for (a type, or a tag).
 _LEAVES: dict[str, tuple[str, pa.DataType | str]] = {
@@ -84,6 +87,36 @@ def leaving(sql: str, types: Sequence[str]) -> str:
     columns = [f"c{index}" for index in range(len(types))]
     items = [form.format(column) for form, column in zip(forms, columns, strict=True)]
     return f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({', '.join(columns)})"
+
+
+def left(batch: pa.RecordBatch, schema: pa.Schema, *, first_row: int) -> pa.RecordBatch:
+    """A batch that left DuckDB in ``schema``, column by column, by position: Arrow's names may repeat or be made up.
+
+    Raises
+    ------
+    DataError
+        If a value is not in the type of its field exactly, or is an infinite date or timestamp.
+    """
+    made = cast_batch(batch.rename_columns(schema.names), schema, first_row=first_row)
+    for name, values in zip(schema.names, made.columns, strict=True):
+        _check_finite(values, name, first_row)
+    return made
+
+
+def _check_finite(values: pa.Array, column: str, first_row: int) -> None:
+    """Refuse DuckDB's infinities: the outermost numbers, which anyone else takes for a time."""
+    is_list = pa.types.is_list(values.type)
+    items = values.flatten() if is_list else values
+    if not (pa.types.is_timestamp(items.type) or pa.types.is_date32(items.type)):
+        return
+    bits = items.type.bit_width
+    numbers = items.view(pa.int64() if bits == 64 else pa.int32())
+    index = pc.index(pc.equal(pc.abs(numbers), 2 ** (bits - 1) - 1), True).as_py()
+    if index >= 0:
+        row = first_row + (pc.list_parent_indices(values)[index].as_py() if is_list else index)
+        hint = f"Decide in the query, for example CASE WHEN isfinite({quote(column)}) THEN {quote(column)} END"
+        message = f"column {column!r}, row {row}: the value is infinite"
+        raise DataError(message, column=column, row=row, hint=hint)
 
 
 def field_of(name: str, declared: str, arrow: pa.Field) -> pa.Field:

@@ -13,6 +13,7 @@ from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, Tra
 _VALUE = re.compile(
     r"""'[^']*'|"[^"]*"|(?<=value )\S+|(?<=\()-?\d[\d.]*(?=\))|(?<=key )\S+|(?<=range: )\S+|\([^()]*\d[^()]*\)"""
 )
+_SOURCE_COLUMN = re.compile(r"when casting from source column (.+)$")
 _FULL = ("No space left", "File too large", "Disk quota exceeded", "ould not write")
 
 
@@ -63,4 +64,9 @@ def translate(error: Exception) -> DatapipeError:
         return TransientError("another process has the DuckDB file open", hint="Close it and try again")
     if kind == "io":
         return PlanError(message, hint="Check the path")
-    return DataError(_VALUE.sub("…", message), hint="Use TRY_CAST, or a wider type")
+    column = _SOURCE_COLUMN.search(message)
+    return DataError(
+        _VALUE.sub("…", message),
+        column=column.group(1) if column else None,
+        hint="Use TRY_CAST, or a wider type",
+    )

@@ -333,7 +333,7 @@ def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBa
 
 def _as_sent(values: pa.Array, to: pa.DataType, wire: Wire, name: str, first_row: int) -> pa.Array:
     if wire.cast and pa.types.is_list(values.type):
-        return array_text(values, column=name)
+        return array_text(values, column=name, first_row=first_row)
     found = cast_column(values, to, column=name, first_row=first_row)
     if wire.padded:
         found = pc.utf8_rtrim(found, characters=" ")

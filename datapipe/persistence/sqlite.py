@@ -88,15 +88,21 @@ class SqliteSession:
         if table.schema:
             self.create_schema(table.schema)
         prefix = f"{quote(table.schema)}." if table.schema else ""
-        rows = self.raw.execute(f"PRAGMA {prefix}table_info({quote(table.name)})").fetchall()
+        rows = self.raw.execute(f"PRAGMA {prefix}table_xinfo({quote(table.name)})").fetchall()
         if not rows:
             return None
-        keys = [(name, type_) for _, name, type_, _, _, place in rows if place]
+        keys = [(name, type_) for _, name, type_, _, _, place, _ in rows if place]
         # A lone INTEGER PRIMARY KEY is the rowid, which SQLite fills in.
         rowid = keys[0][0] if len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
         columns = tuple(
-            Column(name, type_, not required and not place, default is not None or name == rowid)
-            for _, name, type_, required, default, place in rows
+            Column(
+                name,
+                type_,
+                nullable=not required and not place,
+                optional=default is not None or name == rowid or hidden > 0,
+                generated=hidden > 0,
+            )
+            for _, name, type_, required, default, place, hidden in rows
         )
         unique = [frozenset(name for name, _ in keys)] if keys else []
         for _, index, is_unique, _, partial in self.raw.execute(f"PRAGMA {prefix}index_list({quote(table.name)})"):
@@ -216,8 +222,8 @@ def _stored(values: pa.Array, name: str, done: int) -> pa.Array:
             raise DataError(f"column {name!r}, row {row}: SQLite cannot hold NaN", column=name, row=row, hint=hint)
         return values.cast(pa.float64())
     if t.is_timestamp(type_):
-        text = pc.strftime(values, "%Y-%m-%d %H:%M:%S")
-        return pc.binary_join_element_wise(text, "+00:00", "") if type_.tz else text
+        text = cast_column(values, pa.string(), column=name, first_row=done + 1)
+        return pc.binary_join_element_wise(text, ":00", "") if type_.tz else text
     return values if type_ in _STORED else cast_column(values, pa.string(), column=name, first_row=done + 1)
 
 
