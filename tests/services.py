@@ -117,7 +117,14 @@ def _mariadb(program: str, folder: Path, *options: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     place = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}"]
     # Thrown away, so that nothing it writes needs to survive a crash of the machine.
-    quick = ["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", f"--init-file={folder / 'init.sql'}"]
+    (folder / "tmp").mkdir()
+    # A folder of its own for temporary files: a server that starts removes those of every other from a shared one.
+    quick = [
+        f"--tmpdir={folder / 'tmp'}",
+        "--innodb-flush-log-at-trx-commit=0",
+        "--skip-name-resolve",
+        f"--init-file={folder / 'init.sql'}",
+    ]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen([program, *common, *place, *quick, *options], stdout=log, stderr=log)
     try:

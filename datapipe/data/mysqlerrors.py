@@ -24,7 +24,7 @@ _CLASSES: tuple[tuple[frozenset[int], type[DatapipeError], str], ...] = (
         "Ask for the permission, or use another user",
     ),
     (
-        frozenset({3, 28, 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1290, 1836}),
+        frozenset({*range(1, 1000), 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1290, 1836}),
         FatalError,
         "The server is out of disk or memory, or takes no writes; see its log",
     ),
