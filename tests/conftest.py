@@ -31,7 +31,7 @@ os.environ.setdefault("MAX_RETRIES", "0")  # tests of retries say so
 
 MARKERS = {
     "unit": ("unit", "properties", "architecture"),
-    "integration": ("contracts", "integration", "acceptance"),
+    "integration": ("contracts", "integration", "fidelity", "acceptance"),
     "soak": ("benchmarks",),
 }
 
@@ -85,6 +85,16 @@ def mysql_server() -> Iterator[str]:
     if service is None:
         _without(f"no MariaDB: set {MYSQL_URL_VARIABLE} or install mariadb-server")
     with running_mysql(service) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mysql_insert_server() -> Iterator[str]:
+    """The admin URL of a MariaDB server that takes no LOAD DATA LOCAL, so that rows go there by INSERT."""
+    service = find_mysql()
+    if service is None or service.program is None:
+        _without("no MariaDB to start here: install mariadb-server")
+    with running_mysql(service, "--local-infile=0") as url:
         yield url
 
 

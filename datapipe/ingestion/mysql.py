@@ -19,7 +19,7 @@ from pymysql.cursors import SSCursor
 
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.connections import shared
-from datapipe.data.mysql import mysql_connection
+from datapipe.data.mysql import JSON_COLUMNS, mysql_connection
 from datapipe.data.mysqlerrors import translate
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tagged
@@ -37,12 +37,7 @@ _SESSION = (
 )
 _ANSI_QUOTES = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')"
 _DECLARED = """
-SELECT c.column_name, c.column_type, {is_json} FROM information_schema.columns c
-WHERE c.table_schema = %s AND c.table_name = %s"""
-# MariaDB's JSON is a long text with a check.
-_IS_JSON = """EXISTS (SELECT 1 FROM information_schema.check_constraints k
-WHERE k.constraint_schema = c.table_schema AND k.table_name = c.table_name
-  AND k.constraint_name = c.column_name AND LEFT(k.check_clause, 11) = 'json_valid(')"""
+SELECT column_name, column_type FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"""
 _BYTES = 63  # the number of the character set that is none
 _WHOLE: dict[int, tuple[pa.DataType, pa.DataType]] = {
     FIELD_TYPE.TINY: (pa.int8(), pa.uint8()),
@@ -171,10 +166,12 @@ def _declared(tables: Set[tuple[str, str]], url: DatabaseUrl) -> dict[tuple[str,
     """The declared types of the tables' columns, and which of them are JSON."""
     found: dict[tuple[str, str, str], tuple[str, bool]] = {}
     with shared().connect(url) as conn:
-        is_json = _IS_JSON if getattr(conn.dialect, "is_mariadb", False) else "FALSE"
-        for schema, table in tables:
-            rows = conn.exec_driver_sql(_DECLARED.format(is_json=is_json), (schema, table)).fetchall()
-            found |= {(schema, table, _name(row[0])): (_name(row[1]), bool(row[2])) for row in rows}
+        mariadb = getattr(conn.dialect, "is_mariadb", False)
+        for place in tables:
+            checked = conn.exec_driver_sql(JSON_COLUMNS, place).scalars() if mariadb else ()
+            json = {_name(column) for column in checked}
+            for column, type_ in conn.exec_driver_sql(_DECLARED, place):
+                found[(*place, _name(column))] = _name(type_), _name(column) in json
     return found
 
 

@@ -6,11 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapipe.data.casting import cast_column
-from datapipe.data.types import TIMESTAMP, tag
+from datapipe.data.types import tag
 from datapipe.errors import DataError
 from datapipe.ingestion.rows import Array, Field
 
-_TIME = pa.time64("us")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
@@ -29,8 +28,6 @@ def parse(values: Array, field: Field, *, first_row: int = 1) -> Array:
     """
     if tag(field) == "numeric":
         return _matching(values, _NUMBER, "numeric", field.name, first_row)
-    if field.type == _TIME:
-        return _times(values, field.name, first_row)
     if field.type == pa.uuid():
         return _uuids(values, field.name, first_row)
     return cast_column(values, field.type, column=field.name, first_row=first_row)
@@ -47,16 +44,6 @@ def _matching(values: Array, pattern: str, what: str, column: str, first_row: in
         row=row,
         hint="Read the column as text and convert it in a .sql() step",
     )
-
-
-def _times(values: Array, column: str, first_row: int) -> Array:
-    # Arrow parses no times of day, but it does parse timestamps.
-    moments = pc.replace_substring_regex(values, "^", "1970-01-01 ", max_replacements=1)
-    try:
-        return cast_column(moments, TIMESTAMP, column=column, first_row=first_row).cast(_TIME)
-    except DataError as error:
-        error.message = error.message.replace(str(TIMESTAMP), str(_TIME))
-        raise
 
 
 def _uuids(values: Array, column: str, first_row: int) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pymysql
 
-from datapipe.data.mysql import beside, mysql_connection
+from datapipe.data.mysql import JSON_COLUMNS, beside, mysql_connection
 from datapipe.data.mysqlerrors import is_lost, translate
 from datapipe.data.names import quote, quoted
 from datapipe.data.stream import Workspace
@@ -44,6 +44,7 @@ SELECT column_name, column_type, is_nullable = 'YES', column_default IS NOT NULL
        character_set_name, collation_name
 FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?
   AND extra NOT LIKE '%GENERATED%' ORDER BY ordinal_position"""
+_JSON = JSON_COLUMNS.replace("%s", "?")
 _TABLE = """
 SELECT t.table_type, t.engine, e.transactions FROM information_schema.tables t
 LEFT JOIN information_schema.engines e ON e.engine = t.engine
@@ -168,8 +169,15 @@ class MysqlSession:
         if transactions != "YES":
             what = "a view" if kind == "VIEW" else f"of engine {engine}, which has no transactions"
             raise PlanError(f"table {table} is {what}", hint=f"Write to a table: ALTER TABLE {table.sql} ENGINE=InnoDB")
+        json = {name for (name,) in self.query(_JSON, table.schema, table.name)} if self.mariadb else set()
         columns = tuple(
-            Column(name, type_, bool(nullable), bool(optional), compared=_compared(charset, collation))
+            Column(
+                name,
+                self._spelled("json" if name in json else type_, charset),
+                bool(nullable),
+                bool(optional),
+                compared=_compared(charset, collation),
+            )
             for name, type_, nullable, optional, charset, collation in self.query(_COLUMNS, table.schema, table.name)
         )
         indexes: dict[str, set[str]] = {}
@@ -178,6 +186,13 @@ class MysqlSession:
             indexes.setdefault(index, set()).add(name)
             partial |= {index} if part is not None or name is None else set()
         return Layout(columns, tuple(frozenset(names) for index, names in indexes.items() if index not in partial))
+
+    def _spelled(self, type_: str, charset: str | None) -> str:
+        """A column's type with its character set, so that a temporary table refuses, with the row, what it refuses."""
+        if not self.mariadb or charset is None or (charset == "utf8mb4" and type_ != "json"):
+            return type_
+        chosen = "" if type_ == "json" else f" character set {charset}"
+        return f"{type_}{chosen} collate {charset}_nopad_bin"
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:
         found = mysql_type(field, mariadb=self.mariadb)
@@ -191,7 +206,8 @@ class MysqlSession:
             raise SchemaError(message, column=column.name, hint="Alter the column, or leave it out")
         limit = declared.numbers[0] if declared.name in {"char", "varchar"} else None
         padded = declared.name == "char" and (tag(field) or "").startswith("char(")
-        return Wire(found, longest=limit, padded=padded)
+        is_json = declared.name == "json" and tag(field) not in {"json", "jsonb"}
+        return Wire(found, longest=limit, padded=padded, json=is_json, nulls=column.nullable)
 
     def create_schema(self, name: str) -> str | None:
         found = self.query("SELECT 1 FROM information_schema.schemata WHERE schema_name = ?", name)
@@ -201,8 +217,11 @@ class MysqlSession:
         return f"CREATE DATABASE {quote(name)} CHARACTER SET utf8mb4"
 
     def execute(self, sql: str) -> int:
-        with self._keys_named():
-            return int(self.raw.query(sql))
+        try:
+            with self._keys_named():
+                return int(self.raw.query(sql))
+        except pymysql.Error as error:
+            raise translate(error, first_row=None) from None
 
     def scalar(self, sql: str) -> Any:
         rows = self.query(sql)
