@@ -209,7 +209,7 @@ NULLS = [
 ]
 NEVER = ["point", "float(7,3)", "double(10,2)", "year(2)"]  # what datapipe does not write exactly
 STRATEGIES = ("append", "upsert")
-TYPES = list(dict.fromkeys(declared for declared, *_ in (*FITS, *REFUSED)))
+TYPES = list(dict.fromkeys(declared for declared, *_ in REFUSED))
 NAMES = {declared: f"c{number}" for number, declared in enumerate(TYPES)}
 
 
@@ -245,35 +245,33 @@ def shown(declared: str, name: str) -> str:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_value_that_fits_arrives(road: Sink, strategy: str) -> None:
-    road.sql("DELETE FROM every")
-    seen = {}
-    for number, (declared, type_, value, _) in enumerate(FITS):
-        ids = pa.array([3 * number + 1, 3 * number + 2, 3 * number + 3])
-        data = pa.table({"id": ids, NAMES[declared]: value_of(type_, value)})
-        road.write(streamed(data, 2), "every", **options(strategy))
-        ((seen[number],),) = road.sql(
-            f"SELECT {shown(declared, NAMES[declared])} FROM every WHERE id = {3 * number + 3}"
-        )
-    assert seen == {number: text for number, (*_, text) in enumerate(FITS)}
+    columns = {f"f{number}": case for number, case in enumerate(FITS)}
+    ddl = ", ".join(f"{name} {declared} NULL" for name, (declared, *_) in columns.items())
+    road.sql("DROP TABLE IF EXISTS t", f"CREATE TABLE t (id int PRIMARY KEY, {ddl})")
+    data = {name: value_of(type_, value) for name, (_, type_, value, _) in columns.items()}
+    road.write(streamed(pa.table({"id": [1, 2, 3], **data}), 2), **options(strategy))
+    items = ", ".join(shown(declared, name) for name, (declared, *_) in columns.items())
+    none, row = (road.sql(f"SELECT {items} FROM t WHERE id = {id_}")[0] for id_ in (1, 3))
+    assert dict(zip(columns, row, strict=True)) == {name: text for name, (*_, text) in columns.items()}
+    assert set(none) == {None}
 
 
-@pytest.mark.parametrize(("declared", "type_", "value"), REFUSED, ids=lambda value: str(value)[:30])
-def test_a_value_that_does_not_fit_is_named_and_changes_nothing(
-    road: Sink, declared: str, type_: pa.DataType, value: Any
-) -> None:
+@pytest.mark.parametrize("declared", TYPES)
+def test_a_value_that_does_not_fit_is_named_and_changes_nothing(road: Sink, declared: str) -> None:
     name = NAMES[declared]
     road.sql("DELETE FROM every", "INSERT INTO every (id) VALUES (1), (2), (9)")
     first = {"append": 3, "upsert": 1}  # an upsert finds two of its rows there: its merge numbers them otherwise
-    for strategy in STRATEGIES:
-        data = pa.table({"id": [first[strategy], first[strategy] + 1, 5], name: value_of(type_, value)})
-        with pytest.raises(DataError) as caught:
-            road.write(streamed(data, 2), "every", **options(strategy))
-        assert (caught.value.column, caught.value.row) == (name, 3)
-        assert repr(name)[1:-1] in str(caught.value)
-        assert "row 3" in str(caught.value)
-        assert "secret" not in str(caught.value)
-        assert caught.value.hint
-        assert road.sql(f"SELECT id FROM every WHERE {name} IS NULL ORDER BY id") == [(1,), (2,), (9,)]
+    for type_, value in [(type_, value) for found, type_, value in REFUSED if found == declared]:
+        for strategy in STRATEGIES:
+            data = pa.table({"id": [first[strategy], first[strategy] + 1, 5], name: value_of(type_, value)})
+            with pytest.raises(DataError) as caught:
+                road.write(streamed(data, 2), "every", **options(strategy))
+            assert (caught.value.column, caught.value.row) == (name, 3), (value, strategy)
+            assert f"'{name}'" in str(caught.value)
+            assert "row 3" in str(caught.value)
+            assert "secret" not in str(caught.value)
+            assert caught.value.hint
+            assert road.sql(f"SELECT id FROM every WHERE {name} IS NULL ORDER BY id") == [(1,), (2,), (9,)]
 
 
 @pytest.mark.parametrize("declared", NULLS)
