@@ -68,10 +68,8 @@ def test_floats_are_exact_and_in_order(source: str, query: str, ids: list[int]) 
 
 
 def test_two_floats_of_a_join_have_odd_names(source: str) -> None:
-    query = 'SELECT a.f AS `a ` f`, b.f AS "b "" f" FROM r a JOIN r b USING (id) WHERE a.id = 1'.replace(
-        "a ` f", "a `` f"
-    )
-    found = datapipe.read(query.replace('"b "" f"', '`b " f`'), source=source).collect("arrow")
+    query = 'SELECT a.f AS `a `` f`, b.f AS `b " f` FROM r a JOIN r b USING (id) WHERE a.id = 1'
+    found = datapipe.read(query, source=source).collect("arrow")
     assert found.to_pylist() == [{"a ` f": FLOATS[1], 'b " f': FLOATS[1]}]
 
 
@@ -185,12 +183,11 @@ def test_a_parameter_without_a_form_is_refused(source: str, value: Any) -> None:
         rows(source, "SELECT :v AS v", v=value)
 
 
-@pytest.mark.parametrize("query", ["SELECT id FROM r WHERE :p FROM r", "SELECT nope(:p) AS n FROM r", "SELECT 'a' :p"])
+@pytest.mark.parametrize("query", ["SELECT id FROM r WHERE id = :p FRM r", "SELECT nope(:p) AS n", "SELECT id FRM :p"])
 def test_a_mistake_names_no_parameter(source: str, query: str) -> None:
-    try:
+    with pytest.raises(PlanError) as caught:
         rows(source, query, p="secret value")
-    except PlanError as error:
-        assert "secret" not in str(error)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_read_sees_one_moment(source: str) -> None:
