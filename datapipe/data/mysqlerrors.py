@@ -30,33 +30,9 @@ _CLASSES: tuple[tuple[frozenset[int], type[DatapipeError], str], ...] = (
     ),
     (
         # nulls, ranges, lengths, dates, text, keys, checks, JSON
-        frozenset(
-            {
-                1048,
-                1062,
-                1216,
-                1217,
-                1242,
-                1263,
-                1264,
-                1265,
-                1292,
-                1364,
-                1365,
-                1366,
-                1367,
-                1406,
-                1411,
-                1416,
-                1425,
-                1441,
-                1451,
-                1452,
-            }
-        )
-        | frozenset(
-            {1526, 1586, 1644, 1690, 1761, 1762, 1977, 3819, 4025, 4038, *range(3140, 3160), *range(4037, 4043)}
-        ),
+        frozenset({1048, 1062, 1216, 1217, 1242, *range(1263, 1266), 1292, *range(1364, 1368), 1406, 1411, 1416, 1425})
+        | frozenset({1441, 1451, 1452, 1526, 1586, 1644, 1690, 1761, 1762, 1977, 3819, 4025, *range(4037, 4043)})
+        | frozenset(range(3140, 3160)),
         DataError,
         "Correct the value, or convert it in SQL",
     ),
