@@ -90,11 +90,13 @@ def mysql_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def mysql_insert_server() -> Iterator[str]:
-    """The admin URL of a MariaDB server that takes no LOAD DATA LOCAL, so that rows go there by INSERT."""
+    """The admin URL of a careless MariaDB server, which takes no LOAD DATA LOCAL: rows go there by INSERT."""
     service = find_mysql()
     if service is None or service.program is None:
         _without("no MariaDB to start here: install mariadb-server")
-    with running_mysql(service, "--local-infile=0") as url:
+    lax = ("--sql-mode=", "--explicit-defaults-for-timestamp=0", "--max-error-count=0", "--innodb-strict-mode=0")
+    odd = ("--default-time-zone=+05:00", "--character-set-server=latin1", "--lower-case-table-names=1")
+    with running_mysql(service, "--local-infile=0", *lax, *odd) as url:
         yield url
 
 

@@ -32,7 +32,7 @@ _SQL_MODE = (
 )
 _SESSION = (
     "SET NAMES utf8mb4",
-    f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00', autocommit = 1",
+    f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00', autocommit = 1, max_error_count = 64",
     # A slow source is no reason to give up.
     "SET SESSION net_read_timeout = 86400, net_write_timeout = 86400, wait_timeout = 86400",
     # Writers take turns by their own lock; gaps need none.
@@ -52,6 +52,7 @@ WHERE t.table_schema = COALESCE(?, DATABASE()) AND t.table_name = ?"""
 _UNIQUE = """
 SELECT index_name, column_name, sub_part FROM information_schema.statistics
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0"""
+_FIRST = "default '1970-01-01 00:00:01'"  # else some servers make a timestamp the time of each update, and no NULL
 _MOST_KEY = 255  # characters of a text that is a key
 _PATIENCE = 2.0  # seconds
 
@@ -189,6 +190,8 @@ class MysqlSession:
 
     def _spelled(self, type_: str, charset: str | None) -> str:
         """A column's type with its character set, so that a temporary table refuses, with the row, what it refuses."""
+        if type_.startswith("timestamp"):
+            return f"{type_} null"
         if not self.mariadb or charset is None or (charset == "utf8mb4" and type_ != "json"):
             return type_
         chosen = "" if type_ == "json" else f" character set {charset}"
@@ -196,6 +199,8 @@ class MysqlSession:
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:
         found = mysql_type(field, mariadb=self.mariadb)
+        if found.startswith("timestamp"):
+            return f"{found} {_FIRST if key else 'null'}"
         short = {"longtext": f"varchar({_MOST_KEY})", "longblob": f"varbinary({_MOST_KEY})"}
         return short.get(found, found) if key else found
 

@@ -115,7 +115,7 @@ def encoder(declared: str, sent: pa.DataType) -> Encode:
             if pc.any(wrong).as_py():
                 row = first_row + wrong.index(True).as_py()
                 odd = " (MySQL has no NaN, no infinity and no -0)" if pa.types.is_floating(sent) else ""
-                shown = declared.partition(" collate ")[0]
+                shown = declared.partition(" collate ")[0].removesuffix(" null")
                 message = f"column {name!r}, row {row}: the value does not fit {shown} exactly{odd}"
                 raise DataError(message, column=name, row=row, hint="Convert it in a .sql() step")
         return pc.fill_null(write(values, name, first_row), "NULL")

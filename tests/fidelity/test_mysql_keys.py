@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
@@ -99,6 +100,13 @@ def test_different_rows_that_differ_only_for_exact_eyes_are_kept_apart(road: Sin
     assert road.rows() == [(1, "A ")]
 
 
+def test_an_instant_that_is_a_key_is_no_time_of_update(road: Sink) -> None:
+    moments = [dt.datetime(2024, 1, day, tzinfo=dt.UTC) for day in (1, 2)]
+    for n in (1, 2):
+        upsert(road, pa.table({"at": pa.array(moments, pa.timestamp("us", "UTC")), "n": [n, n]}), "at")
+    assert road.rows() == [(moment.replace(tzinfo=None), 2) for moment in moments]
+
+
 @pytest.mark.parametrize("engine", ["MyISAM", "MEMORY", "Aria"])
 def test_an_engine_without_transactions_is_refused(road: Sink, engine: str) -> None:
     road.sql(f"CREATE TABLE t (id int PRIMARY KEY) ENGINE={engine}", "CREATE VIEW v AS SELECT * FROM t")
@@ -162,10 +170,10 @@ def test_foreign_keys_and_checks_hold(road: Sink, strategy: str) -> None:
     )
     options = {"strategy": strategy, "upsert_keys": ["id"] if strategy == "upsert" else []}
     for name, data in {
-        "of_p": pa.table({"id": [1, 2], "p": [1, 777], "n": [1, 1]}),
-        "positive": pa.table({"id": [1, 2], "p": [1, 1], "n": [1, -777]}),
+        "of_p": pa.table({"id": [1, 2], "p": [1, 777777777], "n": [1, 1]}),
+        "positive": pa.table({"id": [1, 2], "p": [1, 1], "n": [1, -777777777]}),
     }.items():
         with pytest.raises(DataError, match=name) as caught:
             road.write(data, **options)
-        assert "777" not in str(caught.value)
+        assert "777777777" not in str(caught.value)
         assert road.rows() == [(9, 1, 9)]

@@ -313,6 +313,20 @@ def test_json_the_server_does_not_take_names_the_column(road: Sink) -> None:
     assert road.rows() == []
 
 
+@pytest.mark.parametrize(("declared", "bad"), [("mediumint", 2**30), ("tinyint", 999)])
+def test_a_row_far_behind_has_the_number_of_the_run(road: Sink, declared: str, bad: int) -> None:
+    """The server refuses the first, and datapipe itself the second."""
+    road.sql("DROP TABLE IF EXISTS t", f"CREATE TABLE t (id int PRIMARY KEY, v {declared}, pad text)")
+    rows, at_row = 60_000, 54_321
+    numbers = pa.array([bad if row == at_row else 1 for row in range(1, rows + 1)])
+    data = pa.table({"id": range(rows), "v": numbers, "pad": ["x" * 50] * rows})
+    for strategy in STRATEGIES:
+        with pytest.raises(DataError, match=f"row {at_row}") as caught:
+            road.write(streamed(data, 20_000), **options(strategy))
+        assert (caught.value.column, caught.value.row) == ("v", at_row)
+        assert road.rows() == []
+
+
 def test_the_roads_are_two(mysql_server: str, mysql_insert_server: str) -> None:
     bulk = {}
     for server in (mysql_server, mysql_insert_server):
