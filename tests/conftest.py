@@ -88,6 +88,18 @@ def mysql_server() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def mysql_insert_server() -> Iterator[str]:
+    """The admin URL of a careless MariaDB server, which takes no LOAD DATA LOCAL: rows go there by INSERT."""
+    service = find_mysql()
+    if service is None or service.program is None:
+        _without("no MariaDB to start here: install mariadb-server")
+    lax = ("--sql-mode=", "--explicit-defaults-for-timestamp=0", "--max-error-count=0", "--innodb-strict-mode=0")
+    odd = ("--default-time-zone=+05:00", "--character-set-server=latin1", "--lower-case-table-names=1")
+    with running_mysql(service, "--local-infile=0", *lax, *odd) as url:
+        yield url
+
+
 @pytest.fixture
 def mysql_url(mysql_server: str) -> Iterator[str]:
     """The URL of an empty database that belongs to one test."""

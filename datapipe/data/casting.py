@@ -141,10 +141,19 @@ def _list(values: pa.Array, to: pa.DataType) -> pa.Array:
 def _from_text(values: pa.Array, to: pa.DataType) -> pa.Array:
     if pa.types.is_integer(to) and _has_hex(values):
         raise pa.ArrowInvalid("hexadecimal")
+    if pa.types.is_time(to):
+        return _times(values).cast(to)
     made = values.cast(to)
     if pa.types.is_floating(to):
         _check_digits(values, made)
     return made
+
+
+def _times(texts: pa.Array) -> pa.Array:
+    """Times of a day from text: Arrow parses none, but it does parse timestamps."""
+    if not pc.all(pc.match_substring_regex(texts, r"^\d\d:\d\d"), min_count=0).as_py():
+        raise pa.ArrowInvalid("no time")
+    return pc.binary_join_element_wise("1970-01-01", texts, " ").cast(TIMESTAMP).cast(pa.time64("us"))
 
 
 def _plain(values: pa.Array) -> pa.Array:

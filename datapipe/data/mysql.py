@@ -17,6 +17,10 @@ from datapipe.errors import PlanError
 from datapipe.plan import DatabaseUrl
 
 Connection = pymysql.connections.Connection  # its cursors give rows as they come
+# MariaDB's JSON is a long text with a check. Its names are asked for at once: a look at each column takes long.
+JSON_COLUMNS = """
+SELECT constraint_name FROM information_schema.check_constraints
+WHERE constraint_schema = COALESCE(%s, DATABASE()) AND table_name = %s AND LEFT(check_clause, 11) = 'json_valid('"""
 _BESIDE = 1  # seconds for a second connection, when the first is in trouble
 
 

@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapipe.data.casting import cast_column
-from datapipe.data.types import TIMESTAMP, tag
+from datapipe.data.types import tag
 from datapipe.errors import DataError
 from datapipe.ingestion.rows import Array, Field
 
-_TIME = pa.time64("us")
 _NUMBER = r"^([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?|NaN|-?Infinity)$"
 
 
@@ -34,8 +33,6 @@ def parse(values: Array, field: Field, *, first_row: int = 1) -> Array:
         return _matching(values, _NUMBER, "numeric", field.name, first_row)
     if tag(field) == "json":
         return _json(values, field.name, first_row)
-    if field.type == _TIME:
-        return _times(values, field.name, first_row)
     if field.type == pa.uuid():
         return _uuids(values, field.name, first_row)
     return cast_column(values, field.type, column=field.name, first_row=first_row)
@@ -76,16 +73,6 @@ def _no_json(constant: str) -> NoReturn:
 
 # Whether it is JSON is all that is asked: numbers need not be made.
 _JSON = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_json)
-
-
-def _times(values: Array, column: str, first_row: int) -> Array:
-    # Arrow parses no times of day, but it does parse timestamps.
-    moments = pc.replace_substring_regex(values, "^", "1970-01-01 ", max_replacements=1)
-    try:
-        return cast_column(moments, TIMESTAMP, column=column, first_row=first_row).cast(_TIME)
-    except DataError as error:
-        error.message = error.message.replace(str(TIMESTAMP), str(_TIME))
-        raise
 
 
 def _uuids(values: Array, column: str, first_row: int) -> Array:

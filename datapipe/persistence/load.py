@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -34,6 +35,8 @@ class Wire:
     ordered: bool = True  # whether the server orders what is sent as the data are ordered
     longest: int | None = None  # characters of a text, where the server would cut blanks without a word
     padded: bool = False  # whether blanks at the end are padding, which the server adds by itself
+    json: bool = False  # whether a text must be JSON, where the server would not tell the row that is not
+    nulls: bool = True  # whether a NULL may be sent, where the server might take it for the default
 
 
 @dataclass(frozen=True)
@@ -316,13 +319,15 @@ def _check_casts(session: Session, load: Load) -> None:
 def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBatch]:
     """The batches in the types that are sent, each value checked, no key NULL."""
     first_row = 1
-    key_at = [load.names.index(key) for key in load.keys]
+    required = [i for i, wire in enumerate(load.wires) if load.names[i] in load.keys or not wire.nulls]
     for batch in stream.batches:
-        for index in key_at:
+        for index in required:
             if batch.column(index).null_count:
                 row = first_row + batch.column(index).is_null().index(True).as_py()
                 name = load.names[index]
-                raise DataError(f"key {name!r} is NULL in row {row}", column=name, row=row, hint="Filter such rows out")
+                what = "key" if name in load.keys else "NOT NULL column"
+                message = f"{what} {name!r} is NULL in row {row}"
+                raise DataError(message, column=name, row=row, hint="Filter such rows out")
         columns = [
             _as_sent(values, field.type, wire, name, first_row)
             for values, field, wire, name in zip(batch.columns, schema, load.wires, load.names, strict=True)
@@ -339,6 +344,8 @@ def _as_sent(values: pa.Array, to: pa.DataType, wire: Wire, name: str, first_row
         found = pc.utf8_rtrim(found, characters=" ")
     if wire.longest is not None:
         _check_length(found, wire.longest, name, first_row)
+    if wire.json:
+        _check_json(found, name, first_row)
     return found
 
 
@@ -348,6 +355,21 @@ def _check_length(values: pa.Array, longest: int, name: str, first_row: int) -> 
         row = first_row + too_long.index(True).as_py()
         message = f"column {name!r}, row {row}: the text has more than {longest} characters"
         raise DataError(message, column=name, row=row, hint="Shorten it in a .sql() step, or widen the column")
+
+
+def _check_json(values: pa.Array, name: str, first_row: int) -> None:
+    for row, text in enumerate(values.to_pylist(), first_row):
+        if text is not None and not _is_json(text):
+            message = f"column {name!r}, row {row}: the text is not JSON"
+            raise DataError(message, column=name, row=row, hint="Correct it in a .sql() step")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=int)  # NaN is no JSON, and no int
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _distinct(session: Session, load: Load) -> str:

@@ -171,7 +171,7 @@ class PostgresqlSession:
         if row is None or row[0] is None:
             return None
         columns = tuple(
-            Column(name, type_, not required, optional, pa.string() if is_enum else None, generated)
+            Column(name, type_, not required, optional, pa.string() if is_enum else None, generated=generated)
             for name, type_, required, optional, generated, is_enum in self.raw.execute(_LAYOUT, (row[0],)).fetchall()
         )
         unique = self.raw.execute(_UNIQUE, (row[0],)).fetchall()
