@@ -87,8 +87,8 @@ class ConnectionManager:
         if url.get_backend_name() != "sqlite":
             options |= {"pool_size": self.pool_size, "max_overflow": self.max_overflow}
         if url.drivername == "postgresql+psycopg":
-            patience = _patience(settings().network_timeout)
-            options["connect_args"] = {name: value for name, value in patience.items() if name not in url.query}
+            parameters = _postgresql(settings().network_timeout)
+            options["connect_args"] = {name: value for name, value in parameters.items() if name not in url.query}
         if url.drivername == "mysql+pymysql":
             # The server may be sent rows by LOAD DATA; the driver itself never opens a file the server asks for.
             options["connect_args"] = {"client_flag": _FOUND_ROWS | _LOCAL_FILES}
@@ -146,10 +146,11 @@ class ConnectionManager:
             self._engines = {}
 
 
-def _patience(seconds: int) -> dict[str, int]:
-    """libpq's parameters by which a dead peer is noticed within so many seconds."""
+def _postgresql(seconds: int) -> dict[str, int | str]:
+    """libpq's parameters: text in UTF-8, and a dead peer noticed within so many seconds."""
     probe = max(1, seconds // 6)
     return {
+        "client_encoding": "utf8",
         "connect_timeout": seconds,
         "keepalives_idle": max(1, seconds // 2),
         "keepalives_interval": probe,
@@ -247,7 +248,8 @@ def _with_driver(url: URL) -> URL:
 
 
 def _unreachable(url: URL, error: sa.exc.OperationalError) -> FatalError | TransientError:
-    text = str(error.orig)
+    said: tuple[object, ...] = getattr(error.orig, "args", ())
+    text = str(said[1] if len(said) > 1 else error.orig)  # PyMySQL's errors begin with their number
     reason = re.search(r"FATAL:\s*(.+)", text) or re.search(r".*failed: ([^\n]+)", text)
     sentence = reason.group(1).strip() if reason else text.strip().splitlines()[0]
     where = (f"{url.host or 'local'}:{url.port}" if url.port else url.host or "local") + f"/{url.database or ''}"

@@ -72,8 +72,11 @@ def break_off(raw: Any) -> None:
 
 
 def _end(raw: Any) -> None:
-    """End a connection here, and on the server, which may be at a long statement."""
+    """End a connection here, and on the server if it is at a statement: else it notices by itself."""
+    idle = raw._result is not None and not raw._result.unbuffered_active
     break_off(raw)
+    if idle:
+        return
     with contextlib.suppress(pymysql.Error, OSError), beside(raw) as other:
         other.kill(raw.thread_id())
 

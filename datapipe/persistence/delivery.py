@@ -84,13 +84,14 @@ def create_ledger(target: TableTarget, work: Workspace) -> None:
         With the statements, if the role may not.
     """
     ddl: tuple[str, ...] = ()
+    mark = '"'
     try:
         with open_session(target, work) as session:
             take_turn(session, "internal objects", "datapipe", work)
             session.begin()
             if session.exists(ledger.ledger_table(session)):
                 return
-            ddl = ledger.ledger_ddl(session)
+            ddl, mark = ledger.ledger_ddl(session), session.words.mark
             session.define(ddl)
             session.commit()
             work.tell(f"created {ledger.ledger_table(session)}, where datapipe records loads")
@@ -99,7 +100,8 @@ def create_ledger(target: TableTarget, work: Workspace) -> None:
     except (FatalError, PlanError) as error:
         if not ddl:
             raise
-        hint = f"Have it created: {'; '.join(ddl)}; or set DATAPIPE_LEDGER=off to load without it"
+        shown = "; ".join(ddl).replace('"', mark)
+        hint = f"Have it created: {shown}; or set DATAPIPE_LEDGER=off to load without it"
         raise PlanError(f"the ledger cannot be created ({error.message})", hint=hint) from None
 
 
@@ -199,6 +201,9 @@ def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Wor
             pause = min(2 * pause, 2.0)
     if done is None:
         raise TransientError("the connection broke at COMMIT; nothing was written, says the ledger", hint="Try again")
+    if (done.replayed or {}).get("run_id", delivery.run_id) != delivery.run_id:
+        work.tell("the connection broke at COMMIT; the ledger says that another run with its key made the load")
+        return done
     work.tell("the connection broke at COMMIT; the ledger says that the load took effect")
     return loaded
 

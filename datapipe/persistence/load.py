@@ -21,6 +21,7 @@ from datapipe.persistence.tables import Column, Layout, Table, check_unique, fin
 from datapipe.plan import TableTarget, WriteStrategy
 
 STAGE = Table("_datapipe_stage")
+ROW_NUMBER = "_datapipe_row"
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,14 @@ class Words:
     text: str = "text"  # a type for long texts
     schemas: bool = True  # whether datapipe's own tables have a schema, rather than a prefix
     together: bool = False  # whether the ledger is created with the first load, rather than before it
+    mark: str = '"'  # what quotes a name in the statements a user may be shown to run
     options: str = ""  # what follows CREATE TABLE (…)
+    drop: str = "DROP TABLE"  # for a temporary table, so that the transaction goes on
     further: tuple[str, ...] = ()  # what is created beside the ledger
+    stages: str = (  # a query for the stages that are no temporary tables: schema and name
+        "SELECT table_schema, table_name FROM information_schema.tables "
+        "WHERE table_type = 'BASE TABLE' AND substr(table_name, 1, 15) = '_datapipe_stage'"
+    )
 
 
 class Session(Protocol):
@@ -129,6 +136,18 @@ class Session(Protocol):
 
     def execute(self, sql: str) -> int:
         """Run a statement; the number of rows it touched."""
+
+    def attempt(self, statements: Sequence[str]) -> int:
+        """Run statements, after whose failure the transaction goes on; the number of rows they touched.
+
+        Raises
+        ------
+        DataError
+            If the rows break a constraint.
+        """
+
+    def numbered(self, table: Table) -> str | None:
+        """The rows of a temporary table with their numbers in ROW_NUMBER; None where no transaction survives errors."""
 
     def scalar(self, sql: str) -> Any:
         """The first value of a query's first row."""
@@ -223,7 +242,7 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
         columns = match_columns(layout, schema, table)
         named = tuple(columns[schema.names.index(key)].name for key in keys)
         if target.strategy in (WriteStrategy.UPSERT, WriteStrategy.INSERT):
-            check_unique(layout, named, table, target.strategy)
+            check_unique(layout, named, table, target.strategy, session.words.mark)
     wires = tuple(session.wire(field, column) for field, column in zip(schema, columns, strict=True))
     latest = find_name(target.latest, schema.names) if target.latest else None
     if latest:
@@ -258,10 +277,35 @@ def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> L
     _check_casts(session, load)
     source = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else STAGE.sql
     given = rows if source == STAGE.sql else int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
-    written = sum(session.execute(statement) for statement in load.merge(session, source))
+    written = _merge(session, load, source, rows)
     work.cancel.check()
-    session.execute(f"DROP TABLE {STAGE.sql}")
+    session.execute(f"{session.words.drop} {STAGE.sql}")
     return Loaded(written, deduplicated=rows - given, created=bool(load.ddl))
+
+
+def _merge(session: Session, load: Load, source: str, rows: int) -> int:
+    numbered = session.numbered(STAGE)
+    if source != STAGE.sql or numbered is None:  # a row that stands for several has no number
+        return sum(session.execute(statement) for statement in load.merge(session, source))
+    try:
+        return session.attempt(load.merge(session, source))
+    except DataError as error:
+        row = _first_refused(session, load, numbered, rows)
+        raise DataError(f"{error.message} (row {row})", column=error.column, row=row, hint=error.hint) from None
+
+
+def _first_refused(session: Session, load: Load, numbered: str, rows: int) -> int:
+    """The first row that does not fit the target and the rows before it; half of what is left is tried at a time."""
+    first, last = 1, rows
+    while first < last:
+        middle = (first + last) // 2
+        part = f"(SELECT * FROM {numbered} AS n WHERE {ROW_NUMBER} BETWEEN {first} AND {middle}) AS p"
+        try:
+            session.attempt(load.merge(session, part))
+            first = middle + 1
+        except DataError:
+            last = middle
+    return first
 
 
 def _check_casts(session: Session, load: Load) -> None:
@@ -294,7 +338,7 @@ def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBa
 
 def _as_sent(values: pa.Array, to: pa.DataType, wire: Wire, name: str, first_row: int) -> pa.Array:
     if wire.cast and pa.types.is_list(values.type):
-        return array_text(values, column=name)
+        return array_text(values, column=name, first_row=first_row)
     found = cast_column(values, to, column=name, first_row=first_row)
     if wire.padded:
         found = pc.utf8_rtrim(found, characters=" ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,9 +41,9 @@ _SESSION = (
 _NOW = "CONCAT(REPLACE(CAST(UTC_TIMESTAMP(6) AS CHAR), ' ', 'T'), 'Z')"
 _COLUMNS = """
 SELECT column_name, column_type, is_nullable = 'YES', column_default IS NOT NULL OR extra LIKE '%auto_increment%',
-       character_set_name, collation_name
+       character_set_name, collation_name, COALESCE(generation_expression, '') <> ''
 FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?
-  AND extra NOT LIKE '%GENERATED%' ORDER BY ordinal_position"""
+  ORDER BY ordinal_position"""
 _JSON = JSON_COLUMNS.replace("%s", "?")
 _TABLE = """
 SELECT t.table_type, t.engine, e.transactions FROM information_schema.tables t
@@ -52,8 +52,12 @@ WHERE t.table_schema = COALESCE(?, DATABASE()) AND t.table_name = ?"""
 _UNIQUE = """
 SELECT index_name, column_name, sub_part FROM information_schema.statistics
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0"""
+_STAGES = """
+SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema = DATABASE()
+  AND table_type = 'BASE TABLE' AND LEFT(table_name, 15) = '_datapipe_stage'"""
 _FIRST = "default '1970-01-01 00:00:01'"  # else some servers make a timestamp the time of each update, and no NULL
 _MOST_KEY = 255  # characters of a text that is a key
+_NAME_LENGTH = 64
 _PATIENCE = 2.0  # seconds
 
 
@@ -85,8 +89,11 @@ class MysqlSession:
             key="varchar(255)",
             text="longtext",
             schemas=False,
+            mark="`",
+            drop="DROP TEMPORARY TABLE",
             options=f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {exact}",
             further=(held,),
+            stages=_STAGES,
         )
 
     def lock(self, name: str, owner: str) -> str | None:
@@ -94,7 +101,7 @@ class MysqlSession:
         ((database,),) = self.query("SELECT DATABASE()")
         key = hashlib.sha256(f"datapipe {database} {name}".encode()).hexdigest()[:60]
         ((taken,),) = self.query("SELECT GET_LOCK(?, 0)", key)
-        with contextlib.suppress(pymysql.ProgrammingError):  # the table of holders comes with the ledger
+        with contextlib.suppress(pymysql.Error):  # holders are told where their table is there and may be written
             if taken:
                 text = f"REPLACE INTO {_locks()} VALUES (?, ?, ?, CONNECTION_ID())"
                 self.query(text, key, f"run {owner}", self.scalar(f"SELECT {_NOW}"))
@@ -161,6 +168,7 @@ class MysqlSession:
         return (update, absent) if rest else (absent,)
 
     def layout(self, table: Table) -> Layout | None:
+        check_names(filter(None, (table.schema, table.name)))
         self.targets.append(table)
         found = self.query(_TABLE, table.schema, table.name)
         if not found:
@@ -169,17 +177,20 @@ class MysqlSession:
         ((kind, engine, transactions),) = found
         if transactions != "YES":
             what = "a view" if kind == "VIEW" else f"of engine {engine}, which has no transactions"
-            raise PlanError(f"table {table} is {what}", hint=f"Write to a table: ALTER TABLE {table.sql} ENGINE=InnoDB")
+            raise PlanError(f"table {table} is {what}", hint="Write to a table of engine InnoDB")
         json = {name for (name,) in self.query(_JSON, table.schema, table.name)} if self.mariadb else set()
         columns = tuple(
             Column(
                 name,
                 self._spelled("json" if name in json else type_, charset),
                 bool(nullable),
-                bool(optional),
+                bool(optional or generated),
                 compared=_compared(charset, collation),
+                generated=bool(generated),
             )
-            for name, type_, nullable, optional, charset, collation in self.query(_COLUMNS, table.schema, table.name)
+            for name, type_, nullable, optional, charset, collation, generated in self.query(
+                _COLUMNS, table.schema, table.name
+            )
         )
         indexes: dict[str, set[str]] = {}
         partial = set()
@@ -198,6 +209,7 @@ class MysqlSession:
         return f"{type_}{chosen} collate {charset}_nopad_bin"
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:
+        check_names([field.name])
         found = mysql_type(field, mariadb=self.mariadb)
         if found.startswith("timestamp"):
             return f"{found} {_FIRST if key else 'null'}"
@@ -228,6 +240,12 @@ class MysqlSession:
         except pymysql.Error as error:
             raise translate(error, first_row=None) from None
 
+    def attempt(self, statements: Sequence[str]) -> int:  # as the protocol calls it
+        return sum(self.execute(statement) for statement in statements)
+
+    def numbered(self, table: Table) -> str | None:  # noqa: ARG002  # the server names the row itself
+        return None
+
     def scalar(self, sql: str) -> Any:
         rows = self.query(sql)
         return rows[0][0] if rows else None
@@ -257,6 +275,20 @@ class MysqlSession:
         return index
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names that MySQL does not take.
+
+    Raises
+    ------
+    PlanError
+        If one has more than 64 characters, a NUL, or a blank at its end.
+    """
+    for name in names:
+        if len(name) > _NAME_LENGTH or "\0" in name or name.endswith(" "):
+            hint = f"Names have at most {_NAME_LENGTH} characters, no NUL, and no blank at the end"
+            raise PlanError(f"{name!r} cannot be a name in MySQL", hint=hint)
+
+
 _LOCK_COLUMNS = "name varchar(60) PRIMARY KEY, holder varchar(300), since varchar(40), connection bigint"
 
 
@@ -281,6 +313,8 @@ def mysql_session(url: DatabaseUrl, work: Workspace) -> Iterator[MysqlSession]:
     session: MysqlSession | None = None
     try:
         with mysql_connection(url, work, _SESSION) as raw:
+            if not raw.db:
+                raise PlanError("the URL names no database", hint="Add it: mysql://user@host/database")
             session = MysqlSession(raw)
             yield session
     finally:

@@ -178,7 +178,9 @@ def folder(tmp_path: Path, source_url: str, postgresql_url: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("page", RUNNABLE)
-def test_examples_run(page: str, folder: Path) -> None:
+def test_examples_run(page: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "MYSQL_URL" in PAGES[page].read_text(encoding="utf-8"):
+        monkeypatch.setenv("MYSQL_URL", request.getfixturevalue("mysql_url"))
     Reader(PAGES[page], folder).read()
 
 

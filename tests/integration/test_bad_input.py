@@ -55,7 +55,7 @@ CASES = {
         {**USERS, "source_db_url": "postgresql://ann:s3cret@host:port/db"}, PlanError, READ, ("URL does not parse", "port")
     ),
     "unknown driver": Case({**USERS, "source_db_url": "oracel://ann:s3cret@host/db"}, PlanError, READ, ("'oracel'",)),
-    "a target nobody writes": Case(USERS, PlanError, WRITE, ("oracel", "postgresql, sqlite and duckdb"), {"dest_db_url": "oracel://ann:s3cret@h/d"}),
+    "a target nobody writes": Case(USERS, PlanError, WRITE, ("oracel", "mariadb, sqlite and duckdb"), {"dest_db_url": "oracel://ann:s3cret@h/d"}),
     "refused connection to the source": Case(
         {**USERS, "source_db_url": UNREACHED}, TransientError, READ, ("127.0.0.1:1/db", "refused", "server runs")
     ),

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
+from contracts.sinks import Sink
 from faults import Fault, proxied
 
 import datapipe
 
 TIMES = 50
+QUERIES = {
+    "postgresql": "SELECT CAST(:run AS int) AS run, g AS id FROM generate_series(1, 100) g",
+    "mysql": "SELECT CAST(:run AS int) AS run, seq AS id FROM seq_1_to_100",
+}
+COMMIT = {"postgresql": b"COMMIT", "mysql": b"\x03COMMIT"}  # as it is sent
+LEDGERS = {"postgresql": "_datapipe.loads", "mysql": "_datapipe_loads"}
 
 
 @pytest.mark.parametrize("forwarded", [True, False], ids=["reply lost", "COMMIT lost"])
+@pytest.mark.parametrize("kind", QUERIES)
 def test_an_append_cut_at_commit_lands_once(
-    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, forwarded: bool
+    kind: str, forwarded: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_RETRIES", "3")
     monkeypatch.setenv("RETRY_BACKOFF_BASE", "0.05")
-    query = "SELECT CAST(:run AS int) AS run, g AS id FROM generate_series(1, 100) g"
-    with proxied(postgresql_url) as (proxy, url):
+    sink = Sink(kind, request.getfixturevalue(f"{kind}_url"))
+    with proxied(sink.url) as (proxy, url):
         for run in range(TIMES + 1):
             if run:  # the first creates the tables
-                proxy.arm(Fault("cut", pattern=b"COMMIT", forwarded=forwarded))
-            plan = datapipe.read(query, source=postgresql_url, params={"run": run}).write("t", to=url)
+                proxy.arm(Fault("cut", pattern=COMMIT[kind], forwarded=forwarded))
+            plan = datapipe.read(QUERIES[kind], source=sink.url, params={"run": run}).write("t", to=url)
             result = plan.run()
             if run:
                 assert proxy.struck.wait(5)
                 assert result.attempts == (1 if forwarded else 2)
-    with psycopg.connect(postgresql_url) as conn:
-        found = conn.execute("SELECT count(DISTINCT run), count(DISTINCT (run, id)), count(*) FROM t").fetchone()
-        assert found == (TIMES + 1, 100 * (TIMES + 1), 100 * (TIMES + 1))
-        assert conn.execute("SELECT count(*) FROM _datapipe.loads").fetchone() == (TIMES + 1,)
+    ids = "(SELECT DISTINCT run, id FROM t) AS d"
+    assert sink.sql("SELECT count(DISTINCT run), count(*) FROM t") == [(TIMES + 1, 100 * (TIMES + 1))]
+    assert sink.sql(f"SELECT count(*) FROM {ids}") == [(100 * (TIMES + 1),)]
+    assert sink.sql(f"SELECT count(*) FROM {LEDGERS[kind]}") == [(TIMES + 1,)]

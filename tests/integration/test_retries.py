@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pyarrow as pa
 import pytest
+from contracts.sinks import Sink
 
 import datapipe
 from datapipe.errors import DataError, TransientError
@@ -21,63 +21,83 @@ def _retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETRY_BACKOFF_BASE", "0.05")
 
 
-def killer(url: str, which: str, times: int) -> Callable[[pa.Table], pa.Table]:
-    """A per-batch function that ends the source's or the target's backend in the middle, so many times."""
+# How each server makes the rows, and how its sessions at a kind of statement are ended.
+ORIGIN = {
+    "postgresql": f"CREATE TABLE origin AS SELECT g FROM generate_series(1, {ROWS}) g",
+    "mysql": f"CREATE TABLE origin AS SELECT seq AS g FROM seq_1_to_{ROWS}",
+}
+STATEMENTS = {
+    "postgresql": {"writing": "COPY%FROM STDIN%", "reading": "COPY%FROM origin%"},
+    "mysql": {"writing": "LOAD DATA%", "reading": "SELECT%FROM origin%"},
+}
+
+
+def end_sessions(sink: Sink, which: str) -> bool:
+    """End the server's sessions that read, or write; whether there was one."""
+    like = STATEMENTS[sink.kind][which]
+    if sink.kind == "postgresql":
+        text = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        return bool(sink.sql(f"{text} AND query ILIKE '{like}'"))
+    text = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()"
+    found = sink.sql(f"{text} AND info LIKE '{like}'")
+    for (number,) in found:
+        sink.sql(f"KILL {number}")
+    return bool(found)
+
+
+def killer(sink: Sink, which: str, times: int) -> Callable[[pa.Table], pa.Table]:
+    """A per-batch function that ends the source's or the target's session in the middle, so many times."""
     state = {"left": times, "batches": 0}
 
     def pass_on(batch: pa.Table) -> pa.Table:
         state["batches"] += 1
         if state["left"] and state["batches"] % 4 == 0:
             state["left"] -= 1
-            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ILIKE %s"
-            with psycopg.connect(url, autocommit=True) as conn:
-                ended = conn.execute(query, (f"COPY%{which}%",)).fetchall()
-            assert ended
+            assert end_sessions(sink, which)
         return batch
 
     return pass_on
 
 
-def plan(url: str, which: str, times: int) -> Any:
-    source = datapipe.read("SELECT g AS id, repeat('x', 100) AS text FROM origin g", source=url)
-    return source.apply(killer(url, which, times), per_batch=True).write("t", to=url)
+def plan(sink: Sink, which: str, times: int) -> Any:
+    source = datapipe.read("SELECT g AS id, repeat('x', 100) AS text FROM origin g", source=sink.url)
+    return source.apply(killer(sink, which, times), per_batch=True).write("t", to=sink.url)
 
 
-@pytest.fixture
-def url(postgresql_url: str) -> str:
-    with psycopg.connect(postgresql_url, autocommit=True) as conn:
-        conn.execute(f"CREATE TABLE origin AS SELECT g FROM generate_series(1, {ROWS}) g".encode())
-    return postgresql_url
+@pytest.fixture(params=ORIGIN)
+def sink(request: pytest.FixtureRequest) -> Sink:
+    made = Sink(request.param, request.getfixturevalue(f"{request.param}_url"))
+    made.sql(ORIGIN[made.kind])
+    return made
 
 
-def found(url: str) -> Any:
-    with psycopg.connect(url) as conn:
-        if conn.execute("SELECT to_regclass('t')").fetchone() == (None,):
-            return None
-        return conn.execute("SELECT count(*), count(DISTINCT id) FROM t").fetchone()
+def found(sink: Sink) -> Any:
+    if "t" not in sink.tables():
+        return None
+    return sink.sql("SELECT count(*), count(DISTINCT id) FROM t")[0]
 
 
-@pytest.mark.parametrize("which", ["FROM STDIN", "FROM origin"])
-def test_a_lost_backend_is_tried_again_from_the_source(url: str, which: str) -> None:
+@pytest.mark.parametrize("which", ["writing", "reading"])
+def test_a_lost_backend_is_tried_again_from_the_source(sink: Sink, which: str) -> None:
     events: list[Any] = []
-    result = plan(url, which, 1).run(listeners=[events.append])
+    result = plan(sink, which, 1).run(listeners=[events.append])
     assert result.attempts == 2
     assert result.rows_read == ROWS
-    assert found(url) == (ROWS, ROWS)
+    assert found(sink) == (ROWS, ROWS)
     failures = [event.message for event in events if event.kind == "attempt_failed"]
     assert len(failures) == 1
     assert "trying again in" in failures[0]
 
 
-def test_the_last_attempt_s_error_is_raised_and_nothing_is_there(url: str) -> None:
+def test_the_last_attempt_s_error_is_raised_and_nothing_is_there(sink: Sink) -> None:
     with pytest.raises(TransientError) as caught:
-        plan(url, "FROM STDIN", 9).run()
+        plan(sink, "writing", 9).run()
     assert caught.value.result.attempts == 3
-    assert found(url) is None
+    assert found(sink) is None
 
 
-def test_an_error_in_the_data_is_final(url: str) -> None:
-    twice = datapipe.read("SELECT 1 AS id UNION ALL SELECT 1", source=url)
+def test_an_error_in_the_data_is_final(sink: Sink) -> None:
+    twice = datapipe.read("SELECT 1 AS id UNION ALL SELECT 1", source=sink.url)
     with pytest.raises(DataError) as caught:
-        twice.write("t", to=url, strategy="insert", keys=["id"]).run()
+        twice.write("t", to=sink.url, strategy="insert", keys=["id"]).run()
     assert caught.value.result.attempts == 1
