@@ -12,7 +12,8 @@ from contracts.sinks import Sink
 import datapipe
 from datapipe.errors import DataError, TransientError
 
-ROWS = 200_000
+ROWS = 400_000
+MEMORY = "64MB"  # little, so that no session has done its part before the others begin
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,7 @@ def found(sink: Sink) -> Any:
 @pytest.mark.parametrize("which", ["writing", "reading"])
 def test_a_lost_backend_is_tried_again_from_the_source(sink: Sink, which: str) -> None:
     events: list[Any] = []
-    result = plan(sink, which, 1).run(listeners=[events.append])
+    result = plan(sink, which, 1).run(MEMORY, listeners=[events.append])
     assert result.attempts == 2
     assert result.rows_read == ROWS
     assert found(sink) == (ROWS, ROWS)
@@ -91,7 +92,7 @@ def test_a_lost_backend_is_tried_again_from_the_source(sink: Sink, which: str) -
 
 def test_the_last_attempt_s_error_is_raised_and_nothing_is_there(sink: Sink) -> None:
     with pytest.raises(TransientError) as caught:
-        plan(sink, "writing", 9).run()
+        plan(sink, "writing", 9).run(MEMORY)
     assert caught.value.result.attempts == 3
     assert found(sink) is None
 
