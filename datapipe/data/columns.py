@@ -156,6 +156,8 @@ def akin(given: pa.DataType, field: pa.Field) -> bool:
     """
     if pa.types.is_list(given) and pa.types.is_list(field.type):  # one without items is akin to any other
         return akin(given.value_type, field.type.value_field)
+    if pa.types.is_struct(given) and pa.types.is_struct(field.type) and given.names == field.type.names:
+        return all(akin(inner.type, wanted) for inner, wanted in zip(given, field.type, strict=True))
     kind, wanted = _kind(given), "decimal" if tag(field) == "numeric" else _kind(field.type)
     return kind in {"null", wanted} or (kind, wanted) in {("bytes", "uuid"), ("integer", "decimal")}
 

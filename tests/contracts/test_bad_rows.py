@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from contracts.sinks import KINDS, Sink
+from contracts.sinks import Sink
 
 import datapipe
 from datapipe.errors import DataError
@@ -50,9 +50,18 @@ CASES = {
     "UNIQUE": Case("bigint UNIQUE", pa.int64(), None, NUMBER),
 }
 SQLITE_TAKES = {"NUL", "out of range", "too long"}  # it stores them as they are
+COMBINATIONS = [
+    (kind, name, strategy, place)
+    for kind in ("postgresql", "sqlite")
+    for name in CASES
+    for strategy in STRATEGIES
+    for place in (PLACES if strategy in {"append", "upsert"} else ["middle"])  # the others go append's way
+    if not (kind == "sqlite" and name in SQLITE_TAKES)
+    and not (name == "UNIQUE" and strategy == "replace")  # the row it repeats is replaced
+]
 
 
-@pytest.fixture(params=[kind for kind in KINDS if kind != "duckdb"])
+@pytest.fixture(params=["postgresql", "sqlite"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
     """PostgreSQL and SQLite, which can name the row."""
     if request.param == "postgresql":
@@ -67,14 +76,10 @@ def values(case: Case, place: int) -> Iterable[Any]:
         yield case.bad if number == place else number if case.good is None else case.good
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("target", "name", "strategy", "place"), COMBINATIONS, indirect=["target"])
 def test_a_bad_row(target: Sink, name: str, strategy: str, place: str) -> None:
     case = CASES[name]
-    if target.kind == "sqlite" and name in SQLITE_TAKES:
-        pytest.skip("SQLite takes it")
-    existing = NUMBER if name == "UNIQUE" else None if name != "NOT NULL" else "before"
+    existing = {"UNIQUE": NUMBER, "NOT NULL": "before"}.get(name)
     target.sql(
         "CREATE TABLE parent (id bigint PRIMARY KEY)",
         "INSERT INTO parent VALUES (1)",
@@ -83,8 +88,6 @@ def test_a_bad_row(target: Sink, name: str, strategy: str, place: str) -> None:
     )
     rows = pa.table({"id": pa.array(range(ROWS)), "v": pa.array(values(case, PLACES[place]), case.type)})
     keys = ["id"] if strategy in {"insert", "upsert"} else []
-    if name == "UNIQUE" and strategy == "replace":
-        pytest.skip("the row it repeats is replaced")
     with pytest.raises(DataError) as caught:
         datapipe.read(rows).write("t", to=target.url, strategy=strategy, keys=keys).run("64MB")
     error = caught.value
@@ -98,8 +101,8 @@ def test_a_bad_row(target: Sink, name: str, strategy: str, place: str) -> None:
         assert "v" in error.message
     assert error.step == "persistence"
     assert error.hint
-    for secret in (SECRET, str(NUMBER), "99999.123", "2023-02-29", str(case.bad)):
-        assert secret not in f"{error} {error.hint} {error.result}" or case.bad is None
+    for secret in (SECRET, str(NUMBER), str(case.bad or SECRET)):
+        assert secret not in f"{error} {error.hint} {error.result}"
     assert target.rows() == [(BEFORE, existing)]
 
 

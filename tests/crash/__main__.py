@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as conftest does for pytest
 
 from crash.cells import STRATEGIES
-from crash.databases import KINDS, TESTED
+from crash.databases import KINDS
 from crash.soak import Soak, soak
 
 
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     given = parser.parse_args()
     asked = Soak(given.kills, given.minutes, given.seed)
-    return int(not soak(given.kind or TESTED, given.strategy or STRATEGIES, asked))
+    return int(not soak(given.kind or KINDS, given.strategy or STRATEGIES, asked))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import psycopg
 import pymysql
 
 KINDS = ("postgresql", "sqlite", "mysql")
-TESTED = ("postgresql", "sqlite")  # the kinds that can be written to yet
 
 
 class Database:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from crash.child import Case, run_case
-from crash.databases import TESTED
+from crash.databases import KINDS
 
 _MODULES = (
     "datapipe.engine.runner",
-    *(f"datapipe.persistence.{kind}" for kind in TESTED),
+    *(f"datapipe.persistence.{kind}" for kind in KINDS),
     "datapipe.data.frames",
     "datapipe.display.terminal",
     "adbc_driver_postgresql.dbapi",

@@ -8,12 +8,12 @@ from contextlib import closing
 import pytest
 from crash.cells import STRATEGIES, Cell, Load
 from crash.child import POINTS
-from crash.databases import TESTED
+from crash.databases import KINDS
 from crash.kills import Killer
 from crash.runs import ForkServer
 from crash.soak import TITLES, line
 
-CELLS = [(kind, strategy) for kind in TESTED for strategy in STRATEGIES]
+CELLS = [(kind, strategy) for kind in KINDS for strategy in STRATEGIES]
 every_cell = pytest.mark.parametrize("cell", CELLS, indirect=True, ids="-".join)
 
 
@@ -34,7 +34,7 @@ def test_killed_at_random_times(cell: Cell, forks: ForkServer, kills: int) -> No
     assert tally.problems == []
 
 
-@pytest.mark.parametrize("cell", [(kind, "append") for kind in TESTED], indirect=True, ids="-".join)
+@pytest.mark.parametrize("cell", [(kind, "append") for kind in KINDS], indirect=True, ids="-".join)
 def test_the_first_runs_of_all_at_once(cell: Cell, forks: ForkServer) -> None:
     loads = [Load(f"key {number}", "t", existed=False) for number in range(4)]
     runs = [forks.start(cell.case(load)) for load in loads]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from crash.cells import Cell, Load
-from crash.databases import TESTED
+from crash.databases import KINDS
 from crash.runs import ForkServer, Run
 from faults import proxied
 
@@ -22,7 +22,7 @@ def ended(run: Run) -> dict[str, object]:
     return run.outcome
 
 
-@pytest.mark.parametrize("cell", [(kind, "replace") for kind in TESTED], indirect=True, ids="-".join)
+@pytest.mark.parametrize("cell", [(kind, "replace") for kind in KINDS], indirect=True, ids="-".join)
 def test_a_run_does_not_replace_what_a_later_one_wrote(cell: Cell, forks: ForkServer) -> None:
     stale = "SELECT id, 'stale' AS name, amount FROM given"
     older = cell.case(Load("older", "t", existed=False), query=stale, at="reading", signal=SIGSTOP)
@@ -38,7 +38,7 @@ def test_a_run_does_not_replace_what_a_later_one_wrote(cell: Cell, forks: ForkSe
     assert cell.wrong(LOAD) == []
 
 
-@pytest.mark.parametrize("cell", [(kind, "append") for kind in TESTED], indirect=True, ids="-".join)
+@pytest.mark.parametrize("cell", [(kind, "append") for kind in KINDS], indirect=True, ids="-".join)
 def test_a_run_waits_for_a_paused_one_of_its_key_only_so_long(cell: Cell, forks: ForkServer) -> None:
     with closing(forks.start(cell.case(LOAD, at="copying", signal=SIGSTOP))) as owner:
         owner.reach("copying")
