@@ -112,7 +112,7 @@ def test_an_engine_without_transactions_is_refused(road: Sink, engine: str) -> N
     road.sql(f"CREATE TABLE t (id int PRIMARY KEY) ENGINE={engine}", "CREATE VIEW v AS SELECT * FROM t")
     with pytest.raises(PlanError, match=f"table t is of engine {engine}, which has no transactions") as caught:
         road.write(pa.table({"id": [1]}))
-    assert "ENGINE=InnoDB" in str(caught.value.hint)
+    assert "InnoDB" in str(caught.value.hint)
     with pytest.raises(PlanError, match="table v is a view"):
         road.write(pa.table({"id": [1]}), "v")
     assert road.rows() == []
