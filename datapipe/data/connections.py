@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
 
+from datapipe.data.cancel import CancelToken, unless_cancelled
 from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import connection, expand, named_connections, settings
@@ -88,14 +89,18 @@ class ConnectionManager:
         if url.drivername == "postgresql+psycopg":
             patience = _patience(settings().network_timeout)
             options["connect_args"] = {name: value for name, value in patience.items() if name not in url.query}
+            options["pool_pre_ping"] = False  # it would wait for ever
         try:
-            return sa.create_engine(url, **options)
+            engine = sa.create_engine(url, **options)
         except ImportError as error:
             extra = _EXTRAS.get(url.get_backend_name())
             install = f'pip install "datapipe-sdk[{extra}]"' if extra else f"install {error.name}"
             raise PlanError(f"the driver for {url.drivername} is missing", hint=f"Run: {install}") from None
         except sa.exc.ArgumentError as error:
             raise PlanError(f"no database driver is called {url.drivername!r}", hint=str(error)) from None
+        if url.drivername == "postgresql+psycopg":
+            sa.event.listen(engine, "checkout", _check_out)
+        return engine
 
     def health_check(self, target: str | DatabaseUrl | Engine) -> bool:
         """Whether the database answers."""
@@ -107,8 +112,13 @@ class ConnectionManager:
         return True
 
     @contextmanager
-    def connect(self, target: str | DatabaseUrl | Engine) -> Iterator[sa.Connection]:
+    def connect(self, target: str | DatabaseUrl | Engine, cancel: CancelToken | None = None) -> Iterator[sa.Connection]:
         """A pooled connection, with connection failures named plainly.
+
+        Parameters
+        ----------
+        cancel : CancelToken, optional
+            Ends the wait for a server that does not answer.
 
         Raises
         ------
@@ -119,7 +129,7 @@ class ConnectionManager:
         """
         engine = self.engine(target)
         try:
-            conn = engine.connect()
+            conn = unless_cancelled(engine.connect, cancel, sa.Connection.close) if cancel else engine.connect()
         except sa.exc.OperationalError as error:
             raise _unreachable(engine.url, error) from None
         except sa.exc.TimeoutError:
@@ -150,6 +160,15 @@ def _patience(seconds: int) -> dict[str, int]:
         "keepalives_count": 3,
         "tcp_user_timeout": 1000 * seconds,
     }
+
+
+def _check_out(raw: Any, record: Any, _: object) -> None:
+    """Replace the pool's connections when one that has been used before answers no more."""
+    from datapipe.data.pgbackend import answers  # loads psycopg
+
+    if record.info.get("used") and not answers(raw, settings().network_timeout / 4):
+        raise sa.exc.InvalidatePoolError
+    record.info["used"] = True
 
 
 @functools.cache

@@ -1,26 +1,25 @@
-"""PostgreSQL by ADBC's COPY path: the statement is described first, every type read in a form that is exact."""
+"""PostgreSQL by COPY: the statement is described first, every type read in a form that is exact."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import adbc_driver_manager as adbc
-import adbc_driver_postgresql
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-from psycopg.conninfo import make_conninfo
 from psycopg.errors import error_from_result
 
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.connections import shared
+from datapipe.data.pgbackend import IDENTITY, Road, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Stream, Workspace, limited
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged
 from datapipe.errors import DataError
+from datapipe.ingestion.pgcopy import copied
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import rewrite
 
@@ -88,26 +87,24 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
     DataError
         If a value has no exact counterpart, such as an infinite timestamp.
     """
-    with ExitStack() as stack:
-        pooled = ExitStack()
-        conn = pooled.enter_context(shared().connect(url))
-        stack.callback(pooled.close)
+    with shared().connect(url, work.cancel) as conn:
         raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
         try:
-            sql = render(raw, query, parameters)
-            columns = _describe(raw, sql)
+            with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
+                backend.identify(*raw.execute(f"SELECT {IDENTITY}".encode()).fetchone())  # type: ignore[misc]  # a row
+                sql = render(raw, query, parameters)
+                columns = _describe(raw, sql)
+                raw.rollback()
+                session = _session_of(raw) if url.engine is not None else []
         except psycopg.Error as error:
+            work.cancel.check()
             raise translate(error) from None
-        conn.rollback()
-        schema = pa.schema([column.field for column in columns])
-        session = _session_of(raw) if url.engine is not None else []
         if raw.info.server_version >= 140_000:  # a query ends soon after a client that was killed
             session = [*session, "SET LOCAL client_connection_check_interval = 500"]
-        conninfo = make_conninfo(
-            **(raw.info.get_parameters() | {"password": raw.info.password, "application_name": "datapipe"})
-        )
-        pooled.close()  # the rows come over a connection of their own: a target may need this one
-        batches = stack.enter_context(_copy(conninfo, session, _select(sql, columns, work.limit), work))
+        road = Road.of(raw)
+    # The rows come over a connection of their own: a target may need the pooled one.
+    with copied(_select(sql, columns, work.limit), session, road, work) as batches:
+        schema = pa.schema([column.field for column in columns])
         yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
 
 
@@ -242,57 +239,6 @@ def _session_of(raw: psycopg.Connection[Any]) -> list[str]:
     role = raw.execute("SELECT format('SET LOCAL ROLE %I', current_user) WHERE current_user <> session_user").fetchall()
     raw.rollback()
     return [text for (text,) in [*rows, *role]]
-
-
-@contextmanager
-def _copy(conninfo: str, session: list[str], sql: str, work: Workspace) -> Iterator[Iterator[pa.RecordBatch]]:
-    """The result of a query over an ADBC connection of its own: read only, one snapshot."""
-    with ExitStack() as stack:
-        try:
-            database = stack.enter_context(adbc_driver_postgresql.connect(conninfo))
-            connection = stack.enter_context(adbc.AdbcConnection(database))
-            for setup in (
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                *session,
-                "SET LOCAL TimeZone = 'UTC'",
-                "SET LOCAL DateStyle = 'ISO'",
-                "SET LOCAL IntervalStyle = 'postgres'",
-            ):
-                with adbc.AdbcStatement(connection) as statement:
-                    statement.set_sql_query(setup)
-                    statement.execute_update()
-            statement = stack.enter_context(adbc.AdbcStatement(connection))
-            statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(work.batch_bytes)})
-            statement.set_sql_query(sql)
-            stack.enter_context(work.cancel.hook(statement.cancel))
-            handle, _ = statement.execute_query()
-        except adbc.Error as error:
-            work.cancel.check()
-            raise translate(error) from None
-        reader = stack.enter_context(_reader(handle))
-        stack.callback(statement.cancel)  # else closing would read the rest
-        yield _pulled(reader, work)
-
-
-def _reader(handle: Any) -> pa.RecordBatchReader:
-    """A reader whose errors keep their SQLSTATE; the driver manager's own class for that is not public."""
-    try:
-        from adbc_driver_manager._reader import AdbcRecordBatchReader  # may move
-    except ImportError:
-        return pa.RecordBatchReader.from_stream(handle)
-    return AdbcRecordBatchReader._import_from_c(handle.address)
-
-
-def _pulled(reader: pa.RecordBatchReader, work: Workspace) -> Iterator[pa.RecordBatch]:
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        except (OSError, pa.ArrowException, adbc.Error) as error:
-            work.cancel.check()
-            raise translate(error) from None
-        yield batch
 
 
 def _decoded(batches: Iterator[pa.RecordBatch], columns: list[Column], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
