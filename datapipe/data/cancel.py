@@ -136,14 +136,7 @@ def unless_cancelled(call: Callable[[], T], cancel: CancelToken, discard: Callab
     future: Future[T] = Future()
     over = threading.Event()
 
-    def work() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:  # noqa: BLE001  # raised again by result()
-            future.set_exception(error)
-        over.set()
-
-    thread = threading.Thread(target=work, name="datapipe connect", daemon=True)
+    thread = threading.Thread(target=_call, args=(call, future, over), name="datapipe connect", daemon=True)
     with cancel.hook(over.set):
         thread.start()
         over.wait()
@@ -151,4 +144,15 @@ def unless_cancelled(call: Callable[[], T], cancel: CancelToken, discard: Callab
     if cancel.cancelled:
         future.add_done_callback(lambda late: None if late.exception() else discard(late.result()))
         cancel.check()
-    return future.result()
+    try:
+        return future.result()
+    finally:
+        del future  # else an error would keep its own frames, and the sockets in them
+
+
+def _call(call: Callable[[], T], future: Future[T], over: threading.Event) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001  # raised again by result()
+        future.set_exception(error)
+    over.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import selectors
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,6 @@ from datapipe.settings import settings
 IDENTITY = "pg_backend_pid()::text, extract(epoch FROM pg_postmaster_start_time())::text"
 _SLICE = 0.1  # seconds between two looks at a deadline
 _EVENTS = {PollingStatus.READING: selectors.EVENT_READ, PollingStatus.WRITING: selectors.EVENT_WRITE}
-_DONE = {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK}
 
 
 class Refused(Exception):  # noqa: N818  # an answer, though not the one to the question
@@ -106,26 +106,39 @@ def ask(connection: pq.abc.PGconn, sql: str, deadline: Deadline) -> list[bytes |
     TimeoutError, ConnectionError
         If no answer comes.
     Refused
-        If it is an error.
+        If it is an error, or none.
     """
-    connection.nonblocking = 1
     try:
         connection.send_query(sql.encode())
-        while connection.flush():
-            _wait(connection, selectors.EVENT_WRITE, deadline)
-        row: list[bytes | None] = []
-        while True:
-            while connection.is_busy():
-                _wait(connection, selectors.EVENT_READ, deadline)
-                connection.consume_input()
-            result = connection.get_result()
-            if result is None:
-                return row
-            if result.status not in _DONE:
-                raise Refused
-            row = [result.get_value(0, column) for column in range(result.nfields)]
+        result = results(connection, deadline)[-1]
     except psycopg.Error as error:
         raise ConnectionError(str(error)) from None
+    if result.status != ExecStatus.TUPLES_OK or not result.ntuples:
+        raise Refused
+    return [result.get_value(0, column) for column in range(result.nfields)]
+
+
+def results(connection: pq.abc.PGconn, deadline: Deadline | None = None) -> list[pq.abc.PGresult]:
+    """The results of what was sent; other threads run meanwhile, and none do in a blocking call of libpq.
+
+    Raises
+    ------
+    TimeoutError
+    psycopg.OperationalError
+        If the connection breaks.
+    """
+    deadline = deadline or Deadline(math.inf)
+    found: list[pq.abc.PGresult] = []
+    while connection.flush():
+        _wait(connection, selectors.EVENT_WRITE, deadline)
+    while True:
+        while connection.is_busy():
+            _wait(connection, selectors.EVENT_READ, deadline)
+            connection.consume_input()
+        result = connection.get_result()
+        if result is None:
+            return found
+        found.append(result)
 
 
 def answers(raw: psycopg.Connection[Any], seconds: float) -> bool:
@@ -151,6 +164,7 @@ def _connected(conninfo: str, deadline: Deadline) -> Iterator[pq.abc.PGconn]:
     """A connection that can be given up while it is being made, which psycopg's own cannot."""
     connection = pq.PGconn.connect_start(conninfo.encode())
     try:
+        connection.nonblocking = 1
         while (status := connection.connect_poll()) != PollingStatus.OK:
             if status == PollingStatus.FAILED:
                 text = connection.error_message.decode(errors="replace")

@@ -76,6 +76,7 @@ class Watch:
         self._timeout = timeout
         self._since: float | None = None  # when the wait began, if there is one
         self._stalled: str | None = None
+        self._failed: Exception | None = None  # in what was to be sent: all that follows is to clean up
         self._woken, self._closed = threading.Event(), threading.Event()
 
     @contextmanager
@@ -90,8 +91,8 @@ class Watch:
         outer, self._since = self._since, time.monotonic()
         try:
             yield
-        except Exception:
-            if self._stalled is None:
+        except Exception as error:
+            if self._stalled is None or error is self._failed:
                 raise
             hint = "Check the network; for a slow one, raise DATAPIPE_NETWORK_TIMEOUT"
             raise TransientError(self._stalled, hint=hint) from None
@@ -107,6 +108,9 @@ class Watch:
                 item = next(iterator)
             except StopIteration:
                 return
+            except Exception as error:
+                self._failed = error
+                raise
             finally:
                 self._since = time.monotonic()
             yield item
@@ -142,7 +146,7 @@ class Watch:
                 seen, looks, doubts = state, 0, 0
                 continue
             looks += 1
-            if looks < _QUIET_LOOKS:
+            if looks < _QUIET_LOOKS and self._failed is None:
                 continue
             doubt, why = self._doubt()
             looks, doubts = (looks, doubts + doubt) if doubt else (0, 0)
@@ -154,6 +158,8 @@ class Watch:
 
     def _doubt(self) -> tuple[int, str]:
         """How much speaks against a wait, of 2 that are enough, and what."""
+        if self._failed is not None:
+            return 2, "does not end the transaction"
         try:
             is_busy = self._peer.busy(Deadline(self._timeout * _QUIET_LOOKS / _LOOKS, self._woken))
         except TimeoutError:

@@ -10,11 +10,12 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
+from psycopg import pq
 from psycopg.errors import error_from_result
 
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.connections import shared
-from datapipe.data.pgbackend import IDENTITY, Road, watched_backend
+from datapipe.data.pgbackend import IDENTITY, Road, results, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Stream, Workspace, limited
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged
@@ -126,9 +127,10 @@ def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
     # A sub-query can only be a query, and cannot write.
     text = f"SELECT * FROM (\n{sql}\n) AS q".encode()
     connection = raw.pgconn
-    for result in (connection.prepare(b"", text), connection.describe_prepared(b"")):
-        if result.status not in (psycopg.pq.ExecStatus.COMMAND_OK, psycopg.pq.ExecStatus.TUPLES_OK):
-            raise error_from_result(result, encoding=raw.info.encoding)
+    connection.send_prepare(b"", text)
+    _checked(raw)
+    connection.send_describe_prepared(b"")
+    result = _checked(raw)
     count = result.nfields
     names = [(result.fname(i) or b"").decode() for i in range(count)]
     check_names(names, what="the query")
@@ -141,6 +143,13 @@ def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
     return [
         _column(name, oid, mod, declared.get((oid, mod), "")) for name, (oid, mod) in zip(names, types, strict=True)
     ]
+
+
+def _checked(raw: psycopg.Connection[Any]) -> pq.abc.PGresult:
+    result = results(raw.pgconn)[-1]
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        raise error_from_result(result, encoding=raw.info.encoding)
+    return result
 
 
 def _column(name: str, oid: int, typmod: int, declared: str) -> Column:
