@@ -5,6 +5,8 @@ What is slow on a healthy network is left alone.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import signal
 import subprocess
@@ -36,15 +38,15 @@ PROGRAM = Path(__file__).parents[1] / "stages.py"
 class Server:
     """What the tests ask a server for in its own words."""
 
-    busy: str  # sessions of datapipe that do something, or have a transaction
-    kill: str  # those that do something
+    busy: str  # counts the other sessions that do something, or have a transaction
+    kill: str  # ends those that are at a statement of the plan, and counts them
 
 
+_OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 SERVERS = {
     "postgresql": Server(
-        busy="SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'datapipe%' AND state <> 'idle'",
-        kill="SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE application_name LIKE 'datapipe%' AND state = 'active' AND query ~* '^(copy|insert)'",
+        busy=f"SELECT count(*) {_OTHERS} AND state <> 'idle'",
+        kill=f"SELECT count(pg_terminate_backend(pid)) {_OTHERS} AND state = 'active' AND query ~ 'origin|target'",
     )
 }
 # The connection that leads through the proxy, and when that stalls.
@@ -121,23 +123,22 @@ def test_a_stalled_network_ends_the_run(url: str, server: Server, stage: str) ->
         check_clean(url, server, proxy)
 
 
-@pytest.mark.parametrize("end", ["source", "target"])
-def test_a_network_that_stalls_while_a_function_runs(url: str, server: Server, end: str) -> None:
+@pytest.mark.parametrize(("end", "batch"), [("source", 1), ("target", 8)])
+def test_a_network_that_stalls_while_a_function_runs(url: str, server: Server, end: str, batch: int) -> None:
     with proxied(url) as (proxy, through):
         moment: list[float] = []
 
-        def slow(batch: Any) -> Any:
-            if not moment and len(seen) == 3:
+        def slow(rows: Any) -> Any:
+            if next(count) == batch:
                 proxy.stall()
                 time.sleep(0.5)
                 moment.append(time.monotonic())
-            seen.append(len(batch))
-            return batch
+            return rows
 
-        seen: list[int] = []
+        count = itertools.count(1)
         ends = {"source": url, "target": url} | {end: through}
         with pytest.raises(TransientError, match="stalled for"):
-            plan("transforming", **ends, between=slow).run()
+            plan("transforming", **ends, between=slow).run("64MB")  # little runs ahead
         assert time.monotonic() - moment[0] < SOON
         check_clean(url, server, proxy)
 
@@ -185,13 +186,13 @@ def test_a_killed_session_ends_the_run(url: str, server: Server, stage: str) -> 
     killer = threading.Thread(target=kill)
 
     def slow(batch: Any) -> Any:
-        time.sleep(0.2)
+        time.sleep(0.05)
         return batch
 
-    with held(url, stage if stage == "merging" else ""):
+    with held(url, stage) if stage != "transforming" else contextlib.nullcontext():
         killer.start()
         with pytest.raises(TransientError):
-            plan(stage, url, url, between=slow if stage != "merging" else None).run()
+            plan(stage, url, url, between=slow if stage == "transforming" else None).run()
         killer.join()
         assert time.monotonic() - moment[0] < 2
     check_clean(url, server)
