@@ -118,7 +118,7 @@ class ConnectionManager:
         Parameters
         ----------
         cancel : CancelToken, optional
-            Ends the wait for a server that does not answer.
+            Ends the wait for a server that does not answer; a connection is not used again after it.
 
         Raises
         ------
@@ -138,7 +138,9 @@ class ConnectionManager:
         try:
             yield conn
         finally:
-            if not conn.invalidated and getattr(conn.connection.driver_connection, "closed", False):
+            if cancel is not None and cancel.cancelled:
+                conn.invalidate()  # an interruption still on its way must not hit the next run
+            elif not conn.invalidated and getattr(conn.connection.driver_connection, "closed", False):
                 conn.invalidate()  # the server is gone; the pool would log a traceback about it
             conn.close()
 

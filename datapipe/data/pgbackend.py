@@ -108,11 +108,9 @@ def ask(connection: pq.abc.PGconn, sql: str, deadline: Deadline) -> list[bytes |
     Refused
         If it is an error, or none.
     """
-    try:
+    with _as_connection_errors():
         connection.send_query(sql.encode())
         result = results(connection, deadline)[-1]
-    except psycopg.Error as error:
-        raise ConnectionError(str(error)) from None
     if result.status != ExecStatus.TUPLES_OK or not result.ntuples:
         raise Refused
     return [result.get_value(0, column) for column in range(result.nfields)]
@@ -164,12 +162,13 @@ def _connected(conninfo: str, deadline: Deadline) -> Iterator[pq.abc.PGconn]:
     """A connection that can be given up while it is being made, which psycopg's own cannot."""
     connection = pq.PGconn.connect_start(conninfo.encode())
     try:
-        connection.nonblocking = 1
-        while (status := connection.connect_poll()) != PollingStatus.OK:
-            if status == PollingStatus.FAILED:
-                text = connection.error_message.decode(errors="replace")
-                raise Refused if "FATAL" in text else ConnectionError(text)
-            _wait(connection, _EVENTS[PollingStatus(status)], deadline)
+        with _as_connection_errors():
+            connection.nonblocking = 1
+            while (status := connection.connect_poll()) != PollingStatus.OK:
+                if status == PollingStatus.FAILED:
+                    text = connection.error_message.decode(errors="replace")
+                    raise Refused if "FATAL" in text else ConnectionError(text)
+                _wait(connection, _EVENTS[PollingStatus(status)], deadline)
         yield connection
     finally:
         connection.finish()
@@ -180,3 +179,11 @@ def _wait(connection: pq.abc.PGconn, events: int, deadline: Deadline) -> None:
         selector.register(connection.socket, events)
         while not selector.select(min(_SLICE, deadline.left())):
             pass
+
+
+@contextmanager
+def _as_connection_errors() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise ConnectionError(str(error)) from None

@@ -50,7 +50,7 @@ class Deadline:
 class Peer(Protocol):
     """The server's side of a connection, reached over other connections.
 
-    Each method gives up at its deadline with TimeoutError, and raises another OSError if the server is not reached.
+    Each method gives up at its deadline with TimeoutError, and raises ConnectionError if the server is not reached.
     """
 
     @property
@@ -164,7 +164,7 @@ class Watch:
             is_busy = self._peer.busy(Deadline(self._timeout * _QUIET_LOOKS / _LOOKS, self._woken))
         except TimeoutError:
             return 2, "does not answer a second connection either"
-        except OSError:
+        except ConnectionError:
             return 1, "cannot be reached"
         # An idle one may have answered just now.
         return (0, "") if is_busy else (1, "waits for us as we wait for it")

@@ -242,8 +242,6 @@ def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[Postgresql
                     with watch.waiting():
                         raw.rollback()
                     raw.autocommit = autocommit
-                if work.cancel.cancelled:
-                    conn.invalidate()  # a cancellation still on its way must not hit the next run
 
 
 def _holder(pid: int | None, application: str | None, since: str | None) -> str:
