@@ -138,20 +138,22 @@ class Watch:
 
     def _seen_stalled(self) -> bool:
         """Look until a wait is one for nothing, or until the watch is woken."""
-        seen: object = None
+        seen, moved = object(), 0.0
         looks = doubts = 0  # since something moved
         while not self._woken.wait(self._timeout / _LOOKS):
             state = self._since, self._line.moved()
             if state != seen or self._since is None:
-                seen, looks, doubts = state, 0, 0
+                seen, moved, looks, doubts = state, time.monotonic(), 0, 0
                 continue
             looks += 1
             if looks < _QUIET_LOOKS and self._failed is None:
                 continue
             doubt, why = self._doubt()
-            looks, doubts = (looks, doubts + doubt) if doubt else (0, 0)
-            if doubts > 1 and state == (self._since, self._line.moved()):
-                quiet = time.monotonic() - state[0] if state[0] else 0
+            doubts += doubt
+            if not doubt:
+                moved, looks, doubts = time.monotonic(), 0, 0
+            elif doubts > 1 and state == (self._since, self._line.moved()) and not self._woken.is_set():
+                quiet = time.monotonic() - moved
                 self._stalled = f"the network to {self._peer.name} stalled for {quiet:.0f} s: the server {why}"
                 return True
         return False

@@ -156,6 +156,21 @@ def test_a_cancelled_wait_is_interrupted_then_cut(pair) -> None:
     assert set(server.asked) == {"interrupt"}
 
 
+def test_a_cancellation_while_the_server_is_asked_is_no_stall(pair) -> None:
+    cancel = CancelToken()
+
+    class Slow(Server):
+        def busy(self, deadline: Deadline) -> bool:
+            cancel.cancel()
+            deadline.left()
+            return False
+
+    server = Slow()
+    with pytest.raises(ConnectionError, match="closed"):
+        received(server, pair[0], cancel)
+    assert set(server.asked) == {"interrupt"}
+
+
 def test_no_thread_and_no_socket_stay(pair) -> None:
     before = open_sockets()
     with pytest.raises(TransientError):
