@@ -60,7 +60,7 @@ def found(url: str) -> Any:
 @pytest.mark.parametrize("which", ["FROM STDIN", "FROM origin"])
 def test_a_lost_backend_is_tried_again_from_the_source(url: str, which: str) -> None:
     events: list[Any] = []
-    result = plan(url, which, 1).run(listeners=[events.append])
+    result = plan(url, which, 1).run("64MB", listeners=[events.append])  # the source must not be far ahead
     assert result.attempts == 2
     assert result.rows_read == ROWS
     assert found(url) == (ROWS, ROWS)
