@@ -41,8 +41,8 @@ class Settings(BaseSettings):
     lock_timeout : float
         Seconds to wait for another run that writes to the same target (DATAPIPE_LOCK_TIMEOUT).
     network_timeout : int
-        Seconds after which PostgreSQL's silence to what was sent means that the connection is dead
-        (DATAPIPE_NETWORK_TIMEOUT).
+        Seconds in which a stalled network to PostgreSQL is noticed; a statement that the server works on may take
+        longer (DATAPIPE_NETWORK_TIMEOUT).
 
     Examples
     --------

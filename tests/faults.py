@@ -109,7 +109,7 @@ class Proxy:
 
     def _forward(self, way: Way, source: socket.socket, sink: socket.socket) -> None:
         passed = 0
-        with contextlib.suppress(OSError):
+        try:
             while chunk := source.recv(1 << 16):
                 self._flowing.wait()
                 passed += len(chunk)
@@ -119,6 +119,11 @@ class Proxy:
                 if fault is not None and not self._strike(fault, source, sink):
                     return
             sink.shutdown(socket.SHUT_WR)
+        except OSError:  # one end is gone, as a network tells the other: by refusing what it sends
+            _shut((source, sink))
+            with contextlib.suppress(OSError):
+                while source.recv(1 << 16):
+                    pass
 
     def _claimed(self, way: Way, passed: int, chunk: bytes) -> Fault | None:
         with self._lock:

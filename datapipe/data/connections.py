@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
 
+from datapipe.data.cancel import CancelToken, unless_cancelled
 from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import connection, expand, named_connections, settings
@@ -89,19 +90,23 @@ class ConnectionManager:
         if url.drivername == "postgresql+psycopg":
             parameters = _postgresql(settings().network_timeout)
             options["connect_args"] = {name: value for name, value in parameters.items() if name not in url.query}
+            options["pool_pre_ping"] = False  # it would wait for ever
         if url.drivername == "mysql+pymysql":
             # The server may be sent rows by LOAD DATA; the driver itself never opens a file the server asks for.
             options["connect_args"] = {"client_flag": _FOUND_ROWS | _LOCAL_FILES}
             if "connect_timeout" not in url.query:
                 options["connect_args"]["connect_timeout"] = settings().network_timeout
         try:
-            return sa.create_engine(url, **options)
+            engine = sa.create_engine(url, **options)
         except ImportError as error:
             extra = _EXTRAS.get(url.get_backend_name())
             install = f'pip install "datapipe-sdk[{extra}]"' if extra else f"install {error.name}"
             raise PlanError(f"the driver for {url.drivername} is missing", hint=f"Run: {install}") from None
         except sa.exc.ArgumentError as error:
             raise PlanError(f"no database driver is called {url.drivername!r}", hint=str(error)) from None
+        if url.drivername == "postgresql+psycopg":
+            sa.event.listen(engine, "checkout", _check_out)
+        return engine
 
     def health_check(self, target: str | DatabaseUrl | Engine) -> bool:
         """Whether the database answers."""
@@ -113,8 +118,13 @@ class ConnectionManager:
         return True
 
     @contextmanager
-    def connect(self, target: str | DatabaseUrl | Engine) -> Iterator[sa.Connection]:
+    def connect(self, target: str | DatabaseUrl | Engine, cancel: CancelToken | None = None) -> Iterator[sa.Connection]:
         """A pooled connection, with connection failures named plainly.
+
+        Parameters
+        ----------
+        cancel : CancelToken, optional
+            Ends the wait for a server that does not answer; a connection is not used again after it.
 
         Raises
         ------
@@ -125,7 +135,7 @@ class ConnectionManager:
         """
         engine = self.engine(target)
         try:
-            conn = engine.connect()
+            conn = unless_cancelled(engine.connect, cancel, sa.Connection.close) if cancel else engine.connect()
         except sa.exc.OperationalError as error:
             raise _unreachable(engine.url, error) from None
         except sa.exc.TimeoutError:
@@ -134,7 +144,9 @@ class ConnectionManager:
         try:
             yield conn
         finally:
-            if not conn.invalidated and getattr(conn.connection.driver_connection, "closed", False):
+            if cancel is not None and cancel.cancelled:
+                conn.invalidate()  # an interruption still on its way must not hit the next run
+            elif not conn.invalidated and getattr(conn.connection.driver_connection, "closed", False):
                 conn.invalidate()  # the server is gone; the pool would log a traceback about it
             conn.close()
 
@@ -157,6 +169,15 @@ def _postgresql(seconds: int) -> dict[str, int | str]:
         "keepalives_count": 3,
         "tcp_user_timeout": 1000 * seconds,
     }
+
+
+def _check_out(raw: Any, record: Any, _: object) -> None:
+    """Replace the pool's connections when one that has been used before answers no more."""
+    from datapipe.data.pgbackend import answers  # loads psycopg
+
+    if record.info.get("used") and not answers(raw, settings().network_timeout / 4):
+        raise sa.exc.InvalidatePoolError
+    record.info["used"] = True
 
 
 @functools.cache

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import adbc_driver_manager as adbc
-import adbc_driver_postgresql
 import psycopg
 import pyarrow as pa
-from psycopg.conninfo import make_conninfo
+from psycopg import pq
 from psycopg.errors import error_from_result
 
 from datapipe.data.casting import check_names
 from datapipe.data.connections import shared
+from datapipe.data.pgbackend import IDENTITY, Road, results, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.ingestion.pgcolumns import Column, column_of, refused
+from datapipe.ingestion.pgcopy import copied
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import rewrite
 
@@ -46,37 +46,31 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
     DataError
         If a value has no exact counterpart, such as an infinite timestamp.
     """
-    with ExitStack() as stack:
-        pooled = ExitStack()
-        conn = pooled.enter_context(shared().connect(url))
-        stack.callback(pooled.close)
+    with shared().connect(url, work.cancel) as conn:
         raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
         try:
-            raw.execute("SET LOCAL client_encoding = 'UTF8'")  # a lent engine may have another
-            sql = render(raw, query, parameters)
-            columns = _describe(raw, sql)
+            with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
+                backend.identify(*raw.execute(f"SELECT {IDENTITY}".encode()).fetchone())  # type: ignore[misc]  # a row
+                raw.execute("SET LOCAL client_encoding = 'UTF8'")  # a lent engine may have another
+                sql = render(raw, query, parameters)
+                columns = _describe(raw, sql)
+                raw.rollback()
+                lent = _session_of(raw) if url.engine is not None else []
         except psycopg.Error as error:
+            work.cancel.check()
             raise translate(error) from None
-        conn.rollback()
+        # A query ends soon after a client that was killed.
+        check = ["SET LOCAL client_connection_check_interval = 500"] if raw.info.server_version >= 140_000 else []
+        road, session = Road.of(raw), (*lent, *check, *_SETTINGS)
+
+    def explain(error: Exception) -> DatapipeError:
+        found = translate(error)
+        located = _located(road.conninfo, session, sql, columns, work) if _may_be_located(found) else None
+        return located or found
+
+    # The rows come over a connection of their own: a target may need the pooled one.
+    with copied(_select(sql, columns, work.limit), session, road, work, explain) as batches:
         schema = pa.schema([column.field for column in columns])
-        session = _session_of(raw) if url.engine is not None else []
-        if raw.info.server_version >= 140_000:  # a query ends soon after a client that was killed
-            session = [*session, "SET LOCAL client_connection_check_interval = 500"]
-        conninfo = make_conninfo(
-            **(
-                raw.info.get_parameters()
-                | {"password": raw.info.password, "application_name": "datapipe", "client_encoding": "utf8"}
-            )
-        )
-        pooled.close()  # the rows come over a connection of their own: a target may need this one
-
-        def explain(error: Exception) -> DatapipeError:
-            found = translate(error)
-            located = _located(conninfo, session, sql, columns, work) if _may_be_located(found) else None
-            return located or found
-
-        select = _select(sql, columns, work.limit)
-        batches = stack.enter_context(_copy(conninfo, session, select, work, explain))
         yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
 
 
@@ -98,15 +92,23 @@ def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
     # A sub-query can only be a query, and cannot write.
     text = f"SELECT * FROM (\n{sql}\n) AS q".encode()
     connection = raw.pgconn
-    for result in (connection.prepare(b"", text), connection.describe_prepared(b"")):
-        if result.status not in (psycopg.pq.ExecStatus.COMMAND_OK, psycopg.pq.ExecStatus.TUPLES_OK):
-            raise error_from_result(result, encoding=raw.info.encoding)
+    connection.send_prepare(b"", text)
+    _checked(raw)
+    connection.send_describe_prepared(b"")
+    result = _checked(raw)
     count = result.nfields
     names = [(result.fname(i) or b"").decode() for i in range(count)]
     check_names(names, what="the query")
     oids, typmods = [result.ftype(i) for i in range(count)], [result.fmod(i) for i in range(count)]
     declared = [row[0] for row in raw.execute(_DECLARED, (oids, typmods)).fetchall()]
     return [column_of(*each) for each in zip(names, oids, typmods, declared, strict=True)]
+
+
+def _checked(raw: psycopg.Connection[Any]) -> pq.abc.PGresult:
+    result = results(raw.pgconn)[-1]
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        raise error_from_result(result, encoding=raw.info.encoding)
+    return result
 
 
 def _select(sql: str, columns: list[Column], limit: int | None) -> str:
@@ -153,7 +155,7 @@ def _located(
     try:
         with psycopg.connect(conninfo) as conn, work.cancel.hook(lambda: conn.cancel_safe(timeout=1)):
             conn.read_only = True
-            for setup in (*session, *_SETTINGS):
+            for setup in session:
                 conn.execute(setup.encode())
             found = conn.execute(look.encode()).fetchone()
     except psycopg.Error:
@@ -163,63 +165,6 @@ def _located(
     row, *flags = found
     _, name, refusal = suspects[flags.index(True)]
     return refused(name, row, refusal.problem, refusal.cure)
-
-
-@contextmanager
-def _copy(
-    conninfo: str,
-    session: Sequence[str],
-    sql: str,
-    work: Workspace,
-    explain: Callable[[Exception], DatapipeError],
-) -> Iterator[Iterator[pa.RecordBatch]]:
-    """The result of a query over an ADBC connection of its own: read only, one snapshot."""
-    with ExitStack() as stack:
-        try:
-            database = stack.enter_context(adbc_driver_postgresql.connect(conninfo))
-            connection = stack.enter_context(adbc.AdbcConnection(database))
-            for setup in (
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                *session,
-                *_SETTINGS,
-            ):
-                with adbc.AdbcStatement(connection) as statement:
-                    statement.set_sql_query(setup)
-                    statement.execute_update()
-            statement = stack.enter_context(adbc.AdbcStatement(connection))
-            statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(work.batch_bytes)})
-            statement.set_sql_query(sql)
-            stack.enter_context(work.cancel.hook(statement.cancel))
-            handle, _ = statement.execute_query()
-        except adbc.Error as error:
-            work.cancel.check()
-            raise explain(error) from None
-        reader = stack.enter_context(_reader(handle))
-        stack.callback(statement.cancel)  # else closing would read the rest
-        yield _pulled(reader, work, explain)
-
-
-def _reader(handle: Any) -> pa.RecordBatchReader:
-    """A reader whose errors keep their SQLSTATE; the driver manager's own class for that is not public."""
-    try:
-        from adbc_driver_manager._reader import AdbcRecordBatchReader  # may move
-    except ImportError:
-        return pa.RecordBatchReader.from_stream(handle)
-    return AdbcRecordBatchReader._import_from_c(handle.address)
-
-
-def _pulled(
-    reader: pa.RecordBatchReader, work: Workspace, explain: Callable[[Exception], DatapipeError]
-) -> Iterator[pa.RecordBatch]:
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        except (OSError, pa.ArrowException, adbc.Error) as error:
-            work.cancel.check()
-            raise explain(error) from None
-        yield batch
 
 
 def _decoded(batches: Iterator[pa.RecordBatch], columns: list[Column], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

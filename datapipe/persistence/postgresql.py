@@ -19,10 +19,12 @@ from pgpq.schema import Jsonb
 
 from datapipe.data.connections import shared
 from datapipe.data.names import quote, quoted
+from datapipe.data.pgbackend import IDENTITY, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
-from datapipe.errors import DataError, PlanError
+from datapipe.data.watch import Watch
+from datapipe.errors import DataError, PlanError, TransientError
 from datapipe.persistence import statements
 from datapipe.persistence.load import ROW_NUMBER, CommitLost, Wire, Words
 from datapipe.persistence.tables import Column, Layout, Table
@@ -78,17 +80,15 @@ SELECT COALESCE((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid =
                  WHERE c.oid = to_regclass(%s)), current_schema())"""
 # Text is in UTF-8, and means the same whatever the server or the role has set. Whether a client is still there is
 # looked at while its statement runs, so that its locks go with it.
-_SESSION = "; ".join(
-    f"SET LOCAL {setting}"
-    for setting in (
-        "client_encoding = 'UTF8'",
-        "TimeZone = 'UTC'",
-        "IntervalStyle = 'postgres'",
-        "lc_monetary = 'C'",
-        "array_nulls = on",
-    )
-)
-_SESSION_14 = f"{_SESSION}; SET LOCAL client_connection_check_interval = 500"
+_SETTINGS = {
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "IntervalStyle": "postgres",
+    "lc_monetary": "C",
+    "array_nulls": "on",
+}
+_SESSION = ", ".join([f"SELECT {IDENTITY}", *(f"set_config('{n}', '{v}', true)" for n, v in _SETTINGS.items())])
+_SESSION_14 = f"{_SESSION}, set_config('client_connection_check_interval', '500', true)"
 _HOLDER = """
 SELECT a.pid, a.application_name, to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
 FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
@@ -117,23 +117,28 @@ class PostgresqlSession:
     bulk: ClassVar[str] = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
     words: ClassVar[Words] = Words(now=_NOW)
     raw: psycopg.Connection[Any]
+    watch: Watch
+
+    def _run(self, sql: str, values: Sequence[Any] | None = None) -> psycopg.Cursor[Any]:
+        with self.watch.waiting():
+            return self.raw.execute(sql.encode(), values)
 
     def lock(self, name: str, owner: str) -> str | None:
         number = hashlib.sha256(name.encode()).digest()[:8]
         # The name in pg_stat_activity is what tells the others whom they wait for.
         taken = "SELECT pg_try_advisory_xact_lock(%s), set_config('application_name', %s, true)"
-        row = self.raw.execute(taken, (int.from_bytes(number, signed=True), f"datapipe {owner}")).fetchone()
+        row = self._run(taken, (int.from_bytes(number, signed=True), f"datapipe {owner}")).fetchone()
         if row is None or row[0]:
             return None
         halves = int.from_bytes(number[:4]), int.from_bytes(number[4:])
-        holder = self.raw.execute(_HOLDER, halves).fetchone()
+        holder = self._run(_HOLDER, halves).fetchone()
         return _holder(*holder) if holder else "another run"
 
     def turn(self, table: Table) -> str:
         return f"target {self.place(table)}"
 
     def place(self, table: Table) -> str:
-        row = self.raw.execute(_PLACE, (table.sql,)).fetchone()
+        row = self._run(_PLACE, (table.sql,)).fetchone()
         schema = row[0] if row else None
         return f"{table.schema or schema}.{table.name}"
 
@@ -146,7 +151,10 @@ class PostgresqlSession:
 
     def commit(self) -> None:
         try:
-            self.raw.commit()
+            with self.watch.waiting():
+                self.raw.commit()
+        except TransientError:
+            raise CommitLost from None
         except psycopg.OperationalError:
             if self.raw.closed:
                 raise CommitLost from None
@@ -156,7 +164,7 @@ class PostgresqlSession:
         return bool(self.query(_EXISTS, table.name, table.schema))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        cursor = self.raw.execute(sql.replace("?", "%s").encode(), values)
+        cursor = self._run(sql.replace("?", "%s"), values)
         return cursor.fetchall() if cursor.description else []
 
     def merge(
@@ -167,14 +175,14 @@ class PostgresqlSession:
     def layout(self, table: Table) -> Layout | None:
         for name in filter(None, (table.schema, table.name)):
             check_length(name, "name")
-        row = self.raw.execute("SELECT to_regclass(%s)::oid", (table.sql,)).fetchone()
+        row = self._run("SELECT to_regclass(%s)::oid", (table.sql,)).fetchone()
         if row is None or row[0] is None:
             return None
         columns = tuple(
             Column(name, type_, not required, optional, pa.string() if is_enum else None, generated=generated)
-            for name, type_, required, optional, generated, is_enum in self.raw.execute(_LAYOUT, (row[0],)).fetchall()
+            for name, type_, required, optional, generated, is_enum in self._run(_LAYOUT, (row[0],)).fetchall()
         )
-        unique = self.raw.execute(_UNIQUE, (row[0],)).fetchall()
+        unique = self._run(_UNIQUE, (row[0],)).fetchall()
         return Layout(columns, tuple(frozenset(names) for (names,) in unique))
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:  # noqa: ARG002  # every type can be one
@@ -185,15 +193,15 @@ class PostgresqlSession:
         return wire(field, column)
 
     def create_schema(self, name: str) -> str | None:
-        found = self.raw.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
+        found = self._run("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
         return None if found else f"CREATE SCHEMA {quote(name)}"
 
     def execute(self, sql: str) -> int:
-        return self.raw.execute(sql.encode()).rowcount
+        return self._run(sql).rowcount
 
     def attempt(self, statements: Sequence[str]) -> int:
         try:
-            with self.raw.transaction():  # a savepoint
+            with self.watch.waiting(), self.raw.transaction():  # a savepoint
                 return sum(map(self.execute, statements))
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise translate(error) from None
@@ -202,13 +210,13 @@ class PostgresqlSession:
         return f"(SELECT *, row_number() OVER (ORDER BY ctid) AS {ROW_NUMBER} FROM {table.sql})"
 
     def scalar(self, sql: str) -> Any:
-        row = self.raw.execute(sql.encode()).fetchone()
+        row = self._run(sql).fetchone()
         return row[0] if row else None
 
     def refused(self, table: Table, column: str, cast: str) -> int | None:
         parts = {"table": table.sql, "column": quote(column), "cast": cast, "wide": _unbounded(cast)}
         try:
-            with self.raw.transaction():  # a savepoint
+            with self.watch.waiting(), self.raw.transaction():  # a savepoint
                 if parts["wide"] == cast:
                     self.execute("SELECT count(CAST({column} AS {cast})) FROM {table}".format(**parts))
                     return None
@@ -225,11 +233,11 @@ class PostgresqlSession:
     ) -> int:
         encoder = _encoder(schema, columns)
         text = self.bulk.format(table=table.sql, columns=quoted(schema.names))
-        with self.raw.cursor() as cursor:
+        with self.watch.waiting(), self.raw.cursor() as cursor:
             with cursor.copy(text.encode()) as copy:
                 copy.write(encoder.write_header())
                 done = 0
-                for batch in batches:
+                for batch in self.watch.pausing(batches):
                     copy.write(_encoded(encoder, _encodable(batch), done + 1))
                     done += batch.num_rows
                 copy.write(encoder.finish())
@@ -239,27 +247,28 @@ class PostgresqlSession:
 @contextmanager
 def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[PostgresqlSession]:
     """A session on a pooled connection."""
-    with shared().connect(url) as conn:
+    with shared().connect(url, work.cancel) as conn:
         raw = conn.connection.driver_connection
         if not isinstance(raw, psycopg.Connection):
             hint = "Make it with create_engine('postgresql+psycopg://…')"
             raise PlanError(f"the engine's driver is {url.engine.driver}; datapipe writes with psycopg 3", hint=hint)
         autocommit = raw.autocommit
-        with work.cancel.hook(lambda: raw.cancel_safe(timeout=1)):
+        with watched_backend(raw, work.cancel) as (watch, backend):
             try:
-                raw.rollback()  # a pooled connection may come with a transaction begun
-                raw.autocommit = False
-                raw.execute(_SESSION_14 if raw.info.server_version >= 140_000 else _SESSION)
-                yield PostgresqlSession(raw)
+                with watch.waiting():
+                    raw.rollback()  # a pooled connection may come with a transaction begun
+                    raw.autocommit = False
+                    row = raw.execute(_SESSION_14 if raw.info.server_version >= 140_000 else _SESSION).fetchone()
+                backend.identify(*row[:2])  # type: ignore[index]  # there is a row
+                yield PostgresqlSession(raw, watch)
             except psycopg.Error as error:
                 work.cancel.check()
                 raise translate(error) from None
             finally:
-                with contextlib.suppress(psycopg.Error):
-                    raw.rollback()
+                with contextlib.suppress(psycopg.Error, TransientError):
+                    with watch.waiting():
+                        raw.rollback()
                     raw.autocommit = autocommit
-                if work.cancel.cancelled:
-                    conn.invalidate()  # a cancellation still on its way must not hit the next run
 
 
 def _holder(pid: int | None, application: str | None, since: str | None) -> str:
