@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,11 +120,11 @@ class Proxy:
                 if fault is not None and not self._strike(fault, source, sink):
                     return
             sink.shutdown(socket.SHUT_WR)
-        except OSError:  # one end is gone, as a network tells the other: by refusing what it sends
+        except OSError:  # one end is gone, as a network tells the other: by a reset
             _shut((source, sink))
             with contextlib.suppress(OSError):
-                while source.recv(1 << 16):
-                    pass
+                source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            source.close()
 
     def _claimed(self, way: Way, passed: int, chunk: bytes) -> Fault | None:
         with self._lock:

@@ -6,12 +6,14 @@ import contextlib
 import os
 import socket
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _DESCRIPTORS = Path("/dev/fd")
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # Linux has it
+_RESET = struct.pack("ii", 1, 0)
 _BYTES = slice(120, 136)  # in there: the numbers of bytes acknowledged and received
 
 
@@ -59,6 +61,8 @@ class Line:
         found = self._socket or self._found()
         if found is not None:
             with contextlib.suppress(OSError):
+                # Its closing resets the connection: a server that is blocked in sending would not see a mere end.
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 found.shutdown(socket.SHUT_RDWR)
             if found is not self._socket:
                 found.close()
