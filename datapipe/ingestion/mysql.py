@@ -18,17 +18,18 @@ from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.cursors import SSCursor
 
 from datapipe.data.casting import cast_column, check_names
-from datapipe.data.connections import shared
-from datapipe.data.mysql import JSON_COLUMNS, mysql_connection
+from datapipe.data.mysql import JSON_COLUMNS, beside, is_mariadb, mysql_connection
 from datapipe.data.mysqlerrors import translate
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tagged
+from datapipe.data.watch import Watch
 from datapipe.errors import DataError, PlanError
 from datapipe.ingestion.alchemy import for_driver
 from datapipe.ingestion.rows import Array, Field, batches_of
 from datapipe.ingestion.texts import parse
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import tokens
+from datapipe.settings import settings
 
 _SESSION = (
     "SET NAMES utf8mb4",
@@ -109,27 +110,28 @@ def read_mysql(
     session = (_ANSI_QUOTES, *_SESSION) if ansi_quotes else _SESSION
     with ExitStack() as stack:
         opened = stack.enter_context(ExitStack())
-        sql, cursor = _executed(opened, url, work, session, lambda raw: render(raw, query, parameters))
-        columns = _described(cursor, url, zero)
+        sql, cursor, watch = _executed(opened, url, work, session, lambda raw: render(raw, query, parameters))
+        columns = _described(cursor, zero)
         if any(column.expression != "{}" for column in columns):
             opened.close()
             wrapped = _wrapped(sql, columns)
-            _, cursor = _executed(stack, url, work, session, lambda _: wrapped)
+            _, cursor, watch = _executed(stack, url, work, session, lambda _: wrapped)
         schema = pa.schema([column.field for column in columns])
-        yield Stream(schema, resized(_batches(cursor, columns, schema, work), size=work.batch_bytes))
+        yield Stream(schema, resized(_batches(cursor, watch, columns, schema, work), size=work.batch_bytes))
         for name, count in zero.found.items():
             work.tell(f"column {name!r}: {count:,} zero date{'s' * (count > 1)} read as NULL")
 
 
 def _executed(
     stack: ExitStack, url: DatabaseUrl, work: Workspace, session: Sequence[str], text: Callable[[Any], str]
-) -> tuple[str, Any]:
-    raw = stack.enter_context(mysql_connection(url, work, session))
+) -> tuple[str, Any, Watch]:
+    raw, watch = stack.enter_context(mysql_connection(url, work, session))
     raw.decoders, raw.use_unicode = {}, False  # values as the server writes them
     sql = text(raw)
     cursor = raw.cursor(SSCursor)
-    cursor.execute(sql)
-    return sql, cursor
+    with watch.waiting():
+        cursor.execute(sql)
+    return sql, cursor, watch
 
 
 def render(raw: Any, query: str, parameters: Mapping[str, Any]) -> str:
@@ -161,12 +163,12 @@ def _literal(raw: Any, value: Any) -> str:
     return str(raw.escape(str(value) if isinstance(value, uuid.UUID) else value, raw.encoders))
 
 
-def _described(cursor: Any, url: DatabaseUrl, zero: ZeroDates) -> list[Column]:
+def _described(cursor: Any, zero: ZeroDates) -> list[Column]:
     """The columns of a result that has not been read yet."""
     fields = cursor._result.fields  # the description lacks flags and character sets
     check_names([found.name for found in fields], what="the query")
     tables = {_table(found) for found in fields if found.db and found.charsetnr != _BYTES}
-    declared = _declared(tables, url) if tables else {}
+    declared = _declared(tables, cursor.connection) if tables else {}
     return [_column(found, *declared.get((*_table(found), found.org_name), ("", False)), zero=zero) for found in fields]
 
 
@@ -174,15 +176,17 @@ def _table(found: Any) -> tuple[str, str]:
     return _name(found.db), found.org_table
 
 
-def _declared(tables: Set[tuple[str, str]], url: DatabaseUrl) -> dict[tuple[str, str, str], tuple[str, bool]]:
-    """The declared types of the tables' columns, and which of them are JSON."""
+def _declared(tables: Set[tuple[str, str]], raw: Any) -> dict[tuple[str, str, str], tuple[str, bool]]:
+    """The declared types of the tables' columns, and which of them are JSON; over a second connection."""
     found: dict[tuple[str, str, str], tuple[str, bool]] = {}
-    with shared().connect(url) as conn:
-        mariadb = getattr(conn.dialect, "is_mariadb", False)
+    with beside(raw, settings().network_timeout) as other, other.cursor() as cursor:
         for place in tables:
-            checked = conn.exec_driver_sql(JSON_COLUMNS, place).scalars() if mariadb else ()
-            json = {_name(column) for column in checked}
-            for column, type_ in conn.exec_driver_sql(_DECLARED, place):
+            json = set()
+            if is_mariadb(raw):
+                cursor.execute(JSON_COLUMNS, place)
+                json = {_name(column) for (column,) in cursor.fetchall()}
+            cursor.execute(_DECLARED, place)
+            for column, type_ in cursor.fetchall():
                 found[(*place, _name(column))] = _name(type_), _name(column) in json
     return found
 
@@ -304,7 +308,9 @@ def _outer_words(sql: str) -> set[str]:
     return words
 
 
-def _batches(cursor: Any, columns: Sequence[Column], schema: pa.Schema, work: Workspace) -> Iterator[pa.RecordBatch]:
+def _batches(
+    cursor: Any, watch: Watch, columns: Sequence[Column], schema: pa.Schema, work: Workspace
+) -> Iterator[pa.RecordBatch]:
     by_name = {column.field.name: column for column in columns}
 
     def convert(values: Sequence[Any], field_: Field, first_row: int) -> Array:
@@ -313,7 +319,8 @@ def _batches(cursor: Any, columns: Sequence[Column], schema: pa.Schema, work: Wo
 
     def fetch(count: int) -> Sequence[Any]:
         try:
-            rows: Sequence[Any] = cursor.fetchmany(count)
+            with watch.waiting():
+                rows: Sequence[Any] = cursor.fetchmany(count)
         except pymysql.Error as error:
             work.cancel.check()
             raise translate(error) from None

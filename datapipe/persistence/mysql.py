@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pymysql
 
-from datapipe.data.mysql import JSON_COLUMNS, beside, mysql_connection
+from datapipe.data.mysql import JSON_COLUMNS, beside, is_mariadb, mysql_connection
 from datapipe.data.mysqlerrors import is_lost, translate
 from datapipe.data.names import quote, quoted
 from datapipe.data.stream import Workspace
 from datapipe.data.types import mysql_type, tag
-from datapipe.errors import PlanError, SchemaError
+from datapipe.data.watch import Watch
+from datapipe.errors import PlanError, SchemaError, TransientError
 from datapipe.persistence import mysqlbulk
 from datapipe.persistence.load import STAGE, CommitLost, Wire, Words
 from datapipe.persistence.mysqltext import Declared, sent_type
@@ -66,6 +68,7 @@ class MysqlSession:
     """One transaction on MySQL or MariaDB."""
 
     raw: Any
+    watch: Watch
     targets: list[Table] = field(default_factory=list)  # that were looked at
     absent: list[Table | str] = field(default_factory=list)  # tables and schemas that define() will create
     created: list[Table | str] = field(default_factory=list)  # those that are taken back if the load fails
@@ -73,7 +76,7 @@ class MysqlSession:
     @property
     def mariadb(self) -> bool:
         """Whether it is MariaDB."""
-        return "mariadb" in self.raw.server_version.lower()
+        return is_mariadb(self.raw)
 
     @property
     def bulk(self) -> str:
@@ -126,11 +129,14 @@ class MysqlSession:
         for ddl in statements:
             self.execute(ddl)
         self.created.extend(self.absent if statements else ())
-        self.raw.query("START TRANSACTION")
+        self.execute("START TRANSACTION")
 
     def commit(self) -> None:
         try:
-            self.raw.query("COMMIT")
+            with self.watch.waiting():
+                self.raw.query("COMMIT")
+        except TransientError:
+            raise CommitLost from None
         except pymysql.Error as error:
             if is_lost(error):
                 raise CommitLost from None
@@ -141,7 +147,7 @@ class MysqlSession:
         return bool(self.query(_TABLE, table.schema, table.name))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self.raw.cursor() as cursor:
+        with self.watch.waiting(), self.raw.cursor() as cursor:
             cursor.execute(sql.replace("%", "%%").replace("?", "%s") if values else sql, values or None)
             return list(cursor.fetchall())
 
@@ -235,7 +241,7 @@ class MysqlSession:
 
     def execute(self, sql: str) -> int:
         try:
-            with self._keys_named():
+            with self._keys_named(), self.watch.waiting():
                 return int(self.raw.query(sql))
         except pymysql.Error as error:
             raise translate(error, first_row=None) from None
@@ -256,8 +262,8 @@ class MysqlSession:
     def copy(
         self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
     ) -> int:
-        with self._keys_named():
-            return mysqlbulk.copy(self.raw, table, columns, schema, batches)
+        with self._keys_named(), self.watch.waiting():
+            return mysqlbulk.copy(self.raw, table, columns, schema, self.watch.pausing(batches))
 
     @contextmanager
     def _keys_named(self) -> Iterator[None]:
@@ -312,15 +318,15 @@ def mysql_session(url: DatabaseUrl, work: Workspace) -> Iterator[MysqlSession]:
     """A session on a connection of its own; a table it created goes again if the load fails."""
     session: MysqlSession | None = None
     try:
-        with mysql_connection(url, work, _SESSION) as raw:
+        with mysql_connection(url, work, _SESSION) as (raw, watch):
             if not raw.db:
                 raise PlanError("the URL names no database", hint="Add it: mysql://user@host/database")
-            session = MysqlSession(raw)
+            session = MysqlSession(raw, watch)
             yield session
     finally:
         if session is not None and session.created:
-            with contextlib.suppress(pymysql.Error, OSError), beside(session.raw) as other:
-                _take_back(MysqlSession(other), session.created)
+            with contextlib.suppress(pymysql.Error, OSError), beside(session.raw, _PATIENCE) as other:
+                _take_back(dataclasses.replace(session, raw=other), session.created)
 
 
 def _take_back(session: MysqlSession, created: Sequence[Table | str]) -> None:
