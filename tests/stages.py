@@ -12,11 +12,16 @@ import datapipe
 
 STAGES = ("reading", "transforming", "copying", "merging")
 ROWS = 200_000
-PREPARE = f"""
-CREATE TABLE origin AS SELECT g AS id, repeat('x', 100) AS t FROM generate_series(1, {ROWS}) g;
-CREATE TABLE target (id integer PRIMARY KEY, t text);
-INSERT INTO target VALUES (-1, 'before');
-"""
+NUMBERS = {"postgresql": f"generate_series(1, {ROWS}) AS g", "mysql": f"(SELECT seq AS g FROM seq_1_to_{ROWS}) AS s"}
+
+
+def prepared(kind: str) -> tuple[str, ...]:
+    """The statements that make ``origin`` and ``target``."""
+    return (
+        f"CREATE TABLE origin AS SELECT g AS id, repeat('x', 100) AS t FROM {NUMBERS[kind]}",
+        "CREATE TABLE target (id integer PRIMARY KEY, t text)",
+        "INSERT INTO target VALUES (-1, 'before')",
+    )
 
 
 def plan(stage: str, source: str, target: str, between: Callable[[Any], Any] | None = None) -> Any:

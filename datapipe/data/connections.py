@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,9 +93,9 @@ class ConnectionManager:
             options["pool_pre_ping"] = False  # it would wait for ever
         if url.drivername == "mysql+pymysql":
             # The server may be sent rows by LOAD DATA; the driver itself never opens a file the server asks for.
-            options["connect_args"] = {"client_flag": _FOUND_ROWS | _LOCAL_FILES}
-            if "connect_timeout" not in url.query:
-                options["connect_args"]["connect_timeout"] = settings().network_timeout
+            patience = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), settings().network_timeout)
+            given = {name: value for name, value in patience.items() if name not in url.query}
+            options["connect_args"] = {"client_flag": _FOUND_ROWS | _LOCAL_FILES, **given}
         try:
             engine = sa.create_engine(url, **options)
         except ImportError as error:
@@ -106,6 +106,8 @@ class ConnectionManager:
             raise PlanError(f"no database driver is called {url.drivername!r}", hint=str(error)) from None
         if url.drivername == "postgresql+psycopg":
             sa.event.listen(engine, "checkout", _check_out)
+        if url.drivername == "mysql+pymysql":
+            sa.event.listen(engine, "connect", functools.partial(_let_wait, url.query))
         return engine
 
     def health_check(self, target: str | DatabaseUrl | Engine) -> bool:
@@ -169,6 +171,12 @@ def _postgresql(seconds: int) -> dict[str, int | str]:
         "keepalives_count": 3,
         "tcp_user_timeout": 1000 * seconds,
     }
+
+
+def _let_wait(given: Mapping[str, Any], raw: Any, _: object) -> None:
+    """Let statements take their time, once PyMySQL has connected: its time limit is one for everything."""
+    for name in {"read_timeout", "write_timeout"} - set(given):
+        setattr(raw, f"_{name}", None)
 
 
 def _check_out(raw: Any, record: Any, _: object) -> None:

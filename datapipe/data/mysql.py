@@ -14,8 +14,8 @@ from datapipe.data.connections import shared
 from datapipe.data.mysqlerrors import translate
 from datapipe.data.sockets import Line
 from datapipe.data.stream import Workspace
-from datapipe.data.watch import Deadline, Watch, watched
-from datapipe.errors import PlanError
+from datapipe.data.watch import STALLED, Deadline, Watch, watched
+from datapipe.errors import PlanError, TransientError
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import settings
 
@@ -157,3 +157,22 @@ def beside(raw: Any, seconds: float) -> Iterator[Any]:
     connect: Any = pymysql.connect  # its stubs have one overload for each kind of encryption
     with connect(**place, **account, **patience) as other:
         yield other
+
+
+@contextmanager
+def answered(raw: Any, seconds: float) -> Iterator[Any]:
+    """A second connection, whose silence is a stalled network.
+
+    Raises
+    ------
+    TransientError
+        If it does not answer in so many seconds.
+    """
+    try:
+        with beside(raw, seconds) as other:
+            yield other
+    except pymysql.OperationalError as error:
+        if "timed out" not in str(error):
+            raise
+        message = f"the network to {raw.host}:{raw.port} stalled for {seconds:.0f} s: the server does not answer"
+        raise TransientError(message, hint=STALLED) from None

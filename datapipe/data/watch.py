@@ -14,6 +14,7 @@ from datapipe.data.sockets import Line
 from datapipe.errors import TransientError
 
 T = TypeVar("T")
+STALLED = "Check the network; for a slow one, raise DATAPIPE_NETWORK_TIMEOUT"  # what to do about it
 _LOOKS = 8  # a timeout
 _QUIET_LOOKS = 3  # before the server is asked
 _GRACE = 0.7  # seconds in which an interrupted statement must end
@@ -94,8 +95,7 @@ class Watch:
         except Exception as error:
             if self._stalled is None or error is self._failed:
                 raise
-            hint = "Check the network; for a slow one, raise DATAPIPE_NETWORK_TIMEOUT"
-            raise TransientError(self._stalled, hint=hint) from None
+            raise TransientError(self._stalled, hint=STALLED) from None
         finally:
             self._since = outer
 

@@ -18,7 +18,7 @@ from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.cursors import SSCursor
 
 from datapipe.data.casting import cast_column, check_names
-from datapipe.data.mysql import JSON_COLUMNS, beside, is_mariadb, mysql_connection
+from datapipe.data.mysql import JSON_COLUMNS, answered, break_off, is_mariadb, mysql_connection
 from datapipe.data.mysqlerrors import translate
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tagged
@@ -110,28 +110,27 @@ def read_mysql(
     session = (_ANSI_QUOTES, *_SESSION) if ansi_quotes else _SESSION
     with ExitStack() as stack:
         opened = stack.enter_context(ExitStack())
-        sql, cursor, watch = _executed(opened, url, work, session, lambda raw: render(raw, query, parameters))
-        columns = _described(cursor, zero)
+        raw, watch = opened.enter_context(mysql_connection(url, work, session))
+        with answered(raw, settings().network_timeout) as other, work.cancel.hook(lambda: break_off(other)):
+            sql = render(raw, query, parameters)
+            cursor = _executed(raw, watch, sql)
+            columns = _described(cursor, other, zero)
         if any(column.expression != "{}" for column in columns):
             opened.close()
-            wrapped = _wrapped(sql, columns)
-            _, cursor, watch = _executed(stack, url, work, session, lambda _: wrapped)
+            raw, watch = stack.enter_context(mysql_connection(url, work, session))
+            cursor = _executed(raw, watch, _wrapped(sql, columns))
         schema = pa.schema([column.field for column in columns])
         yield Stream(schema, resized(_batches(cursor, watch, columns, schema, work), size=work.batch_bytes))
         for name, count in zero.found.items():
             work.tell(f"column {name!r}: {count:,} zero date{'s' * (count > 1)} read as NULL")
 
 
-def _executed(
-    stack: ExitStack, url: DatabaseUrl, work: Workspace, session: Sequence[str], text: Callable[[Any], str]
-) -> tuple[str, Any, Watch]:
-    raw, watch = stack.enter_context(mysql_connection(url, work, session))
+def _executed(raw: Any, watch: Watch, sql: str) -> Any:
     raw.decoders, raw.use_unicode = {}, False  # values as the server writes them
-    sql = text(raw)
     cursor = raw.cursor(SSCursor)
     with watch.waiting():
         cursor.execute(sql)
-    return sql, cursor, watch
+    return cursor
 
 
 def render(raw: Any, query: str, parameters: Mapping[str, Any]) -> str:
@@ -163,12 +162,12 @@ def _literal(raw: Any, value: Any) -> str:
     return str(raw.escape(str(value) if isinstance(value, uuid.UUID) else value, raw.encoders))
 
 
-def _described(cursor: Any, zero: ZeroDates) -> list[Column]:
+def _described(cursor: Any, other: Any, zero: ZeroDates) -> list[Column]:
     """The columns of a result that has not been read yet."""
     fields = cursor._result.fields  # the description lacks flags and character sets
     check_names([found.name for found in fields], what="the query")
     tables = {_table(found) for found in fields if found.db and found.charsetnr != _BYTES}
-    declared = _declared(tables, cursor.connection) if tables else {}
+    declared = _declared(tables, other) if tables else {}
     return [_column(found, *declared.get((*_table(found), found.org_name), ("", False)), zero=zero) for found in fields]
 
 
@@ -176,13 +175,13 @@ def _table(found: Any) -> tuple[str, str]:
     return _name(found.db), found.org_table
 
 
-def _declared(tables: Set[tuple[str, str]], raw: Any) -> dict[tuple[str, str, str], tuple[str, bool]]:
+def _declared(tables: Set[tuple[str, str]], other: Any) -> dict[tuple[str, str, str], tuple[str, bool]]:
     """The declared types of the tables' columns, and which of them are JSON; over a second connection."""
     found: dict[tuple[str, str, str], tuple[str, bool]] = {}
-    with beside(raw, settings().network_timeout) as other, other.cursor() as cursor:
+    with other.cursor() as cursor:
         for place in tables:
             json = set()
-            if is_mariadb(raw):
+            if is_mariadb(other):
                 cursor.execute(JSON_COLUMNS, place)
                 json = {_name(column) for (column,) in cursor.fetchall()}
             cursor.execute(_DECLARED, place)
