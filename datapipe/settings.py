@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     lock_timeout : float
         Seconds to wait for another run that writes to the same target (DATAPIPE_LOCK_TIMEOUT).
     network_timeout : int
-        Seconds in which a stalled network to a database server is noticed; a statement that the server works on may take
+        Seconds in which a stalled network to a database server is noticed; a statement it works on may take
         longer (DATAPIPE_NETWORK_TIMEOUT).
 
     Examples
