@@ -41,8 +41,8 @@ class Settings(BaseSettings):
     lock_timeout : float
         Seconds to wait for another run that writes to the same target (DATAPIPE_LOCK_TIMEOUT).
     network_timeout : int
-        Seconds after which PostgreSQL's silence to what was sent means that the connection is dead
-        (DATAPIPE_NETWORK_TIMEOUT).
+        Seconds in which a stalled network to a database server is noticed; a statement it works on may take
+        longer (DATAPIPE_NETWORK_TIMEOUT).
 
     metadata_url : str, optional
         The database that runs are recorded in, or ``off``; a SQLite file in :func:`data_home` if left out

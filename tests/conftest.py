@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
-import psycopg
-import pymysql
 import pytest
 from hypothesis import settings
-from psycopg.sql import SQL, Identifier
 
 sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts nothing there by itself
 
-from services import MYSQL_URL_VARIABLE, URL_VARIABLE, find_mysql, find_postgresql, running_mysql, running_postgresql
+from services import (
+    MYSQL_URL_VARIABLE,
+    URL_VARIABLE,
+    find_mysql,
+    find_postgresql,
+    mysql_database,
+    postgresql_database,
+    running_mysql,
+    running_postgresql,
+)
 
 from datapipe.data.connections import shared
 
@@ -32,7 +35,7 @@ os.environ.setdefault("DATAPIPE_METADATA_URL", "off")  # tests of the run store 
 
 MARKERS = {
     "unit": ("unit", "properties", "architecture"),
-    "integration": ("contracts", "integration", "acceptance"),
+    "integration": ("contracts", "integration", "fidelity", "acceptance"),
     "soak": ("benchmarks",),
 }
 
@@ -72,11 +75,8 @@ def postgresql_server() -> Iterator[str]:
 @pytest.fixture
 def postgresql_url(postgresql_server: str) -> Iterator[str]:
     """The URL of an empty database that belongs to one test."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgresql_server, autocommit=True) as admin:
-        admin.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
-        yield urlsplit(postgresql_server)._replace(path=f"/{name}").geturl()
-        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    with postgresql_database(postgresql_server) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -89,28 +89,23 @@ def mysql_server() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def mysql_insert_server() -> Iterator[str]:
+    """The admin URL of a careless MariaDB server, which takes no LOAD DATA LOCAL: rows go there by INSERT."""
+    service = find_mysql()
+    if service is None or service.program is None:
+        _without("no MariaDB to start here: install mariadb-server")
+    lax = ("--sql-mode=", "--explicit-defaults-for-timestamp=0", "--max-error-count=0", "--innodb-strict-mode=0")
+    odd = ("--default-time-zone=+05:00", "--character-set-server=latin1", "--lower-case-table-names=1")
+    with running_mysql(service, "--local-infile=0", *lax, *odd) as url:
+        yield url
+
+
 @pytest.fixture
 def mysql_url(mysql_server: str) -> Iterator[str]:
     """The URL of an empty database that belongs to one test."""
     with mysql_database(mysql_server) as url:
         yield url
-
-
-@contextmanager
-def mysql_database(server: str) -> Iterator[str]:
-    """The URL of an empty database, dropped afterwards."""
-    name, parts = f"test_{uuid.uuid4().hex[:12]}", urlsplit(server)
-    admin = pymysql.connect(
-        host=parts.hostname,
-        port=parts.port or 3306,
-        user=parts.username,
-        password=parts.password or "",
-        autocommit=True,
-    )
-    with admin, admin.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        yield parts._replace(path=f"/{name}").geturl()
-        cursor.execute(f"DROP DATABASE {name}")
 
 
 def _without(reason: str) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,7 +110,7 @@ class Proxy:
 
     def _forward(self, way: Way, source: socket.socket, sink: socket.socket) -> None:
         passed = 0
-        with contextlib.suppress(OSError):
+        try:
             while chunk := source.recv(1 << 16):
                 self._flowing.wait()
                 passed += len(chunk)
@@ -119,6 +120,11 @@ class Proxy:
                 if fault is not None and not self._strike(fault, source, sink):
                     return
             sink.shutdown(socket.SHUT_WR)
+        except OSError:  # one end is gone, as a network tells the other: by a reset
+            _shut((source, sink))
+            with contextlib.suppress(OSError):
+                source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            source.close()
 
     def _claimed(self, way: Way, passed: int, chunk: bytes) -> Fault | None:
         with self._lock:

@@ -8,12 +8,16 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pymysql
+from psycopg.sql import SQL, Identifier
 
 from datapipe.errors import PlanError
 from datapipe.local.postgres import embedded_postgres
@@ -67,6 +71,16 @@ def running_postgresql(service: PostgresqlService) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def postgresql_database(server: str) -> Iterator[str]:
+    """The URL of an empty database, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
 @dataclass(frozen=True)
 class MysqlService:
     """Where MariaDB or MySQL comes from: ``url`` of a running server, or ``program`` to start one."""
@@ -100,6 +114,23 @@ def running_mysql(service: MysqlService, *options: str) -> Iterator[str]:
             yield url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def mysql_database(server: str) -> Iterator[str]:
+    """The URL of an empty database, dropped afterwards."""
+    name, parts = f"test_{uuid.uuid4().hex[:12]}", urlsplit(server)
+    admin = pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=parts.username,
+        password=parts.password or "",
+        autocommit=True,
+    )
+    with admin, admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        yield parts._replace(path=f"/{name}").geturl()
+        cursor.execute(f"DROP DATABASE {name}")
 
 
 @contextmanager

@@ -16,11 +16,14 @@ import typer
 from rich.console import Console
 
 from datapipe import __version__
+from datapipe.cli.cleanup import cleanup_json, cleanup_lines
 from datapipe.cli.plans import PlanOptions, pipeline_of
 from datapipe.display import run_text
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.history import attach, latest
 from datapipe.pipeline import Pipeline
+from datapipe.plan import DatabaseUrl
+from datapipe.settings import settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -243,6 +246,33 @@ def up(debug: Debug = False) -> None:
         from datapipe.local.demo import up as keep  # needs the extra "local"
 
         keep(out)
+
+
+@app.command()
+def cleanup(
+    to: Annotated[
+        str | None, typer.Option(metavar="URL", help="A database to look in; DEST_DB_URL if left out.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Remove what runs that were killed left behind; what a live run uses stays.
+
+    \b
+    datapipe cleanup --dry-run
+    datapipe cleanup --to postgresql://localhost/mart
+    """
+    with reported(debug=debug, as_json=as_json):
+        from datapipe.persistence import Leftover, drop_stages, remove_leftovers  # loads pyarrow
+
+        # The database first: where it cannot be asked, nothing is removed.
+        tables: tuple[Leftover, ...] = ()
+        if to or settings().dest_db_url:
+            tables = drop_stages(DatabaseUrl.parse(to) if to else None, dry_run=dry_run)
+        found = (*remove_leftovers(dry_run=dry_run), *tables)
+        lines = cleanup_lines(found, dry_run=dry_run)
+        typer.echo(cleanup_json(found, dry_run=dry_run) if as_json else "\n".join(lines))
 
 
 def _pipeline(file: str | None, config: str | None, options: PlanOptions, params: list[str] | None) -> Pipeline:

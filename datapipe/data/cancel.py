@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
 
 from datapipe.errors import RunCancelled
 
+T = TypeVar("T")
+_GRACE = 0.7  # seconds in which what cannot be interrupted may end by itself
 _AGAIN = 0.2  # seconds between two calls of a hook
 
 
@@ -110,3 +114,45 @@ class CancelToken:
                 self._hooks.remove(added)
                 self._changed.notify_all()
             added.leave()
+
+
+def unless_cancelled(call: Callable[[], T], cancel: CancelToken, discard: Callable[[T], object]) -> T:
+    """The result of a call that nothing interrupts; a cancelled run soon leaves it alone in its thread.
+
+    Parameters
+    ----------
+    discard : callable
+        Takes a result that came too late.
+
+    Raises
+    ------
+    RunCancelled
+
+    Examples
+    --------
+    >>> unless_cancelled(lambda: 1 + 1, CancelToken(), print)
+    2
+    """
+    future: Future[T] = Future()
+    over = threading.Event()
+
+    thread = threading.Thread(target=_call, args=(call, future, over), name="datapipe connect", daemon=True)
+    with cancel.hook(over.set):
+        thread.start()
+        over.wait()
+    thread.join(_GRACE)
+    if cancel.cancelled:
+        future.add_done_callback(lambda late: None if late.exception() else discard(late.result()))
+        cancel.check()
+    try:
+        return future.result()
+    finally:
+        del future  # else an error would keep its own frames, and the sockets in them
+
+
+def _call(call: Callable[[], T], future: Future[T], over: threading.Event) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001  # raised again by result()
+        future.set_exception(error)
+    over.set()

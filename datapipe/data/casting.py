@@ -14,6 +14,8 @@ from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, type_name
 from datapipe.errors import DataError
 
 _FAILURES = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError)
+_FIRST_DAY, _LAST_DAY = -719_528, 2_932_896  # of the years 0 and 9999, counted from 1970
+_DAY = 86_400 * 10**9
 _CURE = "Convert it in a .sql() step, where you choose what is lost"
 
 
@@ -139,10 +141,19 @@ def _list(values: pa.Array, to: pa.DataType) -> pa.Array:
 def _from_text(values: pa.Array, to: pa.DataType) -> pa.Array:
     if pa.types.is_integer(to) and _has_hex(values):
         raise pa.ArrowInvalid("hexadecimal")
+    if pa.types.is_time(to):
+        return _times(values).cast(to)
     made = values.cast(to)
     if pa.types.is_floating(to):
         _check_digits(values, made)
     return made
+
+
+def _times(texts: pa.Array) -> pa.Array:
+    """Times of a day from text: Arrow parses none, but it does parse timestamps."""
+    if not pc.all(pc.match_substring_regex(texts, r"^\d\d:\d\d"), min_count=0).as_py():
+        raise pa.ArrowInvalid("no time")
+    return pc.binary_join_element_wise("1970-01-01", texts, " ").cast(TIMESTAMP).cast(pa.time64("us"))
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -184,6 +195,10 @@ def _has_hex(values: pa.Array) -> bool:
 
 def _to_text(values: pa.Array, to: pa.DataType) -> pa.Array:
     source = values.type
+    if pa.types.is_timestamp(source) or pa.types.is_date(source):
+        _check_years(values)
+    if pa.types.is_time(source):
+        _check_clock(values)
     if pa.types.is_timestamp(source):
         form = "%Y-%m-%d %H:%M:%S" + ("+00" if source.tz else "")
         return pc.strftime(values.cast(TIMESTAMPTZ if source.tz else TIMESTAMP), form)
@@ -192,6 +207,19 @@ def _to_text(values: pa.Array, to: pa.DataType) -> pa.Array:
     if pa.types.is_interval(source):
         return interval_text(values.cast(INTERVAL))
     return values.cast(to)
+
+
+def _check_years(values: pa.Array) -> None:
+    """Refuse years that ISO 8601 has no four digits for: Arrow writes some of them wrongly, few read the others."""
+    days = pc.floor_temporal(values, unit="day").cast(pa.date32()).cast(pa.int32())
+    if pc.any(pc.or_(pc.less(days, _FIRST_DAY), pc.greater(days, _LAST_DAY))).as_py():
+        raise pa.ArrowInvalid("a year beyond 9999")
+
+
+def _check_clock(values: pa.Array) -> None:
+    """Refuse 24:00, which PostgreSQL and DuckDB have and Arrow cannot write."""
+    if pc.any(pc.greater_equal(values.cast(pa.time64("ns")).view(pa.int64()), _DAY)).as_py():
+        raise pa.ArrowInvalid("24:00")
 
 
 def _to_decimal(values: pa.Array, to: pa.DataType) -> pa.Array:

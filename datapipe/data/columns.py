@@ -50,12 +50,10 @@ def from_series(name: Any, series: pd.Series[Any]) -> tuple[pa.Field, pa.Chunked
             f"the name of column {name!r} is not text",
             hint="Rename it: frame.columns = [str(name) for name in frame]",
         )
-    if series.dtype == object:
-        series = _of_one_kind(name, series)
     try:
-        values = pa.array(series, from_pandas=True)
+        values = _of_objects(name, series) if series.dtype == object else pa.array(series, from_pandas=True)
     except _NOT_ARROW as error:
-        raise _no_type(name, f"values of dtype {series.dtype} have no exact common type") from error
+        raise _refused(name, series, error) from error
     if isinstance(values.type, pa.BaseExtensionType) and values.type.extension_name.startswith("pandas."):
         raise _no_type(name, f"dtype {series.dtype} has no column type")
     return pa.field(name, values.type), chunked(values)
@@ -86,8 +84,27 @@ def _no_type(name: str, problem: str) -> DataError:
     )
 
 
-def _of_one_kind(name: str, series: pd.Series[Any]) -> pd.Series[Any]:
-    """The column, if its Python objects are of one kind. Times become datetime64, which keeps nanoseconds."""
+def _refused(name: str, series: pd.Series[Any], error: Exception) -> DataError:
+    """The error for a column that Arrow does not take, with the row of the first value it does not take alone."""
+    found = _no_type(name, f"values of dtype {series.dtype} have no exact common type")
+    found.row = next((row for row, value in enumerate(series, 1) if not _is_arrow(value)), None)
+    if found.row is not None:
+        no_text = isinstance(error, UnicodeError)
+        problem = "the text holds half a surrogate pair, which is no character" if no_text else "no type has the value"
+        found.message = f"column {name!r}, row {found.row}: {problem}"
+    return found
+
+
+def _is_arrow(value: Any) -> bool:
+    try:
+        pa.array([value], from_pandas=True)
+    except _NOT_ARROW:
+        return False
+    return True
+
+
+def _of_objects(name: str, series: pd.Series[Any]) -> pa.Array | pa.ChunkedArray:
+    """Python objects of one kind. Times become datetime64, which keeps nanoseconds; NaN within a list is no NULL."""
     kinds = sorted({_family(value) for value in series[series.notna()]})
     if len(kinds) > 1:
         raise _no_type(name, f"it mixes {' and '.join(kinds)}")
@@ -95,10 +112,25 @@ def _of_one_kind(name: str, series: pd.Series[Any]) -> pd.Series[Any]:
         raise _no_type(name, "a time of day cannot have a time zone")
     try:
         if kinds in (["timestamps"], ["timestamps with a time zone"]):
-            return pd.to_datetime(series, utc=len(kinds[0]) > len("timestamps"))
-        return pd.to_timedelta(series) if kinds == ["durations"] else series
+            series = pd.to_datetime(series, utc=len(kinds[0]) > len("timestamps"))
+        elif kinds == ["durations"]:
+            series = pd.to_timedelta(series)
     except ValueError as error:
         raise _no_type(name, "a value is out of range") from error
+    if kinds in (["lists"], ["mappings"]):
+        missing = series.isna()
+        return pa.array([None if gap else _inner(value) for value, gap in zip(series, missing, strict=True)])
+    return pa.array(series, from_pandas=True)
+
+
+def _inner(value: Any) -> Any:
+    """A nested value with None for what pandas calls missing but NaN."""
+    if value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, dict):
+        return {key: _inner(item) for key, item in value.items()}
+    is_list = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype == object)
+    return [_inner(item) for item in value] if is_list else value
 
 
 def _family(value: Any) -> str:
@@ -122,6 +154,10 @@ def akin(given: pa.DataType, field: pa.Field) -> bool:
     >>> akin(pa.int64(), pa.field("a", pa.int8())), akin(pa.string(), pa.field("a", pa.int8()))
     (True, False)
     """
+    if pa.types.is_list(given) and pa.types.is_list(field.type):  # one without items is akin to any other
+        return akin(given.value_type, field.type.value_field)
+    if pa.types.is_struct(given) and pa.types.is_struct(field.type) and given.names == field.type.names:
+        return all(akin(inner.type, wanted) for inner, wanted in zip(given, field.type, strict=True))
     kind, wanted = _kind(given), "decimal" if tag(field) == "numeric" else _kind(field.type)
     return kind in {"null", wanted} or (kind, wanted) in {("bytes", "uuid"), ("integer", "decimal")}
 

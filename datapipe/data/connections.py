@@ -6,13 +6,14 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
 
+from datapipe.data.cancel import CancelToken, unless_cancelled
 from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import connection, expand, named_connections, settings
@@ -87,21 +88,27 @@ class ConnectionManager:
         if url.get_backend_name() != "sqlite":
             options |= {"pool_size": self.pool_size, "max_overflow": self.max_overflow}
         if url.drivername == "postgresql+psycopg":
-            patience = _patience(settings().network_timeout)
-            options["connect_args"] = {name: value for name, value in patience.items() if name not in url.query}
+            parameters = _postgresql(settings().network_timeout)
+            options["connect_args"] = {name: value for name, value in parameters.items() if name not in url.query}
+            options["pool_pre_ping"] = False  # it would wait for ever
         if url.drivername == "mysql+pymysql":
             # The server may be sent rows by LOAD DATA; the driver itself never opens a file the server asks for.
-            options["connect_args"] = {"client_flag": _FOUND_ROWS | _LOCAL_FILES}
-            if "connect_timeout" not in url.query:
-                options["connect_args"]["connect_timeout"] = settings().network_timeout
+            patience = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), settings().network_timeout)
+            given = {name: value for name, value in patience.items() if name not in url.query}
+            options["connect_args"] = {"client_flag": _FOUND_ROWS | _LOCAL_FILES, **given}
         try:
-            return sa.create_engine(url, **options)
+            engine = sa.create_engine(url, **options)
         except ImportError as error:
             extra = _EXTRAS.get(url.get_backend_name())
             install = f'pip install "datapipe-sdk[{extra}]"' if extra else f"install {error.name}"
             raise PlanError(f"the driver for {url.drivername} is missing", hint=f"Run: {install}") from None
         except sa.exc.ArgumentError as error:
             raise PlanError(f"no database driver is called {url.drivername!r}", hint=str(error)) from None
+        if url.drivername == "postgresql+psycopg":
+            sa.event.listen(engine, "checkout", _check_out)
+        if url.drivername == "mysql+pymysql":
+            sa.event.listen(engine, "connect", functools.partial(_let_wait, url.query))
+        return engine
 
     def health_check(self, target: str | DatabaseUrl | Engine) -> bool:
         """Whether the database answers."""
@@ -113,8 +120,13 @@ class ConnectionManager:
         return True
 
     @contextmanager
-    def connect(self, target: str | DatabaseUrl | Engine) -> Iterator[sa.Connection]:
+    def connect(self, target: str | DatabaseUrl | Engine, cancel: CancelToken | None = None) -> Iterator[sa.Connection]:
         """A pooled connection, with connection failures named plainly.
+
+        Parameters
+        ----------
+        cancel : CancelToken, optional
+            Ends the wait for a server that does not answer; a connection is not used again after it.
 
         Raises
         ------
@@ -125,7 +137,7 @@ class ConnectionManager:
         """
         engine = self.engine(target)
         try:
-            conn = engine.connect()
+            conn = unless_cancelled(engine.connect, cancel, sa.Connection.close) if cancel else engine.connect()
         except sa.exc.OperationalError as error:
             raise _unreachable(engine.url, error) from None
         except sa.exc.TimeoutError:
@@ -134,7 +146,9 @@ class ConnectionManager:
         try:
             yield conn
         finally:
-            if not conn.invalidated and getattr(conn.connection.driver_connection, "closed", False):
+            if cancel is not None and cancel.cancelled:
+                conn.invalidate()  # an interruption still on its way must not hit the next run
+            elif not conn.invalidated and getattr(conn.connection.driver_connection, "closed", False):
                 conn.invalidate()  # the server is gone; the pool would log a traceback about it
             conn.close()
 
@@ -146,16 +160,32 @@ class ConnectionManager:
             self._engines = {}
 
 
-def _patience(seconds: int) -> dict[str, int]:
-    """libpq's parameters by which a dead peer is noticed within so many seconds."""
+def _postgresql(seconds: int) -> dict[str, int | str]:
+    """libpq's parameters: text in UTF-8, and a dead peer noticed within so many seconds."""
     probe = max(1, seconds // 6)
     return {
+        "client_encoding": "utf8",
         "connect_timeout": seconds,
         "keepalives_idle": max(1, seconds // 2),
         "keepalives_interval": probe,
         "keepalives_count": 3,
         "tcp_user_timeout": 1000 * seconds,
     }
+
+
+def _let_wait(given: Mapping[str, Any], raw: Any, _: object) -> None:
+    """Let statements take their time, once PyMySQL has connected: its time limit is one for everything."""
+    for name in {"read_timeout", "write_timeout"} - set(given):
+        setattr(raw, f"_{name}", None)
+
+
+def _check_out(raw: Any, record: Any, _: object) -> None:
+    """Replace the pool's connections when one that has been used before answers no more."""
+    from datapipe.data.pgbackend import answers  # loads psycopg
+
+    if record.info.get("used") and not answers(raw, settings().network_timeout / 4):
+        raise sa.exc.InvalidatePoolError
+    record.info["used"] = True
 
 
 @functools.cache

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from datapipe.data.casting import check_names
-from datapipe.data.stream import MIB, Workspace
+from datapipe.data.casting import cast_batch, check_names
+from datapipe.data.names import quote
+from datapipe.data.stream import MIB, Workspace, spill_directory
 from datapipe.data.types import normal_field, tagged
+from datapipe.errors import DataError
 
 # What Arrow lacks: the form in which DuckDB hands it over, and what that form stands for (a type, or a tag).
 _LEAVES: dict[str, tuple[str, pa.DataType | str]] = {
@@ -39,13 +41,13 @@ def private(work: Workspace, *, memory: int, threads: int | None = None) -> Iter
         As many as there are cores, four at most, if left out; one where memory is scarce, since each has buffers.
     """
     count = threads or (1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1))
-    with tempfile.TemporaryDirectory(prefix="duckdb-", dir=work.scratch) as spill:
+    with spill_directory(work) as spill:
         con = duckdb.connect(":memory:")
         try:
             for setting in (
                 f"threads={count}",
                 f"memory_limit='{memory // MIB}MiB'",
-                f"temp_directory='{spill.replace(chr(39), chr(39) * 2)}'",
+                f"temp_directory='{str(spill).replace(chr(39), chr(39) * 2)}'",
                 f"streaming_buffer_size='{work.batch_bytes // 1024}KiB'",
                 "GLOBAL TimeZone='UTC'",
                 "enable_progress_bar=false",
@@ -85,6 +87,36 @@ def leaving(sql: str, types: Sequence[str]) -> str:
     columns = [f"c{index}" for index in range(len(types))]
     items = [form.format(column) for form, column in zip(forms, columns, strict=True)]
     return f"SELECT {', '.join(items)} FROM (\n{sql}\n) AS q({', '.join(columns)})"
+
+
+def left(batch: pa.RecordBatch, schema: pa.Schema, *, first_row: int) -> pa.RecordBatch:
+    """A batch that left DuckDB in ``schema``, column by column, by position: Arrow's names may repeat or be made up.
+
+    Raises
+    ------
+    DataError
+        If a value is not in the type of its field exactly, or is an infinite date or timestamp.
+    """
+    made = cast_batch(batch.rename_columns(schema.names), schema, first_row=first_row)
+    for name, values in zip(schema.names, made.columns, strict=True):
+        _check_finite(values, name, first_row)
+    return made
+
+
+def _check_finite(values: pa.Array, column: str, first_row: int) -> None:
+    """Refuse DuckDB's infinities: the outermost numbers, which anyone else takes for a time."""
+    is_list = pa.types.is_list(values.type)
+    items = values.flatten() if is_list else values
+    if not (pa.types.is_timestamp(items.type) or pa.types.is_date32(items.type)):
+        return
+    bits = items.type.bit_width
+    numbers = items.view(pa.int64() if bits == 64 else pa.int32())
+    index = pc.index(pc.equal(pc.abs(numbers), 2 ** (bits - 1) - 1), True).as_py()
+    if index >= 0:
+        row = first_row + (pc.list_parent_indices(values)[index].as_py() if is_list else index)
+        hint = f"Decide in the query, for example CASE WHEN isfinite({quote(column)}) THEN {quote(column)} END"
+        message = f"column {column!r}, row {row}: the value is infinite"
+        raise DataError(message, column=column, row=row, hint=hint)
 
 
 def field_of(name: str, declared: str, arrow: pa.Field) -> pa.Field:

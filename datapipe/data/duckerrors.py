@@ -13,6 +13,7 @@ from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, Tra
 _VALUE = re.compile(
     r"""'[^']*'|"[^"]*"|(?<=value )\S+|(?<=\()-?\d[\d.]*(?=\))|(?<=key )\S+|(?<=range: )\S+|\([^()]*\d[^()]*\)"""
 )
+_SOURCE_COLUMN = re.compile(r"when casting from source column (.+)$")
 _FULL = ("No space left", "File too large", "Disk quota exceeded", "ould not write")
 
 
@@ -46,6 +47,9 @@ def translate(error: Exception) -> DatapipeError:
     kind, _, message = text.partition(": ")
     message = message or text
     kind = kind.removesuffix(" Error").lower()
+    if "max_temp_directory_size" in message:  # by itself it is what the disk has left
+        hint = "Free space in the temporary folder, set TMPDIR to a larger one, or give the run more memory"
+        return FatalError("the disk is full: there is no room to spill", hint=hint)
     if "out of memory" in kind:
         return FatalError("the step needs more memory than it may use", hint="Give more: run(memory='2GB')")
     if "constraint" in kind:
@@ -60,4 +64,9 @@ def translate(error: Exception) -> DatapipeError:
         return TransientError("another process has the DuckDB file open", hint="Close it and try again")
     if kind == "io":
         return PlanError(message, hint="Check the path")
-    return DataError(_VALUE.sub("…", message), hint="Use TRY_CAST, or a wider type")
+    column = _SOURCE_COLUMN.search(message)
+    return DataError(
+        _VALUE.sub("…", message),
+        column=column.group(1) if column else None,
+        hint="Use TRY_CAST, or a wider type",
+    )

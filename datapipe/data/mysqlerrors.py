@@ -30,31 +30,33 @@ _CLASSES: tuple[tuple[frozenset[int], type[DatapipeError], str], ...] = (
     ),
     (
         # nulls, ranges, lengths, dates, text, keys, checks, JSON
-        frozenset(
-            {1048, 1062, 1242, 1263, 1264, 1265, 1292, 1364, 1365, 1366, 1367, 1406, 1411, 1416, 1425, 1441, 1451, 1452}
-        )
-        | frozenset({1526, 1586, 1690, 1761, 1762, 1977, 3819, 4025, 4038, *range(3140, 3160), *range(4037, 4043)}),
+        frozenset({1048, 1062, 1216, 1217, 1242, *range(1263, 1266), 1292, *range(1364, 1368), 1406, 1411, 1416, 1425})
+        | frozenset({1441, 1451, 1452, 1526, 1586, 1644, 1690, 1761, 1762, 1977, 3819, 4025, *range(4037, 4043)})
+        | frozenset(range(3140, 3160)),
         DataError,
         "Correct the value, or convert it in SQL",
     ),
 )
 _PLAN = "Check the names in the query and in the plan"
-_COLUMN = re.compile(r"(?:[Cc]olumn|Field) (?:'([^']*)'|(?:`[^`]*`\.)*`([^`]*)`)")
+_COLUMN = re.compile(r"(?:[Cc]olumn|Field) (?:'([^']*)'|(?:`[^`]*`\.)*`([^`]*)`)|CONSTRAINT `[^`.]*\.([^`]*)` failed")
+_CHECK = re.compile(r"CONSTRAINT `(?:[^`.]*\.)?([^`]*)` failed for .*")
+_PLACE = re.compile(r"column (?:`[^`]*`\.){2}`([^`]*)`")
+_NEAR = re.compile(r"near '([^\s']*).*' at line", re.S)  # the rest may hold a parameter
 _VALUE = re.compile(r": '.*'(?= for | at |$)", re.S)
 _ROW = re.compile(r" at row (\d+)")
 _KEY = re.compile(r"Duplicate entry '.*' for key '(?:[^']*\.)?([^']*)'", re.S)
-DUPLICATE = 1062
+DUPLICATE, CHECK = 1062, 4025
 
 
 def translate(
-    error: pymysql.Error, *, first_row: int = 1, columns: Callable[[str], str] = lambda index: index
+    error: pymysql.Error, *, first_row: int | None = 1, columns: Callable[[str], str] = lambda index: index
 ) -> DatapipeError:
     """The datapipe error for an error of PyMySQL; it names no data value.
 
     Parameters
     ----------
-    first_row : int
-        The number of the statement's first row, which the server counts as 1.
+    first_row : int, optional
+        The number of the statement's first row, which the server counts as 1; None if its rows are not the run's.
     columns : callable
         The columns of an index, for people.
 
@@ -66,9 +68,11 @@ def translate(
     code, text = _parts(error)
     kind, hint = next(((kind, hint) for codes, kind, hint in _CLASSES if code in codes), (PlanError, _PLAN))
     found, place = _COLUMN.search(text), _ROW.search(text)
-    column = (found.group(1) or found.group(2)) if found else None
-    row = first_row + int(place.group(1)) - 1 if place and place.group(1) != "0" else None
+    column = next(filter(None, found.groups()), None) if found else None
+    row = first_row + int(place[1]) - 1 if first_row is not None and place and place[1] != "0" else None
     message = _ROW.sub(f" at row {row}" if row else "", _VALUE.sub("", text).strip())
+    message = _CHECK.sub(r"the check '\1' fails", message)
+    message = _NEAR.sub(r"near '\1' at line", _PLACE.sub(r"column '\1'", message))
     key = _KEY.search(text)
     if code == DUPLICATE and key:
         message = f"a key ({columns(key.group(1))}) is there already, or comes twice in this run"

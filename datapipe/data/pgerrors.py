@@ -10,14 +10,16 @@ _CLASSES: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
     (("42501",), FatalError, "Ask for the permission, or use another user"),
     (("42", "3F", "0A"), PlanError, "Check the names in the query and in the plan"),
     (("23",), DataError, "Correct the rows, or the constraint"),
-    (("22",), DataError, "Correct the value, or cast it in SQL"),
+    (("22", "42622"), DataError, "Correct the value, or cast it in SQL"),
     (("28", "3D"), FatalError, "Check the user, the password and the database in the URL"),
-    (("08", "40", "55", "57"), TransientError, "Try again"),
+    (("08", "40", "55", "57", "25P03", "25P04"), TransientError, "Try again"),  # 25P0x: an idle or a long transaction
+    (("53100",), FatalError, "The server's disk is full; free space there"),
     (("53",), FatalError, "The server is out of disk, memory or connections"),
     (("25006",), PlanError, "A source is only read"),
 )
+_DUPLICATE, _NO_PARENT = "23505", "23503"
 _SQLSTATE = re.compile(r"SQLSTATE:? ?\(?([0-9A-Z]{5})")
-_VALUE = re.compile(r':\s*".*"\s*$|"[^"]*"(?= is out of range)', re.S)
+_VALUE = re.compile(r':\s*".*"\s*$|"[^"]*"(?= is out of range)| with byte sequence [0-9a-fx ]+(?= in)', re.S)
 
 
 def translate(error: Exception, *, step: str | None = None) -> DatapipeError:
@@ -34,26 +36,35 @@ def translate(error: Exception, *, step: str | None = None) -> DatapipeError:
     kind, hint = _classify(state)
     diag = getattr(error, "diag", None)
     message = getattr(diag, "message_primary", None) or _primary(text)
-    row, column = _copied(getattr(diag, "context", None))
+    row, column = _copied(getattr(diag, "context", None)) if kind is DataError else (None, None)
     column = getattr(diag, "column_name", None) or column
+    where = f" (column {column!r}, row {row})" if row and column else f" (row {row})" if row else ""
     if state.startswith("22"):
         message = _VALUE.sub("", message)
     if message.startswith("cannot convert"):  # NaN and infinity, which the server calls an unsupported feature
         kind, hint = DataError, "Make it NULL in the query, or read the column as text"
-    if state == "23505":
-        message = _duplicate(diag, message)
+    if state in {_DUPLICATE, _NO_PARENT}:
+        message, of_key = _broken_key(state, diag, message)
+        column = column or of_key
     server_hint = getattr(diag, "message_hint", None)
-    where = f" (column {column!r}, row {row})" if row and column else f" (row {row})" if row else ""
     return kind(f"PostgreSQL: {message}{where}", step=step, column=column, row=row, hint=server_hint or hint)
 
 
-def _duplicate(diag: object, message: str) -> str:
-    """A broken unique constraint, by its columns; the detail also has the values, which stay where they are."""
-    columns = re.match(r"Key \((.*?)\)=", getattr(diag, "message_detail", None) or "")
-    if columns is None:
-        return message
-    constraint = getattr(diag, "constraint_name", None)
-    return f"a key ({columns.group(1)}) is there already, or comes twice in this run (constraint {constraint})"
+def _broken_key(state: str, diag: object, message: str) -> tuple[str, str | None]:
+    """A broken unique constraint or foreign key, by its columns, and the column if it is one.
+
+    The server's detail also has the values, which stay where they are.
+    """
+    found = re.match(r"Key \((.*?)\)=", getattr(diag, "message_detail", None) or "")
+    if found is None:
+        return message, None
+    columns = found.group(1)
+    if state == _DUPLICATE:
+        constraint = getattr(diag, "constraint_name", None)
+        message = f"a key ({columns}) is there already, or comes twice in this run (constraint {constraint})"
+    else:
+        message = f"{message} ({columns})"
+    return message, columns if re.fullmatch(r"\w+", columns) else None
 
 
 def _classify(state: str) -> tuple[type[DatapipeError], str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,9 +14,12 @@ from typing import TypeVar
 import pyarrow as pa
 
 from datapipe.data.cancel import CancelToken
+from datapipe.data.locks import gate, hold, release
+from datapipe.errors import FatalError
 
 T = TypeVar("T")
 MIB = 1 << 20
+SCRATCH = "datapipe-scratch-"  # how the name of a scratch directory begins
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,63 @@ class Workspace:
 
 @contextlib.contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """A private directory (mode 0700), removed with everything in it."""
-    with tempfile.TemporaryDirectory(prefix="datapipe-", ignore_cleanup_errors=True) as path:
-        yield Path(path)
+    """A private directory (mode 0700), removed with everything in it; locked, so that cleanup knows it is in use.
+
+    Raises
+    ------
+    FatalError
+        If there is no room for one.
+    """
+    path, lock = _locked_directory()
+    try:
+        with _removing(path):
+            yield path
+    finally:
+        if lock is not None:
+            release(lock)
+
+
+@contextlib.contextmanager
+def spill_directory(work: Workspace) -> Iterator[Path]:
+    """A directory of its own within the run's scratch directory.
+
+    Raises
+    ------
+    FatalError
+        If there is no room for one.
+    """
+    with _removing(_make_directory("duckdb-", work.scratch)) as path:
+        yield path
+
+
+def _locked_directory() -> tuple[Path, int | None]:
+    """A new directory and its lock; none where the file system has no locks, and so cleanup removes nothing."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(gate(shared=True))
+        path = _make_directory(SCRATCH)
+        with contextlib.suppress(OSError):
+            return path, hold(path)
+        return path, None
+
+
+def _make_directory(prefix: str, parent: Path | None = None) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    except OSError as error:
+        hint = "Free space there, or set TMPDIR to a folder on another disk"
+        raise FatalError(f"cannot make a temporary directory: {error.strerror or error}", hint=hint) from None
+
+
+@contextlib.contextmanager
+def _removing(path: Path) -> Iterator[Path]:
+    """Remove a directory at the end; not at the end of a process that a user's function has forked."""
+    owner = os.getpid()
+    try:
+        yield path
+    finally:
+        if os.getpid() == owner:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def resized(

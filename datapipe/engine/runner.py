@@ -24,7 +24,7 @@ from datapipe.engine.chain import Chain, Counter, counters
 from datapipe.engine.events import Emitter, Kind, Listener, State
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
-from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError
+from datapipe.errors import DatapipeError, FatalError, OutcomeUnknown, PlanError, RunCancelled, TransientError
 from datapipe.ingestion import content_hash
 from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FrameSource, Plan, SqlStep, Target, check_bound
@@ -211,7 +211,10 @@ class _Run:
         result = self._result(self._loaded, self._error)
         self._report(result)
         if self._error is not None and self._interrupted:
-            interrupt = KeyboardInterrupt("the run was cancelled; the target is unchanged")
+            unknown = isinstance(self._error, OutcomeUnknown)
+            interrupt = KeyboardInterrupt(
+                str(self._error) if unknown else "the run was cancelled; the target is unchanged"
+            )
             interrupt.result = result  # type: ignore[attr-defined]  # as on every error of a run
             raise interrupt
         if self._error is not None:

@@ -11,7 +11,6 @@ import duckdb
 import pyarrow as pa
 
 from datapipe.data import duck
-from datapipe.data.casting import cast_batch
 from datapipe.data.connections import to_url
 from datapipe.data.duckerrors import translate
 from datapipe.data.names import quote
@@ -129,6 +128,5 @@ def _pulled(
         except (duckdb.Error, OSError, RuntimeError, pa.ArrowException) as error:
             work.cancel.check()
             raise explain(error) from None
-        # Arrow's names may repeat or be made up; ours are by position.
-        yield cast_batch(batch.rename_columns(schema.names), schema, first_row=first_row)
+        yield duck.left(batch, schema, first_row=first_row)
         first_row += batch.num_rows

@@ -18,31 +18,29 @@ from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.cursors import SSCursor
 
 from datapipe.data.casting import cast_column, check_names
-from datapipe.data.connections import shared
-from datapipe.data.mysql import mysql_connection
+from datapipe.data.mysql import JSON_COLUMNS, answered, break_off, is_mariadb, mysql_connection
 from datapipe.data.mysqlerrors import translate
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tagged
+from datapipe.data.watch import Watch
 from datapipe.errors import DataError, PlanError
 from datapipe.ingestion.alchemy import for_driver
 from datapipe.ingestion.rows import Array, Field, batches_of
 from datapipe.ingestion.texts import parse
 from datapipe.plan import DatabaseUrl
+from datapipe.plan.sqltext import tokens
+from datapipe.settings import settings
 
 _SESSION = (
     "SET NAMES utf8mb4",
     "SET SESSION time_zone = '+00:00', net_write_timeout = 86400",  # a slow target is no reason to give up
+    f"SET SESSION group_concat_max_len = {2**32 - 1}",  # GROUP_CONCAT cuts what is longer, with no more than a warning
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 )
 _ANSI_QUOTES = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')"
 _DECLARED = """
-SELECT c.column_name, c.column_type, {is_json} FROM information_schema.columns c
-WHERE c.table_schema = %s AND c.table_name = %s"""
-# MariaDB's JSON is a long text with a check.
-_IS_JSON = """EXISTS (SELECT 1 FROM information_schema.check_constraints k
-WHERE k.constraint_schema = c.table_schema AND k.table_name = c.table_name
-  AND k.constraint_name = c.column_name AND LEFT(k.check_clause, 11) = 'json_valid(')"""
+SELECT column_name, column_type FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"""
 _BYTES = 63  # the number of the character set that is none
 _WHOLE: dict[int, tuple[pa.DataType, pa.DataType]] = {
     FIELD_TYPE.TINY: (pa.int8(), pa.uint8()),
@@ -112,54 +110,64 @@ def read_mysql(
     session = (_ANSI_QUOTES, *_SESSION) if ansi_quotes else _SESSION
     with ExitStack() as stack:
         opened = stack.enter_context(ExitStack())
-        sql, cursor = _executed(opened, url, work, session, lambda raw: render(raw, query, parameters))
-        columns = _described(cursor, url, zero)
+        raw, watch = opened.enter_context(mysql_connection(url, work, session))
+        with answered(raw, settings().network_timeout) as other, work.cancel.hook(lambda: break_off(other)):
+            sql = render(raw, query, parameters)
+            cursor = _executed(raw, watch, sql)
+            columns = _described(cursor, other, zero)
         if any(column.expression != "{}" for column in columns):
             opened.close()
-            wrapped = _wrapped(sql, columns)
-            _, cursor = _executed(stack, url, work, session, lambda _: wrapped)
+            raw, watch = stack.enter_context(mysql_connection(url, work, session))
+            cursor = _executed(raw, watch, _wrapped(sql, columns))
         schema = pa.schema([column.field for column in columns])
-        yield Stream(schema, resized(_batches(cursor, columns, schema, work), size=work.batch_bytes))
+        yield Stream(schema, resized(_batches(cursor, watch, columns, schema, work), size=work.batch_bytes))
         for name, count in zero.found.items():
             work.tell(f"column {name!r}: {count:,} zero date{'s' * (count > 1)} read as NULL")
 
 
-def _executed(
-    stack: ExitStack, url: DatabaseUrl, work: Workspace, session: Sequence[str], text: Callable[[Any], str]
-) -> tuple[str, Any]:
-    raw = stack.enter_context(mysql_connection(url, work, session))
+def _executed(raw: Any, watch: Watch, sql: str) -> Any:
     raw.decoders, raw.use_unicode = {}, False  # values as the server writes them
-    sql = text(raw)
     cursor = raw.cursor(SSCursor)
-    cursor.execute(sql)
-    return sql, cursor
+    with watch.waiting():
+        cursor.execute(sql)
+    return cursor
 
 
 def render(raw: Any, query: str, parameters: Mapping[str, Any]) -> str:
     """The query with its parameters as literals, as the driver writes them."""
     if not parameters:
         return query
-    text, values = for_driver(query, {name: _bound(value) for name, value in parameters.items()}, "format")
+    text, values = for_driver(query, parameters, "format")
     try:
-        return text % tuple(raw.escape(value, raw.encoders) for value in values)
+        return text % tuple(_literal(raw, value) for value in values)
     except (pymysql.Error, TypeError) as error:
         raise PlanError(f"a parameter has no form in MySQL: {error}", hint="Give text or a number") from None
 
 
-def _bound(value: Any) -> Any:
-    if isinstance(value, dt.datetime) and value.tzinfo is not None:
-        return value.astimezone(dt.UTC).replace(tzinfo=None)  # the session's time zone is UTC
+def _literal(raw: Any, value: Any) -> str:
+    """A value as a literal of its own type: beside text, the server takes a decimal for a double."""
     if isinstance(value, tuple):
-        return tuple(_bound(item) for item in value)
-    return str(value) if isinstance(value, uuid.UUID | Decimal) else value
+        return f"({', '.join(_literal(raw, item) for item in value)})"
+    if isinstance(value, Decimal) and value.is_finite():
+        return f"{value:f}"
+    if isinstance(value, dt.datetime):
+        naive = value.astimezone(dt.UTC).replace(tzinfo=None) if value.tzinfo else value  # the session is in UTC
+        return f"TIMESTAMP'{naive.isoformat(sep=' ')}'"
+    if isinstance(value, dt.date):
+        return f"DATE'{value.isoformat()}'"
+    if isinstance(value, dt.time) and value.tzinfo is None:
+        return f"TIME'{value.isoformat()}'"
+    if isinstance(value, Decimal | dt.time):
+        raise TypeError("no NaN, no infinity and no time with a zone")
+    return str(raw.escape(str(value) if isinstance(value, uuid.UUID) else value, raw.encoders))
 
 
-def _described(cursor: Any, url: DatabaseUrl, zero: ZeroDates) -> list[Column]:
+def _described(cursor: Any, other: Any, zero: ZeroDates) -> list[Column]:
     """The columns of a result that has not been read yet."""
     fields = cursor._result.fields  # the description lacks flags and character sets
     check_names([found.name for found in fields], what="the query")
     tables = {_table(found) for found in fields if found.db and found.charsetnr != _BYTES}
-    declared = _declared(tables, url) if tables else {}
+    declared = _declared(tables, other) if tables else {}
     return [_column(found, *declared.get((*_table(found), found.org_name), ("", False)), zero=zero) for found in fields]
 
 
@@ -167,14 +175,18 @@ def _table(found: Any) -> tuple[str, str]:
     return _name(found.db), found.org_table
 
 
-def _declared(tables: Set[tuple[str, str]], url: DatabaseUrl) -> dict[tuple[str, str, str], tuple[str, bool]]:
-    """The declared types of the tables' columns, and which of them are JSON."""
+def _declared(tables: Set[tuple[str, str]], other: Any) -> dict[tuple[str, str, str], tuple[str, bool]]:
+    """The declared types of the tables' columns, and which of them are JSON; over a second connection."""
     found: dict[tuple[str, str, str], tuple[str, bool]] = {}
-    with shared().connect(url) as conn:
-        is_json = _IS_JSON if getattr(conn.dialect, "is_mariadb", False) else "FALSE"
-        for schema, table in tables:
-            rows = conn.exec_driver_sql(_DECLARED.format(is_json=is_json), (schema, table)).fetchall()
-            found |= {(schema, table, _name(row[0])): (_name(row[1]), bool(row[2])) for row in rows}
+    with other.cursor() as cursor:
+        for place in tables:
+            json = set()
+            if is_mariadb(other):
+                cursor.execute(JSON_COLUMNS, place)
+                json = {_name(column) for (column,) in cursor.fetchall()}
+            cursor.execute(_DECLARED, place)
+            for column, type_ in cursor.fetchall():
+                found[(*place, _name(column))] = _name(type_), _name(column) in json
     return found
 
 
@@ -278,14 +290,26 @@ def _bits(name: str, length: int) -> Column:
 
 def _wrapped(sql: str, columns: Sequence[Column]) -> str:
     """The query with its columns as expressions; its order is kept, which a server drops without a limit."""
-    ordered = re.search(r"(?i)\border\s+by\b", sql) and not re.search(r"(?i)\blimit\b", sql)
-    inner = f"{sql}\nLIMIT {2**64 - 1}" if ordered else sql
+    words = _outer_words(sql)
+    inner = f"{sql}\nLIMIT {2**64 - 1}" if "order" in words and not words & {"limit", "fetch"} else sql
     names = ", ".join(f"c{index}" for index in range(len(columns)))
     items = ", ".join(column.expression.format(f"c{index}") for index, column in enumerate(columns))
     return f"WITH q ({names}) AS (\n{inner}\n) SELECT {items} FROM q"
 
 
-def _batches(cursor: Any, columns: Sequence[Column], schema: pa.Schema, work: Workspace) -> Iterator[pa.RecordBatch]:
+def _outer_words(sql: str) -> set[str]:
+    """The words of a query that are not in brackets."""
+    depth, words = 0, set()
+    for kind, text in tokens(sql):
+        depth += {"(": 1, ")": -1}.get(text, 0)
+        if kind == "word" and depth == 0:
+            words.add(text.lower())
+    return words
+
+
+def _batches(
+    cursor: Any, watch: Watch, columns: Sequence[Column], schema: pa.Schema, work: Workspace
+) -> Iterator[pa.RecordBatch]:
     by_name = {column.field.name: column for column in columns}
 
     def convert(values: Sequence[Any], field_: Field, first_row: int) -> Array:
@@ -294,7 +318,8 @@ def _batches(cursor: Any, columns: Sequence[Column], schema: pa.Schema, work: Wo
 
     def fetch(count: int) -> Sequence[Any]:
         try:
-            rows: Sequence[Any] = cursor.fetchmany(count)
+            with watch.waiting():
+                rows: Sequence[Any] = cursor.fetchmany(count)
         except pymysql.Error as error:
             work.cancel.check()
             raise translate(error) from None

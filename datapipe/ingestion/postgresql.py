@@ -2,79 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import adbc_driver_manager as adbc
-import adbc_driver_postgresql
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
-from psycopg.conninfo import make_conninfo
+from psycopg import pq
 from psycopg.errors import error_from_result
 
-from datapipe.data.casting import cast_column, check_names
+from datapipe.data.casting import check_names
 from datapipe.data.connections import shared
+from datapipe.data.pgbackend import IDENTITY, Road, results, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Stream, Workspace, limited
-from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged
-from datapipe.errors import DataError
+from datapipe.errors import DataError, DatapipeError, PlanError
+from datapipe.ingestion.pgcolumns import Column, column_of, refused
+from datapipe.ingestion.pgcopy import copied
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import rewrite
 
-_NATIVE: dict[int, pa.DataType] = {
-    16: pa.bool_(),
-    17: pa.binary(),
-    18: pa.string(),
-    19: pa.string(),
-    20: pa.int64(),
-    21: pa.int16(),
-    23: pa.int32(),
-    25: pa.string(),
-    700: pa.float32(),
-    701: pa.float64(),
-    1082: pa.date32(),
-    1083: pa.time64("us"),
-    1114: TIMESTAMP,
-    1184: TIMESTAMPTZ,
-    1186: INTERVAL,
-    2950: pa.uuid(),
-}
-# One-dimensional arrays of these; ADBC would flatten more dimensions without a word.
-_ARRAYS: dict[int, tuple[pa.DataType, str]] = {
-    1000: (pa.bool_(), "bool[]"),
-    1005: (pa.int16(), "int2[]"),
-    1007: (pa.int32(), "int4[]"),
-    1009: (pa.string(), "text[]"),
-    1015: (pa.string(), "varchar[]"),
-    1016: (pa.int64(), "int8[]"),
-    1021: (pa.float32(), "float4[]"),
-    1022: (pa.float64(), "float8[]"),
-    1115: (TIMESTAMP, "timestamp[]"),
-    1182: (pa.date32(), "date[]"),
-    1185: (TIMESTAMPTZ, "timestamptz[]"),
-}
-_ARRAY = (
-    "CASE WHEN array_ndims({0}) > 1 OR array_lower({0}, 1) <> 1"
-    " THEN ('an array of one dimension is needed' || left({0}::text, 0))::{1} ELSE {0} END"
+_DECLARED = """
+SELECT format_type(oid, typmod) FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY AS t(oid, typmod, place)
+ORDER BY place"""
+# What texts look like must not depend on the server's or the role's own settings.
+_SETTINGS = (
+    "SET LOCAL client_encoding = 'UTF8'",
+    "SET LOCAL TimeZone = 'UTC'",
+    "SET LOCAL DateStyle = 'ISO'",
+    "SET LOCAL IntervalStyle = 'postgres'",
+    "SET LOCAL extra_float_digits = 1",
 )
-_NUMERIC, _OID, _BPCHAR, _VARCHAR = 1700, 26, 1042, 1043
-_FIRST_USER_OID = 16384
-# PostgreSQL's infinities arrive as times before its first day (4713 BC).
-_FIRST_TIMESTAMP, _FIRST_DATE, _MIDNIGHT = -210_866_803_200_000_000, -2_451_000, 86_400_000_000
-
-Decode = Callable[[pa.Array, int], pa.Array]
-
-
-@dataclass(frozen=True)
-class Column:
-    """How one result column is asked for and decoded."""
-
-    field: pa.Field
-    expression: str  # with {} for the column
-    decode: Decode
 
 
 @contextmanager
@@ -88,26 +46,31 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
     DataError
         If a value has no exact counterpart, such as an infinite timestamp.
     """
-    with ExitStack() as stack:
-        pooled = ExitStack()
-        conn = pooled.enter_context(shared().connect(url))
-        stack.callback(pooled.close)
+    with shared().connect(url, work.cancel) as conn:
         raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
         try:
-            sql = render(raw, query, parameters)
-            columns = _describe(raw, sql)
+            with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
+                backend.identify(*raw.execute(f"SELECT {IDENTITY}".encode()).fetchone())  # type: ignore[misc]  # a row
+                raw.execute("SET LOCAL client_encoding = 'UTF8'")  # a lent engine may have another
+                sql = render(raw, query, parameters)
+                columns = _describe(raw, sql)
+                raw.rollback()
+                lent = _session_of(raw) if url.engine is not None else []
         except psycopg.Error as error:
+            work.cancel.check()
             raise translate(error) from None
-        conn.rollback()
+        # A query ends soon after a client that was killed.
+        check = ["SET LOCAL client_connection_check_interval = 500"] if raw.info.server_version >= 140_000 else []
+        road, session = Road.of(raw), (*lent, *check, *_SETTINGS)
+
+    def explain(error: Exception) -> DatapipeError:
+        found = translate(error)
+        located = _located(road.conninfo, session, sql, columns, work) if _may_be_located(found) else None
+        return located or found
+
+    # The rows come over a connection of their own: a target may need the pooled one.
+    with copied(_select(sql, columns, work.limit), session, road, work, explain) as batches:
         schema = pa.schema([column.field for column in columns])
-        session = _session_of(raw) if url.engine is not None else []
-        if raw.info.server_version >= 140_000:  # a query ends soon after a client that was killed
-            session = [*session, "SET LOCAL client_connection_check_interval = 500"]
-        conninfo = make_conninfo(
-            **(raw.info.get_parameters() | {"password": raw.info.password, "application_name": "datapipe"})
-        )
-        pooled.close()  # the rows come over a connection of their own: a target may need this one
-        batches = stack.enter_context(_copy(conninfo, session, _select(sql, columns, work.limit), work))
         yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
 
 
@@ -129,96 +92,23 @@ def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
     # A sub-query can only be a query, and cannot write.
     text = f"SELECT * FROM (\n{sql}\n) AS q".encode()
     connection = raw.pgconn
-    for result in (connection.prepare(b"", text), connection.describe_prepared(b"")):
-        if result.status not in (psycopg.pq.ExecStatus.COMMAND_OK, psycopg.pq.ExecStatus.TUPLES_OK):
-            raise error_from_result(result, encoding=raw.info.encoding)
+    connection.send_prepare(b"", text)
+    _checked(raw)
+    connection.send_describe_prepared(b"")
+    result = _checked(raw)
     count = result.nfields
     names = [(result.fname(i) or b"").decode() for i in range(count)]
     check_names(names, what="the query")
-    types = [(result.ftype(i), result.fmod(i)) for i in range(count)]
-    other = {pair for pair in types if pair[0] not in _NATIVE and pair[0] not in _ARRAYS}
-    declared: dict[tuple[int, int], str] = {}
-    for oid, typmod in other:
-        row = raw.execute("SELECT format_type(%s, %s)", (oid, typmod)).fetchone()
-        declared[oid, typmod] = row[0] if row else "text"
-    return [
-        _column(name, oid, mod, declared.get((oid, mod), "")) for name, (oid, mod) in zip(names, types, strict=True)
-    ]
+    oids, typmods = [result.ftype(i) for i in range(count)], [result.fmod(i) for i in range(count)]
+    declared = [row[0] for row in raw.execute(_DECLARED, (oids, typmods)).fetchall()]
+    return [column_of(*each) for each in zip(names, oids, typmods, declared, strict=True)]
 
 
-def _column(name: str, oid: int, typmod: int, declared: str) -> Column:
-    if oid in _NATIVE:
-        return Column(pa.field(name, _NATIVE[oid]), "{}", _finite(name, _NATIVE[oid]))
-    if oid in _ARRAYS:
-        element, name_ = _ARRAYS[oid]
-        return Column(pa.field(name, pa.list_(element)), _ARRAY.replace("{1}", name_), _as(name, pa.list_(element)))
-    if oid == _NUMERIC and typmod >= 4:
-        return _numeric(name, typmod, declared)
-    if oid == _NUMERIC:
-        return Column(tagged(name, "numeric"), "{}::text", _as(name, pa.string()))
-    if oid == _OID:
-        return Column(pa.field(name, pa.int64()), "{}::int8", _as(name, pa.int64()))
-    if oid in {_BPCHAR, _VARCHAR}:
-        short = declared.replace("character varying", "varchar").replace("character", "char")
-        field = tagged(name, short) if "(" in short else pa.field(name, pa.string())
-        return Column(field, "{}", _as(name, pa.string()))
-    if oid < _FIRST_USER_OID:
-        return Column(tagged(name, declared), "{}::text", _as(name, pa.string()))
-    return Column(pa.field(name, pa.string()), "{}::text", _as(name, pa.string()))
-
-
-def _numeric(name: str, typmod: int, declared: str) -> Column:
-    precision = ((typmod - 4) >> 16) & 0xFFFF
-    scale = (((typmod - 4) & 0x7FF) ^ 0x400) - 0x400
-    if scale < 0:
-        precision, scale = precision - scale, 0
-    if precision > 38 or scale > precision:
-        return Column(tagged(name, declared), "{}::text", _as(name, pa.string()))
-    type_ = pa.decimal128(precision, scale)
-    if precision > 18:
-        return Column(pa.field(name, type_), "{}::text", _as(name, type_))
-    # As a whole number of units it needs no text on the way, and is as exact.
-    expression = "({} * " + str(10**scale) + ")::int8" if scale else "{}::int8"
-    return Column(pa.field(name, type_), expression, lambda values, _: _from_units(values, type_))
-
-
-def _from_units(values: pa.Array, type_: pa.DataType) -> pa.Array:
-    wide = values.cast(pa.decimal128(19, 0))
-    return pa.Array.from_buffers(type_, len(wide), wide.buffers(), wide.null_count, wide.offset)
-
-
-def _as(name: str, type_: pa.DataType) -> Decode:
-    def decode(values: pa.Array, first_row: int) -> pa.Array:
-        return cast_column(values, type_, column=name, first_row=first_row)
-
-    return decode
-
-
-def _finite(name: str, type_: pa.DataType) -> Decode:
-    """Refuse what PostgreSQL calls infinity and 24:00, which Arrow would show as some other time."""
-    bounds = {
-        TIMESTAMP: (pa.int64(), pc.less, _FIRST_TIMESTAMP),
-        TIMESTAMPTZ: (pa.int64(), pc.less, _FIRST_TIMESTAMP),
-        pa.date32(): (pa.int32(), pc.less, _FIRST_DATE),
-        pa.time64("us"): (pa.int64(), pc.greater_equal, _MIDNIGHT),
-    }
-    if type_ not in bounds:
-        return _as(name, type_)
-    number, is_beyond, bound = bounds[type_]
-
-    def decode(values: pa.Array, first_row: int) -> pa.Array:
-        wrong = is_beyond(values.view(number), bound)
-        if pc.any(wrong).as_py():
-            row = first_row + pc.index(wrong, True).as_py()
-            raise DataError(
-                f"column {name!r}, row {row}: the value is infinite or 24:00, which no other type can hold",
-                column=name,
-                row=row,
-                hint=f'Decide in the query, for example CASE WHEN isfinite("{name}") THEN "{name}" END',
-            )
-        return cast_column(values, type_, column=name, first_row=first_row)
-
-    return decode
+def _checked(raw: psycopg.Connection[Any]) -> pq.abc.PGresult:
+    result = results(raw.pgconn)[-1]
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        raise error_from_result(result, encoding=raw.info.encoding)
+    return result
 
 
 def _select(sql: str, columns: list[Column], limit: int | None) -> str:
@@ -244,55 +134,37 @@ def _session_of(raw: psycopg.Connection[Any]) -> list[str]:
     return [text for (text,) in [*rows, *role]]
 
 
-@contextmanager
-def _copy(conninfo: str, session: list[str], sql: str, work: Workspace) -> Iterator[Iterator[pa.RecordBatch]]:
-    """The result of a query over an ADBC connection of its own: read only, one snapshot."""
-    with ExitStack() as stack:
-        try:
-            database = stack.enter_context(adbc_driver_postgresql.connect(conninfo))
-            connection = stack.enter_context(adbc.AdbcConnection(database))
-            for setup in (
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                *session,
-                "SET LOCAL TimeZone = 'UTC'",
-                "SET LOCAL DateStyle = 'ISO'",
-                "SET LOCAL IntervalStyle = 'postgres'",
-            ):
-                with adbc.AdbcStatement(connection) as statement:
-                    statement.set_sql_query(setup)
-                    statement.execute_update()
-            statement = stack.enter_context(adbc.AdbcStatement(connection))
-            statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(work.batch_bytes)})
-            statement.set_sql_query(sql)
-            stack.enter_context(work.cancel.hook(statement.cancel))
-            handle, _ = statement.execute_query()
-        except adbc.Error as error:
-            work.cancel.check()
-            raise translate(error) from None
-        reader = stack.enter_context(_reader(handle))
-        stack.callback(statement.cancel)  # else closing would read the rest
-        yield _pulled(reader, work)
+def _may_be_located(error: DatapipeError) -> bool:
+    """Whether a value is at fault. ADBC's own complaint, of an interval, has no SQLSTATE."""
+    return isinstance(error, (DataError, PlanError)) or "overflow" in error.message
 
 
-def _reader(handle: Any) -> pa.RecordBatchReader:
-    """A reader whose errors keep their SQLSTATE; the driver manager's own class for that is not public."""
+def _located(
+    conninfo: str, session: Sequence[str], sql: str, columns: Sequence[Column], work: Workspace
+) -> DataError | None:
+    """The first value that cannot be read, by a second look at the rows: the error of the first says not where."""
+    suspects = [(f"c{i}", column.field.name, column.refusal) for i, column in enumerate(columns) if column.refusal]
+    if not suspects:
+        return None
+    names = ", ".join(f"c{i}" for i in range(len(columns)))
+    wrong = [f"coalesce({refusal.condition.replace('{0}', name)}, false)" for name, _, refusal in suspects]
+    look = (
+        f"SELECT row_, {', '.join(wrong)} FROM (SELECT row_number() OVER () AS row_, q.* FROM (\n{sql}\n)"
+        f" AS q({names})) AS r WHERE {' OR '.join(wrong)} ORDER BY row_ LIMIT 1"
+    )
     try:
-        from adbc_driver_manager._reader import AdbcRecordBatchReader  # may move
-    except ImportError:
-        return pa.RecordBatchReader.from_stream(handle)
-    return AdbcRecordBatchReader._import_from_c(handle.address)
-
-
-def _pulled(reader: pa.RecordBatchReader, work: Workspace) -> Iterator[pa.RecordBatch]:
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        except (OSError, pa.ArrowException, adbc.Error) as error:
-            work.cancel.check()
-            raise translate(error) from None
-        yield batch
+        with psycopg.connect(conninfo) as conn, work.cancel.hook(lambda: conn.cancel_safe(timeout=1)):
+            conn.read_only = True
+            for setup in session:
+                conn.execute(setup.encode())
+            found = conn.execute(look.encode()).fetchone()
+    except psycopg.Error:
+        return None
+    if found is None:
+        return None
+    row, *flags = found
+    _, name, refusal = suspects[flags.index(True)]
+    return refused(name, row, refusal.problem, refusal.cure)
 
 
 def _decoded(batches: Iterator[pa.RecordBatch], columns: list[Column], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from datapipe.data.stream import Workspace
+from datapipe.data.types import describe
 from datapipe.errors import DataError
 
 Array: TypeAlias = "pa.Array[Any]"
@@ -73,7 +74,7 @@ def check_classes(values: Sequence[Any], allowed: Set[type], field: Field, first
     row = first_row + next(index for index, value in enumerate(values) if type(value) in wrong)
     name = type(values[row - first_row]).__name__
     raise DataError(
-        f"column {field.name!r}, row {row}: a value of class {name} in a column of type {field.type}",
+        f"column {field.name!r}, row {row}: a value of class {name} in a column of type {describe(field)}",
         column=field.name,
         row=row,
         hint=f'Decide in the query, for example CAST("{field.name}" AS TEXT)',

@@ -21,7 +21,7 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.connections import shared, to_url
 from datapipe.data.stream import Stream, Workspace, resized
-from datapipe.data.types import sqlite_field, tag
+from datapipe.data.types import describe, sqlite_field, tag
 from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError, did_you_mean
 from datapipe.ingestion.rows import Array, Field, batches_of, check_classes
 from datapipe.ingestion.texts import parse
@@ -82,7 +82,7 @@ def read_sqlite(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, wor
         names = [item[0] for item in cursor.description]
         check_names(names, what="the query")
         schema = pa.schema([field.with_name(name) for field, name in zip(fields, names, strict=True)])
-        yield Stream(schema, resized(_fetched(cursor, schema, url, work), size=work.batch_bytes))
+        yield Stream(schema, resized(_fetched(cursor, query, used, schema, url, work), size=work.batch_bytes))
 
 
 @contextmanager
@@ -129,6 +129,9 @@ def _fields(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> lis
     if all(declared):
         return [field for field in declared if field is not None]
     seen = _observed(raw, query, used, len(columns))
+    for index, (field, (name, _), classes) in enumerate(zip(declared, columns, seen, strict=True)):
+        if field is None and classes not in _OBSERVED:
+            raise _mixed(name, _first_rows(raw, query, used, index, len(columns)))
     return [
         field or _observed_field(name, classes, type_)
         for field, (name, type_), classes in zip(declared, columns, seen, strict=True)
@@ -146,21 +149,48 @@ def _observed(raw: sqlite3.Connection, query: str, used: Mapping[str, Any], coun
 def _observed_field(name: str, classes: frozenset[str], declared: str) -> Field:
     if not classes and declared:
         return pa.field(name, pa.binary() if declared.upper() == "BLOB" else pa.string())
-    type_ = _OBSERVED.get(classes)
-    if type_ is None:
-        raise DataError(
-            f"column {name!r} holds values of several kinds: {', '.join(sorted(classes))}",
-            column=name,
-            hint=f'Choose one in the query: CAST("{name}" AS TEXT)',
-        )
-    return pa.field(name, type_)
+    return pa.field(name, _OBSERVED[classes])
 
 
-def _fetched(cursor: sqlite3.Cursor, schema: pa.Schema, url: DatabaseUrl, work: Workspace) -> Iterator[pa.RecordBatch]:
+def _first_rows(
+    raw: sqlite3.Connection, query: str, used: Mapping[str, Any], index: int, count: int
+) -> list[tuple[str, int]]:
+    """The storage classes in one column, each with the first row that has it."""
+    names = ", ".join(f"c{number}" for number in range(count))
+    kinds = f"SELECT typeof(c{index}) AS kind, row_number() OVER () AS row_ FROM q"
+    return raw.execute(
+        f"WITH q({names}) AS (\n{query}\n) SELECT kind, min(row_) FROM ({kinds}) WHERE kind <> 'null'"
+        " GROUP BY kind ORDER BY 2",
+        used,
+    ).fetchall()
+
+
+def _mixed(name: str, first_rows: list[tuple[str, int]]) -> DataError:
+    shown = ", ".join(f"{kind} in row {row}" for kind, row in first_rows)
+    return DataError(
+        f"column {name!r} holds values of several kinds: {shown}",
+        column=name,
+        row=first_rows[1][1],
+        hint=f'Choose one in the query: CAST("{name}" AS TEXT)',
+    )
+
+
+def _fetched(
+    cursor: sqlite3.Cursor,
+    query: str,
+    used: Mapping[str, Any],
+    schema: pa.Schema,
+    url: DatabaseUrl,
+    work: Workspace,
+) -> Iterator[pa.RecordBatch]:
     try:
         yield from batches_of(cursor.fetchmany, schema, _to_array, work)
     except sqlite3.Error as error:
-        raise _translated(error, url, work) from None
+        found = _translated(error, url, work)
+        if found.column is not None:
+            found.row = _rows_before_failure(cursor.connection, query, used) + 1
+            found.message = f"column {found.column!r}, row {found.row}: the text is not UTF-8"
+        raise found from None
     finally:
         # The lock goes with the last row: a target in the same file could not commit under it.
         with suppress(sqlite3.ProgrammingError):  # the connection is closed, or another thread's
@@ -168,12 +198,20 @@ def _fetched(cursor: sqlite3.Cursor, schema: pa.Schema, url: DatabaseUrl, work: 
             cursor.connection.rollback()
 
 
+def _rows_before_failure(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> int:
+    count = 0
+    with suppress(sqlite3.Error):
+        for _ in raw.execute(query, used):
+            count += 1
+    return count
+
+
 def _to_array(values: Sequence[Any], field: Field, first_row: int) -> Array:
     """One column of rows, each value held against the column's type."""
     type_ = field.type
     if pa.types.is_decimal(type_) or tag(field) in {"numeric", "json"}:
         check_classes(values, _NUMBERS, field, first_row)
-        exact = pa.types.is_decimal(type_) and type_.precision > 15
+        exact = type_.precision > 15 if pa.types.is_decimal(type_) else tag(field) == "numeric"
         return parse(pa.array(_digits(values, field, first_row, exact=exact), pa.string()), field, first_row=first_row)
     check_classes(values, _CLASSES.get(type_, _TEXT), field, first_row)
     if type_ not in _CLASSES:
@@ -200,12 +238,12 @@ def _check_doubles(values: Sequence[Any], field: Field, first_row: int) -> None:
 
 
 def _digits(values: Sequence[Any], field: Field, first_row: int, *, exact: bool) -> list[str | None]:
-    """Numbers as text. Where more than 15 digits are declared, a stored double has lost some already."""
+    """Numbers as text. Where a decimal may have more than 15 digits, a stored double has lost some already."""
     for index, value in enumerate(values):
         if exact and type(value) is float and float(f"{value:.15g}") != value:
             row = first_row + index
             raise DataError(
-                f"column {field.name!r}, row {row}: an approximate number in a column of {field.type}",
+                f"column {field.name!r}, row {row}: an approximate number in a column of {describe(field)}",
                 column=field.name,
                 row=row,
                 hint=f'Read it as what it is: CAST("{field.name}" AS REAL)',
@@ -266,7 +304,7 @@ def _translated(error: sqlite3.Error, url: DatabaseUrl, work: Workspace, tables:
     missing = re.search(r"no such table: (?:main\.)?(.*)", text, re.S)
     if undecodable:
         name = undecodable.group(1)
-        return DataError(f"column {name!r} holds text that is not UTF-8", column=name, hint="Cast it to BLOB")
+        return DataError(f"column {name!r}: the text is not UTF-8", column=name, hint="Cast it to BLOB")
     for names, kind, hint in _MEANING:
         if code.startswith(names):
             return kind(text, hint=hint)

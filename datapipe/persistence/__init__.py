@@ -2,6 +2,7 @@
 
 from datapipe.persistence.delivery import Claim
 from datapipe.persistence.ledger import Delivery, hashed
+from datapipe.persistence.leftovers import Leftover, drop_stages, remove_leftovers
 from datapipe.persistence.load import Loaded
 from datapipe.persistence.writer import BatchWriter, begin_write, describe_write, write
 from datapipe.plan import WriteStrategy
@@ -10,10 +11,13 @@ __all__ = [
     "BatchWriter",
     "Claim",
     "Delivery",
+    "Leftover",
     "Loaded",
     "WriteStrategy",
     "begin_write",
     "describe_write",
+    "drop_stages",
     "hashed",
+    "remove_leftovers",
     "write",
 ]

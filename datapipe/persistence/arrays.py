@@ -8,20 +8,20 @@ import pyarrow.compute as pc
 from datapipe.data.casting import cast_column
 
 
-def array_text(values: pa.Array, *, column: str) -> pa.Array:
+def array_text(values: pa.Array, *, column: str, first_row: int = 1) -> pa.Array:
     """Lists as PostgreSQL writes arrays, exactly, whatever characters the elements hold.
 
     Raises
     ------
     DataError
-        If the elements have no form as text.
+        If an element has no form as text.
 
     Examples
     --------
     >>> array_text(pa.array([["a b", 'say "hi"', None], [], None]), column="tags").to_pylist()
     ['{"a b","say \\\\"hi\\\\"",NULL}', '{}', None]
     """
-    items = cast_column(values.flatten(), pa.string(), column=column)
+    items = cast_column(values, pa.list_(pa.string()), column=column, first_row=first_row).flatten()
     escaped = pc.replace_substring(pc.replace_substring(items, "\\", "\\\\"), '"', '\\"')
     written = pc.fill_null(pc.binary_join_element_wise('"', escaped, '"', ""), "NULL")
     lengths = pc.fill_null(pc.list_value_length(values), 0)

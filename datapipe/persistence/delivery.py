@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from datapipe.data.stream import Stream, Workspace
-from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, TransientError
+from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, RunCancelled, TransientError
 from datapipe.persistence import ledger
 from datapipe.persistence.ledger import Delivery
 from datapipe.persistence.load import CommitLost, Loaded, Session, plan_load, run_load
@@ -188,12 +188,16 @@ def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Wor
     """
     deadline, pause = time.monotonic() + _RESOLVE_SECONDS, _POLL_SECONDS[0]
     while True:
+        if work.cancel.cancelled:
+            raise _unknown(f"the run was cancelled before the ledger was asked; its key is {delivery.key}")
         try:
             with open_session(target, work) as session:
                 take_turn(session, session.turn(Table(target.table_name, target.schema_)), delivery.run_id, work)
                 session.begin()
                 done = ledger.find_load(session, delivery)
             break
+        except RunCancelled:
+            continue
         except TransientError as error:
             if time.monotonic() > deadline:
                 raise _unknown(f"the server does not answer ({error.message}); its key is {delivery.key}") from None
@@ -201,6 +205,9 @@ def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Wor
             pause = min(2 * pause, 2.0)
     if done is None:
         raise TransientError("the connection broke at COMMIT; nothing was written, says the ledger", hint="Try again")
+    if (done.replayed or {}).get("run_id", delivery.run_id) != delivery.run_id:
+        work.tell("the connection broke at COMMIT; the ledger says that another run with its key made the load")
+        return done
     work.tell("the connection broke at COMMIT; the ledger says that the load took effect")
     return loaded
 

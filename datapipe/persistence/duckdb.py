@@ -117,6 +117,12 @@ class DuckdbSession:
         rows = self.con.execute(sql).fetchall()
         return int(rows[0][0]) if rows and isinstance(rows[0][0], int) else 0
 
+    def attempt(self, statements: Sequence[str]) -> int:
+        return sum(map(self.execute, statements))
+
+    def numbered(self, table: Table) -> None:  # noqa: ARG002  # an error ends DuckDB's transactions
+        return None
+
     def scalar(self, sql: str) -> Any:
         row = self.con.execute(sql).fetchone()
         return row[0] if row else None

@@ -4,42 +4,69 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import fcntl
-import getpass
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from datapipe.data.locks import gate, hold, lock_folder, release
+from datapipe.errors import FatalError
+
 
 def try_lock(database: str, name: str, owner: str, stack: ExitStack) -> str | None:
-    """Take a lock until ``stack`` closes; None if it was taken, else who has it, for people."""
-    path = _folder() / f"{hashlib.sha256(f'{len(database)}:{database}{name}'.encode()).hexdigest()}.lock"
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    """Take a lock until ``stack`` closes; None if it was taken, else who has it, for people.
+
+    Raises
+    ------
+    FatalError
+        If the folder of the locks cannot be written.
+    """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(file, 200, 0).decode(errors="replace")
-        os.close(file)
-        return holder or "another run"
-    stack.enter_context(_held(file))
+        path = lock_folder() / f"{hashlib.sha256(f'{len(database)}:{database}{name}'.encode()).hexdigest()}.lock"
+        with gate(shared=True):
+            lock = hold(path, create=True)
+    except OSError as error:
+        hint = "Free space there, or set TMPDIR to another folder, the same one for every run"
+        raise FatalError(f"no lock in the temporary folder: {error.strerror or error}", hint=hint) from None
+    if lock is None:
+        return _holder(path)
+    stack.enter_context(_held(path, lock))
     since = dt.datetime.now(dt.UTC).isoformat(sep=" ", timespec="seconds")[:19]
-    os.ftruncate(file, 0)
-    os.pwrite(file, f"run {owner} since {since} UTC".encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk; it is only for people
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"run {owner} since {since} UTC".encode(), 0)
     return None
 
 
+def dead_locks(*, remove: bool) -> list[Path]:
+    """The files of locks whose runs died, removed or not; a run that ends removes its own."""
+    found = []
+    with gate(shared=False):
+        for path in sorted(lock_folder().glob("*.lock")):
+            with contextlib.suppress(FileNotFoundError):  # its run ended just now
+                lock = hold(path)
+                if lock is None:
+                    continue
+                if remove:
+                    path.unlink()
+                release(lock)
+                found.append(path)
+    return found
+
+
 @contextlib.contextmanager
-def _held(file: int) -> Iterator[None]:
+def _held(path: Path, lock: int) -> Iterator[None]:
+    owner = os.getpid()
     try:
         yield
     finally:
-        os.close(file)
+        if os.getpid() == owner:
+            path.unlink(missing_ok=True)
+        release(lock)
 
 
-def _folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"datapipe-locks-{getpass.getuser()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+def _holder(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace")[:200] or "another run"
+    return "another run"

@@ -40,6 +40,7 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
     writer = _writer(target.path)
     created, fresh = not path.exists(), not path.parent.exists()
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    link = work.scratch / temporary.name
     first, rows = FirstError(), 0
 
     def counted() -> Iterator[pa.RecordBatch]:
@@ -50,6 +51,8 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # where there are no links, cleanup does not find the file
+            link.symlink_to(temporary.absolute())
         writer(temporary, stream.schema, counted(), work)
         work.cancel.check()
         with temporary.open("rb") as written:
@@ -63,6 +66,7 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+            link.unlink(missing_ok=True)
             if fresh and not path.exists():
                 path.parent.rmdir()
     return Loaded(rows, created=created)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from datapipe.persistence.tables import Column, Layout, Table, check_unique, fin
 from datapipe.plan import TableTarget, WriteStrategy
 
 STAGE = Table("_datapipe_stage")
+ROW_NUMBER = "_datapipe_row"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Wire:
     ordered: bool = True  # whether the server orders what is sent as the data are ordered
     longest: int | None = None  # characters of a text, where the server would cut blanks without a word
     padded: bool = False  # whether blanks at the end are padding, which the server adds by itself
+    json: bool = False  # whether a text must be JSON, where the server would not tell the row that is not
+    nulls: bool = True  # whether a NULL may be sent, where the server might take it for the default
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,12 @@ class Words:
     together: bool = False  # whether the ledger is created with the first load, rather than before it
     mark: str = '"'  # what quotes a name in the statements a user may be shown to run
     options: str = ""  # what follows CREATE TABLE (…)
+    drop: str = "DROP TABLE"  # for a temporary table, so that the transaction goes on
     further: tuple[str, ...] = ()  # what is created beside the ledger
+    stages: str = (  # a query for the stages that are no temporary tables: schema and name
+        "SELECT table_schema, table_name FROM information_schema.tables "
+        "WHERE table_type = 'BASE TABLE' AND substr(table_name, 1, 15) = '_datapipe_stage'"
+    )
 
 
 class Session(Protocol):
@@ -127,6 +136,18 @@ class Session(Protocol):
 
     def execute(self, sql: str) -> int:
         """Run a statement; the number of rows it touched."""
+
+    def attempt(self, statements: Sequence[str]) -> int:
+        """Run statements, after whose failure the transaction goes on; the number of rows they touched.
+
+        Raises
+        ------
+        DataError
+            If the rows break a constraint.
+        """
+
+    def numbered(self, table: Table) -> str | None:
+        """The rows of a temporary table with their numbers in ROW_NUMBER; None where no transaction survives errors."""
 
     def scalar(self, sql: str) -> Any:
         """The first value of a query's first row."""
@@ -256,10 +277,35 @@ def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> L
     _check_casts(session, load)
     source = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else STAGE.sql
     given = rows if source == STAGE.sql else int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
-    written = sum(session.execute(statement) for statement in load.merge(session, source))
+    written = _merge(session, load, source, rows)
     work.cancel.check()
-    session.execute(f"DROP TABLE {STAGE.sql}")
+    session.execute(f"{session.words.drop} {STAGE.sql}")
     return Loaded(written, deduplicated=rows - given, created=bool(load.ddl))
+
+
+def _merge(session: Session, load: Load, source: str, rows: int) -> int:
+    numbered = session.numbered(STAGE)
+    if source != STAGE.sql or numbered is None:  # a row that stands for several has no number
+        return sum(session.execute(statement) for statement in load.merge(session, source))
+    try:
+        return session.attempt(load.merge(session, source))
+    except DataError as error:
+        row = _first_refused(session, load, numbered, rows)
+        raise DataError(f"{error.message} (row {row})", column=error.column, row=row, hint=error.hint) from None
+
+
+def _first_refused(session: Session, load: Load, numbered: str, rows: int) -> int:
+    """The first row that does not fit the target and the rows before it; half of what is left is tried at a time."""
+    first, last = 1, rows
+    while first < last:
+        middle = (first + last) // 2
+        part = f"(SELECT * FROM {numbered} AS n WHERE {ROW_NUMBER} BETWEEN {first} AND {middle}) AS p"
+        try:
+            session.attempt(load.merge(session, part))
+            first = middle + 1
+        except DataError:
+            last = middle
+    return first
 
 
 def _check_casts(session: Session, load: Load) -> None:
@@ -273,13 +319,15 @@ def _check_casts(session: Session, load: Load) -> None:
 def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBatch]:
     """The batches in the types that are sent, each value checked, no key NULL."""
     first_row = 1
-    key_at = [load.names.index(key) for key in load.keys]
+    required = [i for i, wire in enumerate(load.wires) if load.names[i] in load.keys or not wire.nulls]
     for batch in stream.batches:
-        for index in key_at:
+        for index in required:
             if batch.column(index).null_count:
                 row = first_row + batch.column(index).is_null().index(True).as_py()
                 name = load.names[index]
-                raise DataError(f"key {name!r} is NULL in row {row}", column=name, row=row, hint="Filter such rows out")
+                what = "key" if name in load.keys else "NOT NULL column"
+                message = f"{what} {name!r} is NULL in row {row}"
+                raise DataError(message, column=name, row=row, hint="Filter such rows out")
         columns = [
             _as_sent(values, field.type, wire, name, first_row)
             for values, field, wire, name in zip(batch.columns, schema, load.wires, load.names, strict=True)
@@ -290,12 +338,14 @@ def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBa
 
 def _as_sent(values: pa.Array, to: pa.DataType, wire: Wire, name: str, first_row: int) -> pa.Array:
     if wire.cast and pa.types.is_list(values.type):
-        return array_text(values, column=name)
+        return array_text(values, column=name, first_row=first_row)
     found = cast_column(values, to, column=name, first_row=first_row)
     if wire.padded:
         found = pc.utf8_rtrim(found, characters=" ")
     if wire.longest is not None:
         _check_length(found, wire.longest, name, first_row)
+    if wire.json:
+        _check_json(found, name, first_row)
     return found
 
 
@@ -305,6 +355,21 @@ def _check_length(values: pa.Array, longest: int, name: str, first_row: int) -> 
         row = first_row + too_long.index(True).as_py()
         message = f"column {name!r}, row {row}: the text has more than {longest} characters"
         raise DataError(message, column=name, row=row, hint="Shorten it in a .sql() step, or widen the column")
+
+
+def _check_json(values: pa.Array, name: str, first_row: int) -> None:
+    for row, text in enumerate(values.to_pylist(), first_row):
+        if text is not None and not _is_json(text):
+            message = f"column {name!r}, row {row}: the text is not JSON"
+            raise DataError(message, column=name, row=row, hint="Correct it in a .sql() step")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=int)  # NaN is no JSON, and no int
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _distinct(session: Session, load: Load) -> str:

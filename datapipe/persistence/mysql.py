@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pymysql
 
-from datapipe.data.mysql import beside, mysql_connection
+from datapipe.data.mysql import JSON_COLUMNS, beside, is_mariadb, mysql_connection
 from datapipe.data.mysqlerrors import is_lost, translate
 from datapipe.data.names import quote, quoted
 from datapipe.data.stream import Workspace
 from datapipe.data.types import mysql_type, tag
-from datapipe.errors import PlanError, SchemaError
+from datapipe.data.watch import Watch
+from datapipe.errors import PlanError, SchemaError, TransientError
 from datapipe.persistence import mysqlbulk
 from datapipe.persistence.load import STAGE, CommitLost, Wire, Words
 from datapipe.persistence.mysqltext import Declared, sent_type
@@ -32,7 +34,7 @@ _SQL_MODE = (
 )
 _SESSION = (
     "SET NAMES utf8mb4",
-    f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00', autocommit = 1",
+    f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00', autocommit = 1, max_error_count = 64",
     # A slow source is no reason to give up.
     "SET SESSION net_read_timeout = 86400, net_write_timeout = 86400, wait_timeout = 86400",
     # Writers take turns by their own lock; gaps need none.
@@ -41,9 +43,10 @@ _SESSION = (
 _NOW = "CONCAT(REPLACE(CAST(UTC_TIMESTAMP(6) AS CHAR), ' ', 'T'), 'Z')"
 _COLUMNS = """
 SELECT column_name, column_type, is_nullable = 'YES', column_default IS NOT NULL OR extra LIKE '%auto_increment%',
-       character_set_name, collation_name
+       character_set_name, collation_name, COALESCE(generation_expression, '') <> ''
 FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?
-  AND COALESCE(generation_expression, '') = '' ORDER BY ordinal_position"""
+  ORDER BY ordinal_position"""
+_JSON = JSON_COLUMNS.replace("%s", "?")
 _TABLE = """
 SELECT t.table_type, t.engine, e.transactions FROM information_schema.tables t
 LEFT JOIN information_schema.engines e ON e.engine = t.engine
@@ -51,6 +54,10 @@ WHERE t.table_schema = COALESCE(?, DATABASE()) AND t.table_name = ?"""
 _UNIQUE = """
 SELECT index_name, column_name, sub_part FROM information_schema.statistics
 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0"""
+_STAGES = """
+SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema = DATABASE()
+  AND table_type = 'BASE TABLE' AND LEFT(table_name, 15) = '_datapipe_stage'"""
+_FIRST = "default '1970-01-01 00:00:01'"  # else some servers make a timestamp the time of each update, and no NULL
 _MOST_KEY = 255  # characters of a text that is a key
 _NAME_LENGTH = 64
 _PATIENCE = 2.0  # seconds
@@ -61,6 +68,7 @@ class MysqlSession:
     """One transaction on MySQL or MariaDB."""
 
     raw: Any
+    watch: Watch
     targets: list[Table] = field(default_factory=list)  # that were looked at
     absent: list[Table | str] = field(default_factory=list)  # tables and schemas that define() will create
     created: list[Table | str] = field(default_factory=list)  # those that are taken back if the load fails
@@ -68,7 +76,7 @@ class MysqlSession:
     @property
     def mariadb(self) -> bool:
         """Whether it is MariaDB."""
-        return "mariadb" in self.raw.server_version.lower()
+        return is_mariadb(self.raw)
 
     @property
     def bulk(self) -> str:
@@ -85,8 +93,10 @@ class MysqlSession:
             text="longtext",
             schemas=False,
             mark="`",
+            drop="DROP TEMPORARY TABLE",
             options=f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {exact}",
             further=(held,),
+            stages=_STAGES,
         )
 
     def lock(self, name: str, owner: str) -> str | None:
@@ -119,11 +129,14 @@ class MysqlSession:
         for ddl in statements:
             self.execute(ddl)
         self.created.extend(self.absent if statements else ())
-        self.raw.query("START TRANSACTION")
+        self.execute("START TRANSACTION")
 
     def commit(self) -> None:
         try:
-            self.raw.query("COMMIT")
+            with self.watch.waiting():
+                self.raw.query("COMMIT")
+        except TransientError:
+            raise CommitLost from None
         except pymysql.Error as error:
             if is_lost(error):
                 raise CommitLost from None
@@ -134,7 +147,7 @@ class MysqlSession:
         return bool(self.query(_TABLE, table.schema, table.name))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self.raw.cursor() as cursor:
+        with self.watch.waiting(), self.raw.cursor() as cursor:
             cursor.execute(sql.replace("%", "%%").replace("?", "%s") if values else sql, values or None)
             return list(cursor.fetchall())
 
@@ -171,9 +184,19 @@ class MysqlSession:
         if transactions != "YES":
             what = "a view" if kind == "VIEW" else f"of engine {engine}, which has no transactions"
             raise PlanError(f"table {table} is {what}", hint="Write to a table of engine InnoDB")
+        json = {name for (name,) in self.query(_JSON, table.schema, table.name)} if self.mariadb else set()
         columns = tuple(
-            Column(name, type_, bool(nullable), bool(optional), compared=_compared(charset, collation))
-            for name, type_, nullable, optional, charset, collation in self.query(_COLUMNS, table.schema, table.name)
+            Column(
+                name,
+                self._spelled("json" if name in json else type_, charset),
+                bool(nullable),
+                bool(optional or generated),
+                compared=_compared(charset, collation),
+                generated=bool(generated),
+            )
+            for name, type_, nullable, optional, charset, collation, generated in self.query(
+                _COLUMNS, table.schema, table.name
+            )
         )
         indexes: dict[str, set[str]] = {}
         partial = set()
@@ -182,9 +205,20 @@ class MysqlSession:
             partial |= {index} if part is not None or name is None else set()
         return Layout(columns, tuple(frozenset(names) for index, names in indexes.items() if index not in partial))
 
+    def _spelled(self, type_: str, charset: str | None) -> str:
+        """A column's type with its character set, so that a temporary table refuses, with the row, what it refuses."""
+        if type_.startswith("timestamp"):
+            return f"{type_} null"
+        if not self.mariadb or charset is None or (charset == "utf8mb4" and type_ != "json"):
+            return type_
+        chosen = "" if type_ == "json" else f" character set {charset}"
+        return f"{type_}{chosen} collate {charset}_nopad_bin"
+
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:
         check_names([field.name])
         found = mysql_type(field, mariadb=self.mariadb)
+        if found.startswith("timestamp"):
+            return f"{found} {_FIRST if key else 'null'}"
         short = {"longtext": f"varchar({_MOST_KEY})", "longblob": f"varbinary({_MOST_KEY})"}
         return short.get(found, found) if key else found
 
@@ -195,7 +229,8 @@ class MysqlSession:
             raise SchemaError(message, column=column.name, hint="Alter the column, or leave it out")
         limit = declared.numbers[0] if declared.name in {"char", "varchar"} else None
         padded = declared.name == "char" and (tag(field) or "").startswith("char(")
-        return Wire(found, longest=limit, padded=padded)
+        is_json = declared.name == "json" and tag(field) not in {"json", "jsonb"}
+        return Wire(found, longest=limit, padded=padded, json=is_json, nulls=column.nullable)
 
     def create_schema(self, name: str) -> str | None:
         found = self.query("SELECT 1 FROM information_schema.schemata WHERE schema_name = ?", name)
@@ -205,8 +240,17 @@ class MysqlSession:
         return f"CREATE DATABASE {quote(name)} CHARACTER SET utf8mb4"
 
     def execute(self, sql: str) -> int:
-        with self._keys_named():
-            return int(self.raw.query(sql))
+        try:
+            with self._keys_named(), self.watch.waiting():
+                return int(self.raw.query(sql))
+        except pymysql.Error as error:
+            raise translate(error, first_row=None) from None
+
+    def attempt(self, statements: Sequence[str]) -> int:  # as the protocol calls it
+        return sum(self.execute(statement) for statement in statements)
+
+    def numbered(self, table: Table) -> str | None:  # noqa: ARG002  # the server names the row itself
+        return None
 
     def scalar(self, sql: str) -> Any:
         rows = self.query(sql)
@@ -218,8 +262,8 @@ class MysqlSession:
     def copy(
         self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
     ) -> int:
-        with self._keys_named():
-            return mysqlbulk.copy(self.raw, table, columns, schema, batches)
+        with self._keys_named(), self.watch.waiting():
+            return mysqlbulk.copy(self.raw, table, columns, schema, self.watch.pausing(batches))
 
     @contextmanager
     def _keys_named(self) -> Iterator[None]:
@@ -274,15 +318,15 @@ def mysql_session(url: DatabaseUrl, work: Workspace) -> Iterator[MysqlSession]:
     """A session on a connection of its own; a table it created goes again if the load fails."""
     session: MysqlSession | None = None
     try:
-        with mysql_connection(url, work, _SESSION) as raw:
+        with mysql_connection(url, work, _SESSION) as (raw, watch):
             if not raw.db:
                 raise PlanError("the URL names no database", hint="Add it: mysql://user@host/database")
-            session = MysqlSession(raw)
+            session = MysqlSession(raw, watch)
             yield session
     finally:
         if session is not None and session.created:
-            with contextlib.suppress(pymysql.Error, OSError), beside(session.raw) as other:
-                _take_back(MysqlSession(other), session.created)
+            with contextlib.suppress(pymysql.Error, OSError), beside(session.raw, _PATIENCE) as other:
+                _take_back(dataclasses.replace(session, raw=other), session.created)
 
 
 def _take_back(session: MysqlSession, created: Sequence[Table | str]) -> None:

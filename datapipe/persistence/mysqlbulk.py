@@ -16,7 +16,7 @@ from pymysql.constants import CLIENT, COMMAND
 from pymysql.protocol import OKPacketWrapper
 
 from datapipe.data.mysql import break_off
-from datapipe.data.mysqlerrors import DUPLICATE, translate
+from datapipe.data.mysqlerrors import CHECK, DUPLICATE, translate
 from datapipe.data.names import quote, quoted
 from datapipe.errors import DataError
 from datapipe.persistence.mysqltext import encoder, is_bits, is_hex
@@ -165,7 +165,8 @@ def _check(raw: Any, warnings: int, missing: int, *, first_row: int = 1) -> None
             listed = [(code, text) for _, code, text in cursor.fetchall()]
     serious = [(code, text) for code, text in listed if code not in _HARMLESS]
     if serious or missing or warnings > len(listed):
-        code, text = serious[0] if serious else _DUPLICATE
+        # A check's own note comes before the error that names the column.
+        code, text = next((found for found in serious if found[0] == CHECK), (*serious, _DUPLICATE)[0])
         if code == DUPLICATE:
             raise pymysql.IntegrityError(code, text)  # whoever knows the table names the columns
         error = translate(pymysql.DataError(code, text), first_row=first_row)

@@ -79,6 +79,8 @@ def sent_type(declared: str, given: pa.DataType) -> pa.DataType | None:
         return pa.decimal128(digits, places) if digits <= 38 else pa.string()
     if found.name in {"float", "double"} and not found.size:
         return pa.float32() if found.name == "float" else pa.float64()
+    if found.name == "year" and found.numbers == (2,):
+        return None  # 2024 would become 24
     if found.name == "bit":
         return pa.bool_() if pa.types.is_boolean(given) and found.numbers == (1,) else pa.string()
     return _TYPES.get(found.name)
@@ -112,8 +114,9 @@ def encoder(declared: str, sent: pa.DataType) -> Encode:
             wrong = pc.fill_null(refuse(values), False)
             if pc.any(wrong).as_py():
                 row = first_row + wrong.index(True).as_py()
-                odd = " (MySQL has no NaN and no infinity)" if pa.types.is_floating(sent) else ""
-                message = f"column {name!r}, row {row}: the value does not fit {declared} exactly{odd}"
+                odd = " (MySQL has no NaN, no infinity and no -0)" if pa.types.is_floating(sent) else ""
+                shown = declared.partition(" collate ")[0].removesuffix(" null")
+                message = f"column {name!r}, row {row}: the value does not fit {shown} exactly{odd}"
                 raise DataError(message, column=name, row=row, hint="Convert it in a .sql() step")
         return pc.fill_null(write(values, name, first_row), "NULL")
 
@@ -144,6 +147,10 @@ def _writer(declared: Declared, sent: pa.DataType) -> Encode:
         return lambda values, *_: _quoted(pc.strftime(values.cast(pa.timestamp("us")), "%Y-%m-%d %H:%M:%S"))
     if t.is_string(sent):
         return lambda values, *_: _quoted(pc.replace_substring(values, "'", "''"))
+    if declared.name == "year":  # '0' would be 2000
+        return lambda values, *_: _quoted(pc.utf8_lpad(values.cast(pa.string()), 4, "0"))
+    if t.is_floating(sent):  # a float's own digits may round to one that the server has not
+        return lambda values, *_: _quoted(values.cast(pa.float64()).cast(pa.string()))
     # Numbers with a point are quoted too: as a literal, 1E-8 would be a double.
     mark = "" if t.is_integer(sent) else "'"
     return lambda values, name, row: _quoted(cast_column(values, pa.string(), column=name, first_row=row), mark)
@@ -156,10 +163,10 @@ def _quoted(texts: pa.Array, mark: str = "'") -> pa.Array:
 def _refusal(declared: Declared, sent: pa.DataType) -> Refuse | None:
     t, name, numbers = pa.types, declared.name, declared.numbers
     if t.is_floating(sent):
-        return lambda values: pc.invert(pc.is_finite(values))
+        return lambda values: pc.or_(pc.invert(pc.is_finite(values)), _is_negative_zero(values))
     if name == "decimal" and t.is_string(sent):
         digits, places = numbers
-        exact = rf"^-?0*\d{{0,{digits - places}}}(\.\d{{0,{places}}}0*)?$"
+        exact = rf"^-?0*\d{{1,{digits - places}}}(\.\d{{0,{places}}}0*)?$"
         return lambda values: pc.invert(pc.match_substring_regex(values, exact))
     if name == "char":  # blanks at the end are no part of it
         return lambda values: pc.ends_with(values, pattern=" ")
@@ -212,3 +219,7 @@ def _moments(sent: pa.DataType, places: int) -> Refuse | None:
 
 def _rest(values: pa.Array, unit: int) -> pa.Array:
     return pc.subtract(values, pc.multiply(pc.divide(values, unit), unit))
+
+
+def _is_negative_zero(values: pa.Array) -> pa.Array:
+    return pc.and_(pc.equal(values, 0), pc.equal(values.cast(pa.string()), "-0"))

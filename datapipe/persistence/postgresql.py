@@ -19,12 +19,14 @@ from pgpq.schema import Jsonb
 
 from datapipe.data.connections import shared
 from datapipe.data.names import quote, quoted
+from datapipe.data.pgbackend import IDENTITY, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
-from datapipe.errors import PlanError
+from datapipe.data.watch import Watch
+from datapipe.errors import DataError, PlanError, TransientError
 from datapipe.persistence import statements
-from datapipe.persistence.load import CommitLost, Wire, Words
+from datapipe.persistence.load import ROW_NUMBER, CommitLost, Wire, Words
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 
@@ -53,14 +55,14 @@ _WIRE: dict[str, pa.DataType] = {
 }
 _UNITS = {None: "us", 0: "s", 3: "ms", 6: "us"}
 # A type whose bare name means another length than "any".
-_UNBOUNDED = {"bit": "bit varying", "character": "bpchar"}
+_UNBOUNDED = {"bit": "bit varying", "character": "bpchar", '"char"': "text"}
 _NAME_BYTES = 63
 _LAYOUT = """
 SELECT a.attname, format_type(COALESCE(NULLIF(t.typbasetype, 0), a.atttypid),
                               CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
-       a.attnotnull, a.atthasdef OR a.attidentity <> '', t.typtype = 'e'
+       a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' OR a.attidentity = 'a', t.typtype = 'e'
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 _UNIQUE = """
 SELECT array_agg(a.attname::text) FROM pg_index i
@@ -69,12 +71,24 @@ WHERE i.indrelid = %s::oid AND i.indisunique AND i.indisvalid AND i.indimmediate
   AND i.indpred IS NULL AND i.indexprs IS NULL
 GROUP BY i.indexrelid"""
 _NOW = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+# to_regclass() remembers that there was no such table, even after a wait for the transaction that created it.
+_EXISTS = """
+SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = ? AND n.nspname = COALESCE(?, current_schema())"""
 _PLACE = """
 SELECT COALESCE((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE c.oid = to_regclass(%s)), current_schema())"""
-# Whether a client is still there is looked at while its statement runs, so that its locks go with it.
-_SESSION = "SET LOCAL TimeZone = 'UTC'"
-_SESSION_14 = f"{_SESSION}; SET LOCAL client_connection_check_interval = 500"
+# Text is in UTF-8, and means the same whatever the server or the role has set. Whether a client is still there is
+# looked at while its statement runs, so that its locks go with it.
+_SETTINGS = {
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "IntervalStyle": "postgres",
+    "lc_monetary": "C",
+    "array_nulls": "on",
+}
+_SESSION = ", ".join([f"SELECT {IDENTITY}", *(f"set_config('{n}', '{v}', true)" for n, v in _SETTINGS.items())])
+_SESSION_14 = f"{_SESSION}, set_config('client_connection_check_interval', '500', true)"
 _HOLDER = """
 SELECT a.pid, a.application_name, to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
 FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
@@ -90,9 +104,10 @@ BEGIN
   END LOOP;
 EXCEPTION WHEN data_exception OR syntax_error THEN PERFORM set_config('datapipe.row', row_::text, true);
 END {tag}"""
-_CHANGED = """
-SELECT row_ FROM (SELECT row_number() OVER (ORDER BY ctid) AS row_, {column} AS text_ FROM {table}) AS s
-WHERE CAST(text_ AS {cast}) IS DISTINCT FROM CAST(text_ AS {wide}) ORDER BY row_ LIMIT 1"""
+_CHANGED = "CAST({column} AS {cast}) IS DISTINCT FROM CAST({column} AS {wide})"
+_FIRST_CHANGED = """
+SELECT row_ FROM (SELECT row_number() OVER (ORDER BY ctid) AS row_, * FROM {table}) AS s
+WHERE {changed} ORDER BY row_ LIMIT 1"""
 
 
 @dataclass(frozen=True)
@@ -102,23 +117,28 @@ class PostgresqlSession:
     bulk: ClassVar[str] = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
     words: ClassVar[Words] = Words(now=_NOW)
     raw: psycopg.Connection[Any]
+    watch: Watch
+
+    def _run(self, sql: str, values: Sequence[Any] | None = None) -> psycopg.Cursor[Any]:
+        with self.watch.waiting():
+            return self.raw.execute(sql.encode(), values)
 
     def lock(self, name: str, owner: str) -> str | None:
         number = hashlib.sha256(name.encode()).digest()[:8]
         # The name in pg_stat_activity is what tells the others whom they wait for.
         taken = "SELECT pg_try_advisory_xact_lock(%s), set_config('application_name', %s, true)"
-        row = self.raw.execute(taken, (int.from_bytes(number, signed=True), f"datapipe {owner}")).fetchone()
+        row = self._run(taken, (int.from_bytes(number, signed=True), f"datapipe {owner}")).fetchone()
         if row is None or row[0]:
             return None
         halves = int.from_bytes(number[:4]), int.from_bytes(number[4:])
-        holder = self.raw.execute(_HOLDER, halves).fetchone()
+        holder = self._run(_HOLDER, halves).fetchone()
         return _holder(*holder) if holder else "another run"
 
     def turn(self, table: Table) -> str:
         return f"target {self.place(table)}"
 
     def place(self, table: Table) -> str:
-        row = self.raw.execute(_PLACE, (table.sql,)).fetchone()
+        row = self._run(_PLACE, (table.sql,)).fetchone()
         schema = row[0] if row else None
         return f"{table.schema or schema}.{table.name}"
 
@@ -131,17 +151,20 @@ class PostgresqlSession:
 
     def commit(self) -> None:
         try:
-            self.raw.commit()
+            with self.watch.waiting():
+                self.raw.commit()
+        except TransientError:
+            raise CommitLost from None
         except psycopg.OperationalError:
             if self.raw.closed:
                 raise CommitLost from None
             raise
 
     def exists(self, table: Table) -> bool:
-        return bool(self.query("SELECT to_regclass(?) IS NOT NULL", table.sql)[0][0])
+        return bool(self.query(_EXISTS, table.name, table.schema))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        cursor = self.raw.execute(sql.replace("?", "%s").encode(), values)
+        cursor = self._run(sql.replace("?", "%s"), values)
         return cursor.fetchall() if cursor.description else []
 
     def merge(
@@ -152,14 +175,14 @@ class PostgresqlSession:
     def layout(self, table: Table) -> Layout | None:
         for name in filter(None, (table.schema, table.name)):
             check_length(name, "name")
-        row = self.raw.execute("SELECT to_regclass(%s)::oid", (table.sql,)).fetchone()
+        row = self._run("SELECT to_regclass(%s)::oid", (table.sql,)).fetchone()
         if row is None or row[0] is None:
             return None
         columns = tuple(
-            Column(name, type_, not required, optional, pa.string() if is_enum else None)
-            for name, type_, required, optional, is_enum in self.raw.execute(_LAYOUT, (row[0],)).fetchall()
+            Column(name, type_, not required, optional, pa.string() if is_enum else None, generated=generated)
+            for name, type_, required, optional, generated, is_enum in self._run(_LAYOUT, (row[0],)).fetchall()
         )
-        unique = self.raw.execute(_UNIQUE, (row[0],)).fetchall()
+        unique = self._run(_UNIQUE, (row[0],)).fetchall()
         return Layout(columns, tuple(frozenset(names) for (names,) in unique))
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:  # noqa: ARG002  # every type can be one
@@ -170,25 +193,37 @@ class PostgresqlSession:
         return wire(field, column)
 
     def create_schema(self, name: str) -> str | None:
-        found = self.raw.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
+        found = self._run("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
         return None if found else f"CREATE SCHEMA {quote(name)}"
 
     def execute(self, sql: str) -> int:
-        return self.raw.execute(sql.encode()).rowcount
+        return self._run(sql).rowcount
+
+    def attempt(self, statements: Sequence[str]) -> int:
+        try:
+            with self.watch.waiting(), self.raw.transaction():  # a savepoint
+                return sum(map(self.execute, statements))
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise translate(error) from None
+
+    def numbered(self, table: Table) -> str:
+        return f"(SELECT *, row_number() OVER (ORDER BY ctid) AS {ROW_NUMBER} FROM {table.sql})"
 
     def scalar(self, sql: str) -> Any:
-        row = self.raw.execute(sql.encode()).fetchone()
+        row = self._run(sql).fetchone()
         return row[0] if row else None
 
     def refused(self, table: Table, column: str, cast: str) -> int | None:
         parts = {"table": table.sql, "column": quote(column), "cast": cast, "wide": _unbounded(cast)}
         try:
-            with self.raw.transaction():  # a savepoint
+            with self.watch.waiting(), self.raw.transaction():  # a savepoint
                 if parts["wide"] == cast:
                     self.execute("SELECT count(CAST({column} AS {cast})) FROM {table}".format(**parts))
                     return None
-                found: int | None = self.scalar(_CHANGED.format(**parts))
-                return found
+                changed = _CHANGED.format(**parts)
+                if self.scalar(f"SELECT 1 FROM {table.sql} WHERE {changed} LIMIT 1") is None:
+                    return None
+                return int(self.scalar(_FIRST_CHANGED.format(table=table.sql, changed=changed)))
         except (psycopg.DataError, psycopg.errors.SyntaxError):
             self.execute(_FIRST_REFUSED.format(**parts, tag=f"$_{uuid4().hex}$"))
             return int(self.scalar("SELECT current_setting('datapipe.row')"))
@@ -198,11 +233,13 @@ class PostgresqlSession:
     ) -> int:
         encoder = _encoder(schema, columns)
         text = self.bulk.format(table=table.sql, columns=quoted(schema.names))
-        with self.raw.cursor() as cursor:
+        with self.watch.waiting(), self.raw.cursor() as cursor:
             with cursor.copy(text.encode()) as copy:
                 copy.write(encoder.write_header())
-                for batch in batches:
-                    copy.write(encoder.write_batch(_encodable(batch)))
+                done = 0
+                for batch in self.watch.pausing(batches):
+                    copy.write(_encoded(encoder, _encodable(batch), done + 1))
+                    done += batch.num_rows
                 copy.write(encoder.finish())
             return cursor.rowcount
 
@@ -210,27 +247,28 @@ class PostgresqlSession:
 @contextmanager
 def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[PostgresqlSession]:
     """A session on a pooled connection."""
-    with shared().connect(url) as conn:
+    with shared().connect(url, work.cancel) as conn:
         raw = conn.connection.driver_connection
         if not isinstance(raw, psycopg.Connection):
             hint = "Make it with create_engine('postgresql+psycopg://…')"
             raise PlanError(f"the engine's driver is {url.engine.driver}; datapipe writes with psycopg 3", hint=hint)
         autocommit = raw.autocommit
-        with work.cancel.hook(lambda: raw.cancel_safe(timeout=1)):
+        with watched_backend(raw, work.cancel) as (watch, backend):
             try:
-                raw.rollback()  # a pooled connection may come with a transaction begun
-                raw.autocommit = False
-                raw.execute(_SESSION_14 if raw.info.server_version >= 140_000 else _SESSION)
-                yield PostgresqlSession(raw)
+                with watch.waiting():
+                    raw.rollback()  # a pooled connection may come with a transaction begun
+                    raw.autocommit = False
+                    row = raw.execute(_SESSION_14 if raw.info.server_version >= 140_000 else _SESSION).fetchone()
+                backend.identify(*row[:2])  # type: ignore[index]  # there is a row
+                yield PostgresqlSession(raw, watch)
             except psycopg.Error as error:
                 work.cancel.check()
                 raise translate(error) from None
             finally:
-                with contextlib.suppress(psycopg.Error):
-                    raw.rollback()
+                with contextlib.suppress(psycopg.Error, TransientError):
+                    with watch.waiting():
+                        raw.rollback()
                     raw.autocommit = autocommit
-                if work.cancel.cancelled:
-                    conn.invalidate()  # a cancellation still on its way must not hit the next run
 
 
 def _holder(pid: int | None, application: str | None, since: str | None) -> str:
@@ -256,7 +294,10 @@ def check_length(name: str, what: str) -> None:
 def wire(field: pa.Field, column: Column) -> Wire:
     """How a field is sent to a column: binary where the widths match, else as text that the server casts."""
     declared = column.type
-    sure = declared == ("interval" if field.type == INTERVAL else tag(field))
+    if declared == "money":  # by way of a number: the server rounds what becomes money without a word
+        return Wire(pa.string(), cast="numeric(19,2)", direct=False)
+    known = "interval" if field.type == INTERVAL else tag(field)
+    sure = declared == known and known in {"interval", "numeric"}  # a step may have changed any other text
     if column.arrow is not None or declared == "json":  # an enum, or what has no equality
         return Wire(pa.string(), cast=declared, sure=sure)
     match = _TYPE.match(declared)
@@ -305,16 +346,16 @@ def _numeric(precision: str | None, scale: str | None, field: pa.Field) -> pa.Da
 
 
 def _unbounded(declared: str) -> str:
-    """The type without its length, precision or scale.
+    """The type without its length, precision, scale or fields.
 
     Examples
     --------
-    >>> _unbounded("timestamp(1) without time zone"), _unbounded("bit(3)[]"), _unbounded("inet")
-    ('timestamp without time zone', 'bit varying[]', 'inet')
+    >>> _unbounded("timestamp(1) without time zone"), _unbounded("bit(3)[]"), _unbounded("interval year to month")
+    ('timestamp without time zone', 'bit varying[]', 'interval')
     """
-    wide = re.sub(r"\(\d+(,-?\d+)?\)", "", declared)
+    wide = re.sub(r"\(\d+(,-?\d+)?\)|(?<=^interval) [a-z ]+", "", declared)
     name = wide.removesuffix("[]")
-    return wide.replace(name, _UNBOUNDED.get(name, name)) if wide != declared else declared
+    return wide.replace(name, _UNBOUNDED.get(name, name)) if wide != declared or name == '"char"' else declared
 
 
 def _encoder(schema: pa.Schema, columns: Sequence[Column]) -> pgpq.ArrowToPostgresBinaryEncoder:
@@ -328,6 +369,30 @@ def _encoder(schema: pa.Schema, columns: Sequence[Column]) -> pgpq.ArrowToPostgr
         return pgpq.ArrowToPostgresBinaryEncoder(flat)
     inferred = {f.name: pgpq.ArrowToPostgresBinaryEncoder.infer_encoder(f) for f in flat if f.name not in encoders}
     return pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(flat, inferred | encoders)
+
+
+def _encoded(encoder: pgpq.ArrowToPostgresBinaryEncoder, batch: pa.RecordBatch, first_row: int) -> bytes:
+    try:
+        encoded: bytes = encoder.write_batch(batch)
+    except ValueError:
+        raise _beyond(batch, first_row) from None
+    return encoded
+
+
+def _beyond(batch: pa.RecordBatch, first_row: int) -> DataError:
+    """The error for the first time that has no binary form: none of PostgreSQL's is so far away."""
+    for field, values in zip(batch.schema, batch.columns, strict=True):
+        for row in range(batch.num_rows):
+            one = pa.RecordBatch.from_arrays([values.slice(row, 1)], schema=pa.schema([field]))
+            encoder = pgpq.ArrowToPostgresBinaryEncoder(one.schema)
+            encoder.write_header()
+            try:
+                encoder.write_batch(one)
+            except ValueError:
+                at = first_row + row
+                message = f"column {field.name!r}, row {at}: PostgreSQL has no such value"
+                return DataError(message, column=field.name, row=at, hint="Make it NULL in a .sql() step")
+    return DataError("a value cannot be sent to PostgreSQL", hint="Cast it to text in a .sql() step")
 
 
 def _encodable(batch: pa.RecordBatch) -> pa.RecordBatch:

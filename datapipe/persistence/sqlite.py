@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import length_hint
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from datapipe.data.types import sqlite_field, sqlite_type
 from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError
 from datapipe.persistence import statements
 from datapipe.persistence.filelocks import try_lock
-from datapipe.persistence.load import Wire, Words
+from datapipe.persistence.load import ROW_NUMBER, Wire, Words
 from datapipe.persistence.tables import Column, Layout, Table
 from datapipe.plan import DatabaseUrl
 
@@ -39,13 +40,18 @@ class SqliteSession:
     """One transaction on a SQLite database."""
 
     bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) VALUES (…)"
-    words: ClassVar[Words] = Words(now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'", schemas=False, together=True)
+    words: ClassVar[Words] = Words(
+        now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'",
+        schemas=False,
+        together=True,
+        stages="SELECT NULL, name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 15) = '_datapipe_stage'",
+    )
     raw: sqlite3.Connection
-    database: str
+    url: DatabaseUrl
     locks: ExitStack
 
     def lock(self, name: str, owner: str) -> str | None:
-        return try_lock(self.database, name, owner, self.locks)
+        return try_lock(_identity(self.url), name, owner, self.locks)
 
     def turn(self, table: Table) -> str:  # noqa: ARG002  # one writer at a time, whatever the table
         return "the SQLite database"
@@ -82,15 +88,21 @@ class SqliteSession:
         if table.schema:
             self.create_schema(table.schema)
         prefix = f"{quote(table.schema)}." if table.schema else ""
-        rows = self.raw.execute(f"PRAGMA {prefix}table_info({quote(table.name)})").fetchall()
+        rows = self.raw.execute(f"PRAGMA {prefix}table_xinfo({quote(table.name)})").fetchall()
         if not rows:
             return None
-        keys = [(name, type_) for _, name, type_, _, _, place in rows if place]
+        keys = [(name, type_) for _, name, type_, _, _, place, _ in rows if place]
         # A lone INTEGER PRIMARY KEY is the rowid, which SQLite fills in.
         rowid = keys[0][0] if len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
         columns = tuple(
-            Column(name, type_, not required and not place, default is not None or name == rowid)
-            for _, name, type_, required, default, place in rows
+            Column(
+                name,
+                type_,
+                nullable=not required and not place,
+                optional=default is not None or name == rowid or hidden > 0,
+                generated=hidden > 0,
+            )
+            for _, name, type_, required, default, place, hidden in rows
         )
         unique = [frozenset(name for name, _ in keys)] if keys else []
         for _, index, is_unique, _, partial in self.raw.execute(f"PRAGMA {prefix}index_list({quote(table.name)})"):
@@ -116,6 +128,21 @@ class SqliteSession:
 
     def execute(self, sql: str) -> int:
         return self.raw.execute(sql).rowcount
+
+    def attempt(self, statements: Sequence[str]) -> int:
+        self.raw.execute("SAVEPOINT attempt")
+        try:
+            rows = sum(map(self.execute, statements))
+        except sqlite3.IntegrityError as error:
+            if not self.raw.in_transaction:  # the constraint says ON CONFLICT ROLLBACK
+                raise
+            self.raw.execute("ROLLBACK TO attempt")
+            raise _refused(error, self.url) from None
+        self.raw.execute("RELEASE attempt")
+        return rows
+
+    def numbered(self, table: Table) -> str:
+        return f"(SELECT *, _rowid_ AS {ROW_NUMBER} FROM {table.sql})"
 
     def scalar(self, sql: str) -> Any:
         row = self.raw.execute(sql).fetchone()
@@ -147,7 +174,12 @@ class SqliteSession:
             for values, given, name in zip(stored, batch.columns, schema.names, strict=True):
                 if numeric.get(name) and pa.types.is_string(values.type):
                     _check_affinity(values, name, rows, number=pa.types.is_decimal(given.type))
-            self.raw.executemany(text, zip(*(values.to_pylist() for values in stored), strict=True))
+            columns_left = [iter(values.to_pylist()) for values in stored]
+            try:
+                self.raw.executemany(text, zip(*columns_left, strict=True))
+            except sqlite3.IntegrityError as error:
+                taken = batch.num_rows - length_hint(columns_left[0])  # the last of them is the one
+                raise _refused(error, self.url, rows + taken) from None
             rows += batch.num_rows
         return rows
 
@@ -190,8 +222,8 @@ def _stored(values: pa.Array, name: str, done: int) -> pa.Array:
             raise DataError(f"column {name!r}, row {row}: SQLite cannot hold NaN", column=name, row=row, hint=hint)
         return values.cast(pa.float64())
     if t.is_timestamp(type_):
-        text = pc.strftime(values, "%Y-%m-%d %H:%M:%S")
-        return pc.binary_join_element_wise(text, "+00:00", "") if type_.tz else text
+        text = cast_column(values, pa.string(), column=name, first_row=done + 1)
+        return pc.binary_join_element_wise(text, ":00", "") if type_.tz else text
     return values if type_ in _STORED else cast_column(values, pa.string(), column=name, first_row=done + 1)
 
 
@@ -200,16 +232,21 @@ def sqlite_session(url: DatabaseUrl, work: Workspace) -> Iterator[SqliteSession]
     """A session on a connection of its own, or on one of a lent engine."""
     with _connection(url) as raw, ExitStack() as locks:
         try:
-            before, patience = raw.isolation_level, raw.execute("PRAGMA busy_timeout").fetchone()[0]
+            before = raw.isolation_level
             raw.rollback()
             raw.isolation_level = None  # transactions are begun and ended here, DDL included
+            patience, checked = (
+                raw.execute(f"PRAGMA {name}").fetchone()[0] for name in ("busy_timeout", "foreign_keys")
+            )
+            raw.execute("PRAGMA foreign_keys = ON")  # which SQLite otherwise does not check
             try:
                 with work.cancel.hook(raw.interrupt):
-                    yield SqliteSession(raw, _identity(url), locks)
+                    yield SqliteSession(raw, url, locks)
             finally:
                 if raw.in_transaction:
                     raw.execute("ROLLBACK")
                 raw.execute(f"PRAGMA busy_timeout = {patience}")
+                raw.execute(f"PRAGMA foreign_keys = {checked}")
                 raw.isolation_level = before
         except sqlite3.Error as error:
             work.cancel.check()
@@ -246,14 +283,8 @@ def _connection(url: DatabaseUrl) -> Iterator[sqlite3.Connection]:
 def _translated(error: sqlite3.Error, url: DatabaseUrl) -> DatapipeError:
     """SQLite's error in our terms, without data values."""
     text, code = str(error), getattr(error, "sqlite_errorname", None) or ""
-    unique = re.match(r"UNIQUE constraint failed: (.*)", text, re.S)
-    if unique:
-        message = f"a key ({unique.group(1)}) is there already, or comes twice in this run"
-        return DataError(
-            f"{url.label}: {message}", hint="Use strategy='upsert', or make the key unique in a .sql() step"
-        )
     if isinstance(error, sqlite3.IntegrityError):
-        return DataError(f"{url.label}: {text}", hint="Correct the rows, or the constraint")
+        return _refused(error, url)
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT")):
         return TransientError(f"{url.label}: {text}", hint="Another connection holds the database; try again")
     if code.startswith(("SQLITE_CANTOPEN", "SQLITE_NOTADB")):
@@ -263,3 +294,16 @@ def _translated(error: sqlite3.Error, url: DatabaseUrl) -> DatapipeError:
     if isinstance(error, sqlite3.DataError):
         return DataError(f"{url.label}: {text}", hint="Correct the value, or cast it in a .sql() step")
     return PlanError(f"{url.label}: {text}", hint="Check the names in the plan")
+
+
+def _refused(error: sqlite3.IntegrityError, url: DatabaseUrl, row: int | None = None) -> DataError:
+    """A broken constraint, with the column where SQLite tells it."""
+    text, where = str(error), f" (row {row})" if row else ""
+    failed = re.fullmatch(r"(UNIQUE|NOT NULL) constraint failed: (.*)", text, re.S)
+    names = failed.group(2).split(", ") if failed else []
+    column = names[0].partition(".")[2] or None if len(names) == 1 else None
+    hint = "Correct the rows, or the constraint"
+    if failed and failed.group(1) == "UNIQUE":
+        text = f"a key ({failed.group(2)}) is there already, or comes twice in this run"
+        hint = "Use strategy='upsert', or make the key unique in a .sql() step"
+    return DataError(f"{url.label}: {text}{where}", column=column, row=row, hint=hint)

@@ -23,6 +23,11 @@ def create_stage(table: Table, columns: Sequence[Column], options: str = "") -> 
     return f"CREATE TEMPORARY TABLE {table.sql} ({', '.join(f'{quote(c.name)} {c.type}' for c in columns)}){options}"
 
 
+def drop_table(table: Table) -> str:
+    """DROP TABLE."""
+    return f"DROP TABLE {table.sql}"
+
+
 def delete(table: Table) -> str:
     """Empty a table inside the transaction: grants, views and indexes stay, readers see the old rows until commit."""
     return f"DELETE FROM {table.sql}"

@@ -39,6 +39,7 @@ class Column:
     optional: bool = False  # has a default, or is generated
     arrow: pa.DataType | None = None  # where the database tells it
     compared: str = "{}"  # what a value is compared as when it is a key, where that is not the value itself
+    generated: bool = False  # the database alone fills it in
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def match_columns(layout: Layout, schema: pa.Schema, table: Table) -> tuple[Colu
     Raises
     ------
     SchemaError
-        With the whole difference, if the target lacks a column or needs one that the data lack.
+        With the whole difference, if the target lacks a column or needs one that the data lack; or if the data
+        have a column that the database fills in itself.
     """
     names = [column.name for column in layout.columns]
     found = {field.name: find_name(field.name, names) for field in schema}
@@ -91,7 +93,15 @@ def match_columns(layout: Layout, schema: pa.Schema, table: Table) -> tuple[Colu
     if len(given) < len(found):
         raise SchemaError(f"two columns of the data go into one column of {table}", hint="Rename one of them")
     by_name = {column.name: column for column in layout.columns}
-    return tuple(by_name[str(found[field.name])] for field in schema)
+    columns = tuple(by_name[str(found[field.name])] for field in schema)
+    for name, column in zip(schema.names, columns, strict=True):
+        if column.generated:
+            raise SchemaError(
+                f"column {name!r} of {table} is generated always: the database fills it in itself",
+                column=name,
+                hint="Leave it out in a .sql() step: SELECT * EXCLUDE (…), or alter the table",
+            )
+    return columns
 
 
 def check_unique(layout: Layout, keys: Sequence[str], table: Table, strategy: WriteStrategy, mark: str = '"') -> None:

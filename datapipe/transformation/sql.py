@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from datapipe.data import duck
-from datapipe.data.casting import cast_batch, cast_column, check_cases
+from datapipe.data.casting import cast_column, check_cases
 from datapipe.data.duckerrors import FirstError
 from datapipe.data.names import quote
 from datapipe.data.stream import MIB, Stream, Workspace, resized
@@ -186,5 +186,5 @@ def _pulled(
             return
         except (duckdb.Error, OSError, RuntimeError, pa.ArrowException) as error:
             raise first.explain(error, work.cancel) from None
-        yield cast_batch(batch.rename_columns(schema.names), schema, first_row=done)
+        yield duck.left(batch, schema, first_row=done)
         done += batch.num_rows

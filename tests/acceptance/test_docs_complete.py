@@ -94,7 +94,7 @@ def test_fields_of_a_plan(name: str) -> None:
 
 @pytest.mark.parametrize("carrier", CARRIERS, ids=lambda carrier: str(carrier.arrow))
 def test_types(carrier: Carrier) -> None:
-    found = [carrier.arrow, carrier.postgresql, carrier.sqlite or "-", carrier.duckdb]
+    found = [carrier.arrow, carrier.postgresql, carrier.mysql or "-", carrier.sqlite or "-", carrier.duckdb]
     assert "| " + " | ".join(f"`{name}`" if name != "-" else name for name in map(str, found)) + " |" in reference(
         "types"
     )

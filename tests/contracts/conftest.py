@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 from contracts.sinks import KINDS, Sink
-from psycopg.sql import SQL, Identifier
+from services import postgresql_database
 
 
 @pytest.fixture(scope="module")
 def module_postgresql_url(postgresql_server: str) -> Iterator[str]:
     """A database that the tests of one module share, one after the other: making one takes a while."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgresql_server, autocommit=True) as admin:
-        admin.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
-        yield urlsplit(postgresql_server)._replace(path=f"/{name}").geturl()
-        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    with postgresql_database(postgresql_server) as url:
+        yield url
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from datapipe.data.stream import Stream, Workspace
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged
 from datapipe.errors import DataError, PlanError, RunCancelled, TransientError
 from datapipe.persistence import BatchWriter, write
+from datapipe.persistence.sessions import open_session
+from datapipe.persistence.tables import Table
 from datapipe.plan import TableTarget, build
 
 USERS = table(id=[1, 2], name=["ann", "bob"])
@@ -280,6 +282,15 @@ def test_a_server_that_goes_away_is_worth_another_try(
     assert caplog.records == []
     assert postgresql_sink.tables() == []
     assert postgresql_sink.write(USERS, strategy=strategy, upsert_keys=keys).rows == 2
+
+
+def test_a_table_is_seen_that_was_made_while_a_session_waited(postgresql_sink: Sink) -> None:
+    target: TableTarget = build(TableTarget, {"table_name": "t", "dest_db_url": postgresql_sink.url})
+    made = Table("loads", "late")
+    with open_session(target, Workspace()) as session:
+        assert not session.exists(made)
+        postgresql_sink.sql("CREATE SCHEMA late", "CREATE TABLE late.loads ()")
+        assert session.exists(made)
 
 
 # --- engines and the writer by itself -----------------------------------------------------------------------

@@ -53,6 +53,17 @@ def test_one_sqlite_connection_as_source_and_target():
     engine.dispose()
 
 
+@pytest.mark.parametrize("checked", [0, 1])
+def test_a_sqlite_connection_comes_back_as_it_was(checked):
+    engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    with engine.connect() as conn:
+        conn.exec_driver_sql(f"PRAGMA foreign_keys = {checked}")
+    datapipe.read(pd.DataFrame({"id": range(10)})).write("a", to=engine).run()
+    with engine.connect() as conn:
+        assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar() == checked
+    engine.dispose()
+
+
 def test_a_list_is_an_array_parameter(postgresql_url):
     sql = "SELECT g AS id FROM generate_series(1, 9) g WHERE g = ANY(:ids)"
     found = datapipe.read(sql, source=postgresql_url, params={"ids": [2, 3]}).collect()

@@ -1,5 +1,7 @@
 """PostgreSQL's errors: the class says what to do next, the message holds no value."""
 
+import time
+
 import psycopg
 import pytest
 
@@ -37,3 +39,13 @@ def test_class_and_message(postgresql_url, sql):
 def test_a_full_disk_or_too_many_connections_stops_the_caller():
     error = psycopg.errors.DiskFull("no space")
     assert isinstance(translate(error), FatalError)
+
+
+def test_a_transaction_that_the_server_ended_may_be_tried_again(postgresql_url):
+    with psycopg.connect(postgresql_url, autocommit=True) as conn:
+        conn.execute("SET idle_in_transaction_session_timeout = 50")
+        conn.execute("BEGIN")
+        time.sleep(0.5)
+        with pytest.raises(psycopg.Error) as caught:
+            conn.execute("COMMIT")
+    assert isinstance(translate(caught.value), TransientError)

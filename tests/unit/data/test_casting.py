@@ -148,6 +148,8 @@ def test_kinds_that_only_look_alike_are_refused_whatever_the_values(
         (pa.array([2**53 + 1]), pa.float64(), 1),
         (pa.array([b"\x01" * 16, b"short"]), pa.uuid(), 2),
         (pa.array([1], pa.timestamp("ns")), TIMESTAMP, 1),
+        (pa.array([None, "23:59", "24:00:00"]), pa.time64("us"), 3),
+        (pa.array(["01:02:03.000001", "12"]), pa.time64("us"), 2),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_by_row_and_never_shown(
@@ -176,6 +178,8 @@ def test_casts_that_keep_the_value_are_made() -> None:
     assert cast_column(pa.array([key.bytes]), pa.uuid(), column="x").to_pylist() == [key]
     lists = cast_column(pa.array([[1, None]], pa.large_list(pa.int64())), pa.list_(pa.int64()), column="x")
     assert lists.to_pylist() == [[1, None]]
+    times = cast_column(pa.array(["23:59:59.999999", None, "10:30"]), pa.time64("us"), column="x")
+    assert times.to_pylist() == [dt.time(23, 59, 59, 999_999), None, dt.time(10, 30)]
     nan = cast_column(pa.array([float("nan"), None]), pa.float32(), column="x")
     assert nan[0].as_py() != nan[0].as_py()
     assert nan[1].as_py() is None

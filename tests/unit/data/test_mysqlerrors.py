@@ -21,7 +21,7 @@ from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, Tra
         (1114, "The table 't' is full", FatalError),
         (28, "No space left on device", FatalError),
         (1452, "Cannot add or update a child row: a foreign key constraint fails", DataError),
-        (4025, "CONSTRAINT `positive` failed for `x`.`t`", DataError),
+        (1644, "what a trigger says", DataError),
     ],
 )
 def test_the_number_decides_what_to_do_next(code: int, text: str, kind: type[DatapipeError]) -> None:
@@ -46,6 +46,30 @@ def test_column_and_row_are_told_and_no_value(code: int, text: str, column: str 
     error = translate(pymysql.DataError(code, text), first_row=10)
     assert isinstance(error, DataError)
     assert (error.column, error.row) == (column, row)
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize(("name", "column"), [("positive", None), ("t.v", "v")])
+def test_a_check_is_named_and_its_column_if_it_has_one(name: str, column: str | None) -> None:
+    error = translate(pymysql.OperationalError(4025, f"CONSTRAINT `{name}` failed for `x`.`_datapipe_stage`"))
+    assert isinstance(error, DataError)
+    assert f"the check '{column or name}' fails" in str(error)
+    assert error.column == column
+
+
+def test_the_rows_of_another_statement_are_not_those_of_the_run() -> None:
+    error = translate(
+        pymysql.DataError(1366, "Incorrect string value: 'x' for column `a`.`b`.`c` at row 1"), first_row=None
+    )
+    assert (error.column, error.row) == ("c", None)
+    assert str(error).startswith("MySQL: Incorrect string value for column 'c'.")
+
+
+def test_a_syntax_error_tells_the_word_and_not_the_parameters_behind_it() -> None:
+    error = translate(
+        pymysql.ProgrammingError(1064, "the right syntax to use near 'FRM t WHERE a = 'secret'' at line 2")
+    )
+    assert "near 'FRM' at line 2" in str(error)
     assert "secret" not in str(error)
 
 

@@ -158,7 +158,9 @@ def test_the_type_of_an_expression_counts_the_last_row_too(file: Path, db: sqlit
 
 def test_numbers_and_text_in_one_expression_are_refused(file: Path, db: sqlite3.Connection) -> None:
     stored(db, "", 1, "a")
-    with pytest.raises(DataError, match=r"'a' holds values of several kinds: integer, text.*CAST") as caught:
+    with pytest.raises(
+        DataError, match=r"'a' holds values of several kinds: integer in row 1, text in row 2.*CAST"
+    ) as caught:
         read(file, "SELECT a FROM t")
     assert caught.value.column == "a"
 
@@ -259,7 +261,7 @@ def test_names_that_differ_only_in_case_or_hold_quotes_are_kept(file: Path, db: 
 def test_text_that_is_not_utf8_is_an_error_without_the_text(file: Path, db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE t (a TEXT)")
     db.execute("INSERT INTO t VALUES (CAST(x'736563726574ff' AS TEXT))")
-    with pytest.raises(DataError, match="column 'a' holds text that is not UTF-8") as caught:
+    with pytest.raises(DataError, match="column 'a', row 1: the text is not UTF-8") as caught:
         read(file, "SELECT a FROM t")
     assert "secret" not in str(caught.value)
 

@@ -40,6 +40,12 @@ def test_yaml_and_json_both_give_the_plan_back():
     assert loads(to_yaml(plan)).fingerprint == plan.fingerprint
 
 
+@pytest.mark.parametrize("text", ["\x85", "a\x85b", "a\u2028b", "a\r\nb", "\ufeff"])
+def test_a_line_break_in_a_parameter_survives_yaml(text):
+    plan = parse({"ingestion": {"query": "SELECT :a", "parameters": {"a": text}}})
+    assert loads(to_yaml(plan)) == plan
+
+
 def test_no_password_is_written():
     plan = parse(SPECIFICATION)
     for text in (to_yaml(plan), to_json(plan), repr(plan), str(to_dict(plan))):
