@@ -159,12 +159,19 @@ def database_of(server: str, sql: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, source_url: str, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    source_url: str,
+    postgresql_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Path]:
     """An empty working directory, with the databases in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     for name in [name for name in os.environ if name.startswith("DATAPIPE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("DATAPIPE_HOME", str(tmp_path_factory.mktemp("home")))  # its record of runs is the page's own
     monkeypatch.setenv("SOURCE_DB_URL", source_url)
     monkeypatch.setenv("DEST_DB_URL", postgresql_url)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
