@@ -16,6 +16,8 @@ from pathlib import Path
 import psycopg
 import pyarrow as pa
 import pytest
+from contracts.sinks import Sink
+from services import find_mysql, mysql_database, running_mysql
 
 import datapipe
 from datapipe.errors import FatalError
@@ -241,3 +243,26 @@ def test_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def left(folder: Path) -> set[str]:
     """The names of the files below a folder."""
     return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def small_mysql(mysql_server: str) -> Iterator[Sink]:
+    """A MariaDB with 40 MB for its tables, and as much for temporary ones."""
+    service = find_mysql()
+    if service is None or service.program is None:
+        pytest.skip(f"needs a MariaDB to start, beside {mysql_server}")
+    spaces = {"data": "ibdata1", "temp-data": "ibtmp1"}
+    sizes = [f"--innodb-{name}-file-path={file}:12M:autoextend:max:40M" for name, file in spaces.items()]
+    with running_mysql(service, "--innodb-file-per-table=0", *sizes) as server, mysql_database(server) as url:
+        yield Sink("mysql", url)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_full_tablespace_of_mariadb(small_mysql: Sink, strategy: str) -> None:
+    small_mysql.sql(
+        "CREATE OR REPLACE TABLE t (id bigint PRIMARY KEY, text longtext)", "INSERT INTO t VALUES (-1, 'old')"
+    )
+    refused(rows().write("t", to=small_mysql.url, strategy=strategy, keys=keys(strategy)))
+    assert small_mysql.rows() == [(-1, "old")]
+    assert not [name for name in small_mysql.tables() if "stage" in name]
+    assert small_mysql.sql("SELECT count(*) FROM _datapipe_loads") == [(0,)]
