@@ -134,7 +134,7 @@ def fork_server(folder: Path) -> Iterator[ForkServer]:
     """A fork server, which ends with whoever started it, and its runs with it."""
     roots = (Path(datapipe.__file__).parents[1], Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, roots)), "MAX_RETRIES": "0"}
-    environment |= {"TMPDIR": str(_temporary(folder)), "OPENBLAS_NUM_THREADS": "1"}
+    environment |= {"TMPDIR": str(_temporary(folder)), "OPENBLAS_NUM_THREADS": "1", "DATAPIPE_METADATA_URL": "off"}
     _temporary(folder).mkdir()
     command = [sys.executable, "-m", "crash.forkserver"]
     pipe = subprocess.PIPE
