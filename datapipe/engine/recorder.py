@@ -22,6 +22,7 @@ from datapipe.plan import Plan, document
 from datapipe.store import RunStore, StepRow, store_or_none
 
 _EVERY = 1.0  # seconds between two signs of life
+_PATIENCE = 10.0  # seconds that the end of a run waits for a store that does not answer
 
 
 def run_recorded(plan: Plan, options: RunOptions) -> RunResult:
@@ -95,7 +96,9 @@ class Recorder:
     def finish(self, result: RunResult | None, error: BaseException | None = None) -> None:
         """Record how the run ended."""
         self._ended.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive():
+            self._give_up("the store does not answer")
         if result is not None:
             steps = [
                 StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds)
@@ -105,6 +108,7 @@ class Recorder:
         state = result.state if result is not None else "failed"
         found: dict[str, Any] = {"rows_read": result.rows_read, "rows_written": result.rows_written} if result else {}
         found |= {"attempts": result.attempts, "result": result.to_dict()} if result else {}
+        found |= {"reason": f"run {result.run_id} had done it"} if result and result.replayed else {}
         if isinstance(error, DatapipeError):
             found["error"] = error.to_dict()
         elif error is not None and state == "failed":
@@ -124,9 +128,12 @@ class Recorder:
         try:
             return write()
         except Exception as error:  # noqa: BLE001  # a record does not steer a run
-            self._works = False
-            logging.getLogger("datapipe").warning("the rest of run %s is not recorded: %s", self._run_id, error)
+            self._give_up((str(error).splitlines() or [type(error).__name__])[0])
             return None
+
+    def _give_up(self, why: str) -> None:
+        self._works = False
+        logging.getLogger("datapipe").warning("the rest of run %s is not recorded: %s", self._run_id, why)
 
 
 def _portable(plan: Plan) -> str | None:

@@ -206,7 +206,7 @@ def engine_of(url: str) -> sa.Engine:
 
 def _sqlite(url: str) -> sa.Engine:
     """SQLite for many processes: writers wait for each other, readers for nobody."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": 10})
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": 10}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _: Any) -> None:

@@ -111,6 +111,24 @@ def test_a_store_that_cannot_be_written_costs_a_warning_and_no_run(
     assert "this run is not recorded" in caplog.text
 
 
+def test_a_replay_says_whose_result_it_has(tmp_path: Path) -> None:
+    first, again = (plan(tmp_path).run(idempotency_key="k") for _ in range(2))
+    assert again.replayed
+    row = datapipe.attach(datapipe.runs(1).loc[0, "id"]).row
+    assert (row.state, row.reason) == ("succeeded", f"run {first.run_id} had done it")
+
+
+def test_a_store_that_fails_in_the_middle_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def breaking(frame):  # a user's function
+        for path in (tmp_path / "home").iterdir():
+            path.write_bytes(b"no database")
+        return frame
+
+    with caplog.at_level(logging.WARNING, "datapipe"):
+        assert plan(tmp_path, breaking).run().rows_written == 10
+    assert "is not recorded: " in caplog.text
+
+
 def test_off_means_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATAPIPE_METADATA_URL", "off")
     assert plan(tmp_path).run().rows_written == 10
