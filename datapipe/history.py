@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from datapipe.display import run_html, run_text
 from datapipe.engine import RunResult
-from datapipe.errors import FatalError, PlanError, RunCancelled, TransientError, from_dict
-from datapipe.store import LogRow, RunRow, RunStore, StepRow, open_store
+from datapipe.errors import FatalError, PlanError, RunCancelled, TransientError, did_you_mean, from_dict
+from datapipe.store import FINAL, LogRow, RunRow, RunStore, StepRow, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _POLL = 0.25  # seconds
+_DOUBT = 3.0  # seconds in which a lost run may be heard of again
+STATES = FINAL | {"queued", "running", "lost"}
 _SHOWN = (
     "id",
     "state",
@@ -66,8 +69,11 @@ def runs(limit: int = 50, *, state: str | None = None) -> pd.DataFrame:
 
 def latest(limit: int = 50, *, state: str | None = None) -> list[RunRow]:
     """The same as values; runs that have fallen silent are marked as lost first."""
+    if state is not None and state not in STATES:
+        raise PlanError(f"no run can be {state!r}", hint=did_you_mean(state, STATES, what="states"))
     store = _store()
-    store.find_lost()
+    with suppress(TransientError):  # somebody else may write
+        store.find_lost()
     return store.runs(state=state, limit=limit)
 
 
@@ -106,7 +112,8 @@ class Run:
     @property
     def row(self) -> RunRow:
         """Everything that is known of it."""
-        self._store.find_lost()
+        with suppress(TransientError):  # somebody else may write
+            self._store.find_lost()
         return self._store.run(self.id)
 
     @property
@@ -147,7 +154,8 @@ class Run:
             raise RunCancelled("the run was cancelled", hint="The target is unchanged")
         if row.state == "lost":
             raise FatalError(
-                f"run {self.id} is lost: {row.reason}", hint="Look for its process, and run the plan again"
+                f"run {self.id} is lost: {row.reason}",
+                hint="Look for its process; whether its rows are there, the ledger beside them knows",
             )
         return RunResult.from_dict(row.result or {})
 
@@ -163,11 +171,13 @@ class Run:
         return self._store.cancel(self.id)
 
     def _wait(self, timeout: float | None, show: Any = lambda _: None) -> RunRow:
-        began = time.monotonic()
+        began, lost = time.monotonic(), None
         while True:
             row = self.row
             show(row)
-            if row.ended_for_good or row.state == "lost":
+            # A machine that slept looks lost until its next sign of life.
+            lost = None if row.state != "lost" else lost or time.monotonic()
+            if row.ended_for_good or (lost and time.monotonic() - lost > _DOUBT):
                 return row
             if timeout is not None and time.monotonic() - began > timeout:
                 hint = "Wait longer, or .cancel() it"

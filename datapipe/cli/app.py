@@ -225,7 +225,11 @@ def watch(
     """
     with reported(debug=debug):
         run_ = attach(run_id)
-        state = run_.watch()
+        try:
+            state = run_.watch()
+        except KeyboardInterrupt:
+            typer.echo(f"the run goes on; datapipe status {run_id} tells how it ends", err=True)
+            raise typer.Exit(130) from None
         typer.echo(repr(run_))
         raise typer.Exit(state in {"failed", "cancelled", "lost"})
 
@@ -292,7 +296,9 @@ def reported(*, debug: bool = False, as_json: bool = False) -> Iterator[None]:
         _report(error, str(error), debug=debug, as_json=as_json)
         raise typer.Exit(2 if isinstance(error, PlanError) else 1) from None
     except KeyboardInterrupt as error:
-        _report(error, "cancelled; the target is unchanged", debug=debug, as_json=as_json, state="cancelled")
+        unknown = getattr(getattr(error, "result", None), "state", None) == "failed"  # COMMIT was lost
+        text = str(error) if unknown else "cancelled; the target is unchanged"
+        _report(error, text, debug=debug, as_json=as_json, state="cancelled")
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  # nobody wants a traceback who did not ask for one
         _report(error, f"{type(error).__name__}: {error}. --debug shows where", debug=debug, as_json=as_json)

@@ -11,10 +11,9 @@ from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, Tra
 
 _CLASSES: tuple[tuple[frozenset[int], type[DatapipeError], str], ...] = (
     (
-        # lost connections, deadlocks, lock timeouts, kills, shutdowns, too many connections
-        frozenset(
-            {1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1927, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
-        ),
+        # lost connections, deadlocks, lock timeouts, kills, shutdowns, too many connections, changed tables, clusters
+        frozenset({1040, 1047, 1053, *range(1158, 1162), 1180, 1205, 1213, 1317, 1412, 1927, 2002, 2003, 2006, 2013})
+        | frozenset({2055, 3024, 3101, 4031}),
         TransientError,
         "Try again",
     ),
@@ -45,6 +44,7 @@ _NEAR = re.compile(r"near '([^\s']*).*' at line", re.S)  # the rest may hold a p
 _VALUE = re.compile(r": '.*'(?= for | at |$)", re.S)
 _ROW = re.compile(r" at row (\d+)")
 _KEY = re.compile(r"Duplicate entry '.*' for key '(?:[^']*\.)?([^']*)'", re.S)
+_WITH_VALUES = {1367, 1526, 1586, 1761, 1762}  # whose texts hold a value somewhere
 DUPLICATE, CHECK = 1062, 4025
 
 
@@ -73,8 +73,10 @@ def translate(
     message = _ROW.sub(f" at row {row}" if row else "", _VALUE.sub("", text).strip())
     message = _CHECK.sub(r"the check '\1' fails", message)
     message = _NEAR.sub(r"near '\1' at line", _PLACE.sub(r"column '\1'", message))
+    if code in _WITH_VALUES:
+        message = re.sub(r"'.*'|-?\d+", "…", message, flags=re.S)
     key = _KEY.search(text)
-    if code == DUPLICATE and key:
+    if code in {DUPLICATE, 1586} and key:
         message = f"a key ({columns(key.group(1))}) is there already, or comes twice in this run"
         hint = "Use strategy='upsert', or make the key unique in a .sql() step"
     return kind(f"MySQL: {message}", column=column, row=row, hint=hint)

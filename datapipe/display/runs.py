@@ -23,7 +23,8 @@ def run_html(row: RunRow) -> str:
     """The same as a small table."""
     error = f"<div>{escape(_error(row))}</div>" if row.error else ""
     steps = table(("step", "rows"), [(step.name, rows_of(step)) for step in row.steps]) if row.steps else ""
-    return titled(_head(row), f"<div>{escape(f'{row.source} → {row.target}')}</div>{steps}{error}")
+    ends = escape(f"{row.source} → {row.target or 'nowhere'}")
+    return titled(_head(row), f"<div>{ends}</div>{steps}{error}")
 
 
 def rows_of(step: StepRow) -> str:

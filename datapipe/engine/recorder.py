@@ -51,7 +51,7 @@ class Recorder:
     """A listener that writes a run to the store, and passes on the wish to cancel it.
 
     Its thread gives a sign of life even while the caller's thread is in a user's function. A store that fails
-    in the middle of a run costs a warning, and no more is written.
+    in the middle of a run costs one warning; the next write is tried all the same.
     """
 
     def __init__(self, store: RunStore, run_id: str, cancel: CancelToken) -> None:
@@ -60,7 +60,7 @@ class Recorder:
         self._changed = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="datapipe record", daemon=True)
-        self._works = True
+        self._warned = False
 
     def begin(self, plan: Plan, options: RunOptions) -> None:
         """Record that the run begins."""
@@ -98,21 +98,26 @@ class Recorder:
         self._ended.set()
         self._thread.join(_PATIENCE)
         if self._thread.is_alive():
-            self._give_up("the store does not answer")
+            self._warn("the store does not answer")
+            return
         if result is not None:
             steps = [
                 StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds)
                 for i, s in enumerate(result.steps)
             ]
             self._try(lambda: self._store.beat(self._run_id, steps))
-        state = result.state if result is not None else "failed"
+        interrupted = isinstance(error, KeyboardInterrupt)  # for the second time, which does not wait
+        state = result.state if result is not None else "cancelled" if interrupted else "failed"
         found: dict[str, Any] = {"rows_read": result.rows_read, "rows_written": result.rows_written} if result else {}
         found |= {"attempts": result.attempts, "result": result.to_dict()} if result else {}
-        found |= {"reason": f"run {result.run_id} had done it"} if result and result.replayed else {}
+        if result is None and interrupted:
+            found["reason"] = "its end was not awaited"
+        if result is not None and result.replayed:
+            found |= {"reason": f"run {result.run_id} had done it", "rows_written": 0}
         if isinstance(error, DatapipeError):
             found["error"] = error.to_dict()
-        elif error is not None and state == "failed":
-            found["error"] = {"type": type(error).__name__, "message": str(error)}
+        elif error is not None and (state == "failed" or result is None):
+            found["error"] = {"type": type(error).__name__, "message": str(error) or "interrupted"}
         self._try(lambda: self._store.change(self._run_id, state=state, **found))
 
     def _beat(self) -> None:
@@ -123,17 +128,16 @@ class Recorder:
                 self._cancel.cancel()
 
     def _try(self, write: Callable[[], Any]) -> Any:
-        if not self._works:
-            return None
         try:
             return write()
         except Exception as error:  # noqa: BLE001  # a record does not steer a run
-            self._give_up((str(error).splitlines() or [type(error).__name__])[0])
+            self._warn(str(error))
             return None
 
-    def _give_up(self, why: str) -> None:
-        self._works = False
-        logging.getLogger("datapipe").warning("the rest of run %s is not recorded: %s", self._run_id, why)
+    def _warn(self, why: str) -> None:
+        if not self._warned:
+            self._warned = True
+            logging.getLogger("datapipe").warning("the record of run %s is incomplete: %s", self._run_id, why)
 
 
 def _portable(plan: Plan) -> str | None:

@@ -377,7 +377,8 @@ class _Run:
     def _result(self, loaded: Loaded, error: BaseException | None) -> RunResult:
         if loaded.replayed is not None and error is None:
             return dataclasses.replace(RunResult.from_dict(loaded.replayed), replayed=True, notices=self._notices)
-        cancelled = error is not None and (self._interrupted or isinstance(error, RunCancelled))
+        known = error is not None and not isinstance(error, OutcomeUnknown)
+        cancelled = known and (self._interrupted or isinstance(error, RunCancelled))
         ended: State = "skipped" if loaded.skipped else "succeeded"
         state: State = "cancelled" if cancelled else "failed" if error else ended
         plan, target = self._plan, self._plan.persistence

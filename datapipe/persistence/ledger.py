@@ -107,9 +107,9 @@ def ledger_ddl(session: Session) -> tuple[str, ...]:
     index = f"{settings().internal_schema}_loads_by_target"
     return (
         *([schema] if schema else []),
+        *words.further,
         f"CREATE TABLE {table.sql} ({', '.join(lines)}){words.options}",
         f"CREATE INDEX {quoted([index])} ON {table.sql} ({quoted(['target', 'generation'])})",
-        *words.further,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,13 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pymysql
 
-from datapipe.data.mysql import JSON_COLUMNS, beside, is_mariadb, mysql_connection
+from datapipe.data.mysql import JSON_COLUMNS, Server, beside, is_mariadb, mysql_connection
 from datapipe.data.mysqlerrors import is_lost, translate
 from datapipe.data.names import quote, quoted
+from datapipe.data.sockets import Line
 from datapipe.data.stream import Workspace
 from datapipe.data.types import mysql_type, tag
 from datapipe.data.watch import Watch
-from datapipe.errors import PlanError, SchemaError, TransientError
+from datapipe.errors import DatapipeError, PlanError, SchemaError, TransientError
 from datapipe.persistence import mysqlbulk
 from datapipe.persistence.load import STAGE, CommitLost, Wire, Words
 from datapipe.persistence.mysqltext import Declared, sent_type
@@ -100,12 +100,14 @@ class MysqlSession:
         )
 
     def lock(self, name: str, owner: str) -> str | None:
-        # A lock is the whole server's, and its name is short.
+        # A lock is the whole server's, and its name is short. A target's name tells its database, the others do not.
         ((database,),) = self.query("SELECT DATABASE()")
-        key = hashlib.sha256(f"datapipe {database} {name}".encode()).hexdigest()[:60]
+        scope = "" if name.startswith("target ") else database
+        key = hashlib.sha256(f"datapipe {scope} {name}".encode()).hexdigest()[:60]
         ((taken,),) = self.query("SELECT GET_LOCK(?, 0)", key)
         with contextlib.suppress(pymysql.Error):  # holders are told where their table is there and may be written
             if taken:
+                self.query(f"DELETE FROM {_locks()} WHERE IS_USED_LOCK(name) IS NULL")  # those of runs that have ended
                 text = f"REPLACE INTO {_locks()} VALUES (?, ?, ?, CONNECTION_ID())"
                 self.query(text, key, f"run {owner}", self.scalar(f"SELECT {_NOW}"))
                 return None
@@ -126,12 +128,14 @@ class MysqlSession:
         """define() begins it: DDL would commit it."""
 
     def define(self, statements: Sequence[str]) -> None:  # as the protocol calls it
+        self.created.extend(self.absent if statements else ())
         for ddl in statements:
             self.execute(ddl)
-        self.created.extend(self.absent if statements else ())
         self.execute("START TRANSACTION")
 
     def commit(self) -> None:
+        made = self.created.copy()
+        self.created.clear()  # from here on, the table may hold what it was made for
         try:
             with self.watch.waiting():
                 self.raw.query("COMMIT")
@@ -140,8 +144,8 @@ class MysqlSession:
         except pymysql.Error as error:
             if is_lost(error):
                 raise CommitLost from None
+            self.created.extend(made)
             raise
-        self.created.clear()
 
     def exists(self, table: Table) -> bool:
         return bool(self.query(_TABLE, table.schema, table.name))
@@ -325,22 +329,26 @@ def mysql_session(url: DatabaseUrl, work: Workspace) -> Iterator[MysqlSession]:
             yield session
     finally:
         if session is not None and session.created:
-            with contextlib.suppress(pymysql.Error, OSError), beside(session.raw, _PATIENCE) as other:
-                _take_back(dataclasses.replace(session, raw=other), session.created)
+            # Where it cannot be, the empty table stays; the load's own error is what counts.
+            with contextlib.suppress(pymysql.Error, OSError, DatapipeError), beside(session.raw, _PATIENCE) as other:
+                watch = Watch(Server(other), Line(lambda: None), _PATIENCE)
+                _take_back(MysqlSession(other, watch), session.created)
 
 
 def _take_back(session: MysqlSession, created: Sequence[Table | str]) -> None:
     """Drop what a failed load created, unless somebody has put something into it since."""
-    for statement in _SESSION:
+    for statement in (*_SESSION, "SET SESSION lock_wait_timeout = 1"):
         session.execute(statement)
-    for made in created:
-        if isinstance(made, str):
-            if not session.query("SELECT 1 FROM information_schema.tables WHERE table_schema = ?", made):
-                session.execute(f"DROP DATABASE {quote(made)}")
-            continue
-        # The lock says that the failed load's transaction is over, and that no other has begun.
+    for table in [made for made in created if isinstance(made, Table)]:
+        # The lock says that the failed load's transaction is over, and that no other of ours has begun.
         until = time.monotonic() + _PATIENCE
-        while (holder := session.lock(session.turn(made), "cleanup")) and time.monotonic() < until:
+        while (holder := session.lock(session.turn(table), "cleanup")) and time.monotonic() < until:
             time.sleep(0.05)
-        if not holder and not session.query(f"SELECT 1 FROM {made.sql} LIMIT 1"):
-            session.execute(f"DROP TABLE {made.sql}")
+        if not holder and session.exists(table):
+            session.execute(f"LOCK TABLES {table.sql} WRITE")  # nobody writes between the look and the end
+            if not session.query(f"SELECT 1 FROM {table.sql} LIMIT 1"):
+                session.execute(f"DROP TABLE {table.sql}")
+            session.execute("UNLOCK TABLES")
+    for schema in [made for made in created if isinstance(made, str)]:
+        if not session.query("SELECT 1 FROM information_schema.tables WHERE table_schema = ?", schema):
+            session.execute(f"DROP DATABASE IF EXISTS {quote(schema)}")

@@ -77,23 +77,32 @@ def _create(conn: sa.Connection) -> None:
 _MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create,)
 
 
-def migrate(conn: sa.Connection) -> None:
-    """Bring a store to this library's version; the caller holds its lock.
+VERSION = len(_MIGRATIONS)
+
+
+def version_of(conn: sa.Connection) -> int:
+    """The version of a store; 0 for a database that is none yet.
 
     Raises
     ------
     FatalError
         If a newer library has made it.
     """
-    META.create(conn, checkfirst=True)
-    found = conn.scalar(sa.select(META.c.value).where(META.c.name == "version"))
-    version = int(found or 0)
-    if version > len(_MIGRATIONS):
+    if not sa.inspect(conn).has_table(META.name):
+        return 0
+    version = int(conn.scalar(sa.select(META.c.value).where(META.c.name == "version")) or 0)
+    if version > VERSION:
         hint = "Upgrade datapipe, or set DATAPIPE_METADATA_URL to another database"
-        raise FatalError(f"the run store has version {version}, this library knows {len(_MIGRATIONS)}", hint=hint)
-    if version == len(_MIGRATIONS):
+        raise FatalError(f"the run store has version {version}, this library knows {VERSION}", hint=hint)
+    return version
+
+
+def migrate(conn: sa.Connection) -> None:
+    """Bring a store to this library's version; the caller holds its lock."""
+    version = version_of(conn)
+    if version == VERSION:
         return
     for migration in _MIGRATIONS[version:]:
         migration(conn)
     conn.execute(META.delete().where(META.c.name == "version"))
-    conn.execute(META.insert().values(name="version", value=str(len(_MIGRATIONS))))
+    conn.execute(META.insert().values(name="version", value=str(VERSION)))

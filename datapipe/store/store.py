@@ -14,14 +14,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from datapipe.data.connections import shared, to_url
-from datapipe.errors import DatapipeError, FatalError, PlanError
+from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
 from datapipe.settings import data_home, expand, settings
 from datapipe.store.rows import FINAL, LogRow, RunRow, StepRow
-from datapipe.store.schema import LOGS, META, RUNS, STEPS, migrate
+from datapipe.store.schema import LOGS, META, RUNS, STEPS, VERSION, migrate, version_of
 
-_NOW = {
-    "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
-    "postgresql": """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
+# The time so many seconds ago, by the store's clock.
+_AGO = {
+    "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-{} seconds')",
+    "postgresql": (
+        "to_char((clock_timestamp() - make_interval(secs => {})) AT TIME ZONE 'UTC', "
+        """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+    ),
 }
 _LOCK = 7_021_962_001  # any number, the same for every process
 SILENT = 60.0  # seconds without a sign of life after which a run counts as lost
@@ -45,22 +49,29 @@ class RunStore:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        if engine.dialect.name not in _NOW:
+        if engine.dialect.name not in _AGO:
             hint = "Set DATAPIPE_METADATA_URL to a postgresql:// or sqlite:// URL"
             raise PlanError(f"runs cannot be recorded in {engine.dialect.name}", hint=hint)
-        self._now: sa.ColumnElement[str] = sa.literal_column(_NOW[engine.dialect.name])
-        with engine.begin() as conn:
-            if engine.dialect.name == "postgresql":
-                conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            migrate(conn)
+        self._now = self._ago(0)
+        with self._reading() as conn:
+            is_current = version_of(conn) == VERSION
+        if not is_current:
+            with self._writing() as conn:
+                if engine.dialect.name == "postgresql":
+                    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+                migrate(conn)
+        with self._reading() as conn:
             self.id = str(conn.scalar(sa.select(META.c.value).where(META.c.name == "store_id")))
+
+    def _ago(self, seconds: float) -> sa.ColumnElement[str]:
+        return sa.literal_column(_AGO[self._engine.dialect.name].format(seconds))
 
     def add(self, run_id: str, *, state: str, **values: Any) -> None:
         """Record a run that is new; ``values`` are columns of the table of runs."""
         values = {"pipeline_id": run_id, "correlation_id": run_id, **values}
         if state == "running":
             values |= {"started": self._now, "heartbeat": self._now}
-        with self._engine.begin() as conn:
+        with self._writing() as conn:
             conn.execute(RUNS.insert().values(id=run_id, state=state, created=self._now, **values))
 
     def change(self, run_id: str, *, when: Collection[str] = (), **values: Any) -> bool:
@@ -77,13 +88,13 @@ class RunStore:
             if isinstance(values.get(name), dict):
                 values[name] = json.dumps(values[name])
         condition = sa.and_(RUNS.c.id == run_id, RUNS.c.state.in_(when) if when else sa.true())
-        with self._engine.begin() as conn:
+        with self._writing() as conn:
             return conn.execute(RUNS.update().where(condition).values(**values)).rowcount > 0
 
     def beat(self, run_id: str, steps: Iterable[StepRow] = ()) -> bool:
         """A sign of life, with how far the steps are; whether somebody has asked the run to stop."""
         rows = [{"run_id": run_id, **dataclasses.asdict(step)} for step in steps]
-        with self._engine.begin() as conn:
+        with self._writing() as conn:
             conn.execute(
                 RUNS.update()
                 .where(RUNS.c.id == run_id, RUNS.c.state.in_(("running", "lost")))
@@ -102,7 +113,7 @@ class RunStore:
 
     def say(self, run_id: str, kind: str, message: str, step: str | None = None) -> None:
         """Add a line to a run's log."""
-        with self._engine.begin() as conn:
+        with self._writing() as conn:
             conn.execute(LOGS.insert().values(run_id=run_id, time=self._now, kind=kind, step=step, message=message))
 
     def run(self, run_id: str) -> RunRow:
@@ -131,8 +142,13 @@ class RunStore:
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         """A connection without a transaction: SQLite's would wait for writers."""
-        with self._engine.connect() as conn:
+        with _named(), self._engine.connect() as conn:
             yield conn.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with _named(), self._engine.begin() as conn:
+            yield conn
 
     def logs(self, run_id: str, *, after: int = 0) -> list[LogRow]:
         """The lines of a run's log that are younger than one."""
@@ -142,9 +158,23 @@ class RunStore:
 
     def find_lost(self) -> int:
         """Mark runs that have given no sign of life for a minute as lost; how many there were."""
-        lost = [row.id for row in self.runs(state="running", limit=1000) if (row.silence or 0) > SILENT]
+        silent = sa.and_(RUNS.c.state == "running", RUNS.c.heartbeat < self._ago(SILENT))
+        with self._reading() as conn:
+            if not conn.scalar(sa.select(sa.func.count()).where(silent)):
+                return 0
         reason = f"no sign of life for {SILENT:.0f} s"
-        return sum(self.change(run_id, when=("running",), state="lost", reason=reason) for run_id in lost)
+        with self._writing() as conn:
+            return conn.execute(RUNS.update().where(silent).values(state="lost", reason=reason)).rowcount
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """The errors of SQLAlchemy as ours."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise TransientError(f"the run store fails: {reason}", hint=_ELSEWHERE) from None
 
 
 _STEP_NAMES = [field.name for field in dataclasses.fields(StepRow)]
@@ -192,11 +222,7 @@ def store_or_none() -> RunStore | None:
 
 @functools.lru_cache(maxsize=8)
 def _opened(url: str, _: int) -> RunStore:  # a forked child opens its own
-    try:
-        return RunStore(engine_of(url))
-    except sa.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise FatalError(f"the run store cannot be opened: {reason}", hint=_ELSEWHERE) from None
+    return RunStore(engine_of(url))
 
 
 def engine_of(url: str) -> sa.Engine:
@@ -217,6 +243,7 @@ def _sqlite(url: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(conn: sa.Connection) -> None:
-        conn.exec_driver_sql("BEGIN IMMEDIATE")
+        if conn.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

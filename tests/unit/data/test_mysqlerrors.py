@@ -13,6 +13,7 @@ from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, Tra
     ("code", "text", "kind"),
     [
         (1213, "Deadlock found when trying to get lock", TransientError),
+        (1412, "Table definition has changed, please retry transaction", TransientError),
         (1205, "Lock wait timeout exceeded", TransientError),
         (2013, "Lost connection to MySQL server during query", TransientError),
         (1146, "Table 'x.nope' doesn't exist", PlanError),
@@ -71,6 +72,23 @@ def test_a_syntax_error_tells_the_word_and_not_the_parameters_behind_it() -> Non
     )
     assert "near 'FRM' at line 2" in str(error)
     assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (1526, "Table has no partition for value 20231231"),
+        (
+            1762,
+            "Foreign key constraint for table 't', record 'bob@x.y' would lead to a duplicate entry in a child table",
+        ),
+        (1586, "Duplicate entry 'bob@x.y' for key 'PRIMARY'"),
+    ],
+)
+def test_no_value_is_told_wherever_it_stands(code: int, text: str) -> None:
+    told = str(translate(pymysql.IntegrityError(code, text)))
+    assert "bob" not in told
+    assert "2023" not in told
 
 
 def test_a_broken_key_is_named_by_its_columns() -> None:
