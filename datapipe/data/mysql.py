@@ -69,7 +69,7 @@ class Server:
                     cursor.execute(sql)
                     return list(cursor.fetchall())
             except pymysql.OperationalError as error:
-                if "timed out" in str(error):
+                if _timed_out(error):
                     continue  # until there is no time left
                 if error.args[0] in _UNREACHED:
                     raise ConnectionError(str(error)) from None
@@ -159,6 +159,11 @@ def beside(raw: Any, seconds: float) -> Iterator[Any]:
         yield other
 
 
+def _timed_out(error: pymysql.Error) -> bool:
+    """Whether a time limit has passed; PyMySQL has no error of its own for that."""
+    return "timed out" in str(error)
+
+
 @contextmanager
 def answered(raw: Any, seconds: float) -> Iterator[Any]:
     """A second connection, whose silence is a stalled network.
@@ -172,7 +177,7 @@ def answered(raw: Any, seconds: float) -> Iterator[Any]:
         with beside(raw, seconds) as other:
             yield other
     except pymysql.OperationalError as error:
-        if "timed out" not in str(error):
+        if not _timed_out(error):
             raise
         message = f"the network to {raw.host}:{raw.port} stalled for {seconds:.0f} s: the server does not answer"
         raise TransientError(message, hint=STALLED) from None

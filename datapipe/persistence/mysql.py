@@ -134,18 +134,15 @@ class MysqlSession:
         self.execute("START TRANSACTION")
 
     def commit(self) -> None:
-        made = self.created.copy()
-        self.created.clear()  # from here on, the table may hold what it was made for
         try:
             with self.watch.waiting():
                 self.raw.query("COMMIT")
-        except TransientError:
+        except (TransientError, pymysql.Error) as error:
+            if isinstance(error, pymysql.Error) and not is_lost(error):
+                raise
+            self.created.clear()  # what was made may hold rows
             raise CommitLost from None
-        except pymysql.Error as error:
-            if is_lost(error):
-                raise CommitLost from None
-            self.created.extend(made)
-            raise
+        self.created.clear()
 
     def exists(self, table: Table) -> bool:
         return bool(self.query(_TABLE, table.schema, table.name))

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from datapipe.store.rows import FINAL, LogRow, RunRow, StepRow
-from datapipe.store.store import SILENT, RunStore, open_store, store_or_none
+from datapipe.store.store import RunStore, open_store, store_or_none
 
-__all__ = ["FINAL", "SILENT", "LogRow", "RunRow", "RunStore", "StepRow", "open_store", "store_or_none"]
+__all__ = ["FINAL", "LogRow", "RunRow", "RunStore", "StepRow", "open_store", "store_or_none"]
