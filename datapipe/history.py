@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from datapipe.display import run_html, run_text
 from datapipe.engine import RunResult
-from datapipe.errors import FatalError, PlanError, RunCancelled, TransientError, did_you_mean, from_dict
+from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, did_you_mean, from_dict
+from datapipe.hosts import host
 from datapipe.store import FINAL, LogRow, RunRow, RunStore, StepRow, open_store
 
 if TYPE_CHECKING:
@@ -80,10 +81,15 @@ def latest(limit: int = 50, *, state: str | None = None) -> list[RunRow]:
 def attach(run_id: str) -> Run:
     """A handle on a run of this process or any other.
 
+    Parameters
+    ----------
+    run_id : str
+        A run's id, or a pipeline's for its latest run.
+
     Raises
     ------
     PlanError
-        If no run has this id.
+        If there is none.
 
     Examples
     --------
@@ -92,8 +98,13 @@ def attach(run_id: str) -> Run:
     datapipe.errors.PlanError: no run has the id 'nobody'. datapipe runs lists those there are
     """
     store = _store()
-    store.run(run_id)
-    return Run(run_id, store)
+    try:
+        return Run(store.run(run_id).id, store)
+    except PlanError:
+        latest_of = store.of_pipeline(run_id)
+        if latest_of is None:
+            raise
+        return Run(latest_of.id, store)
 
 
 class Run:
@@ -149,7 +160,7 @@ class Run:
         """
         row = self._wait(timeout)
         if row.state == "failed":
-            raise from_dict(row.error or {"message": "the run failed"})
+            raise _error_of(row)
         if row.state == "cancelled":
             raise RunCancelled("the run was cancelled", hint="The target is unchanged")
         if row.state == "lost":
@@ -170,18 +181,33 @@ class Run:
         """Ask it to stop; whether it had not ended yet. It stops within about a second."""
         return self._store.cancel(self.id)
 
+    def retry(self) -> Run:
+        """Put a run that failed, was cancelled or is lost into its queue again, under the same id; itself.
+
+        A load that took effect all the same is not done twice: the ledger knows the id.
+
+        Raises
+        ------
+        PlanError
+            If it has not failed, or was never sent to workers.
+        """
+        host("queue").retry(self.id)
+        return self
+
     def _wait(self, timeout: float | None, show: Any = lambda _: None) -> RunRow:
-        began, lost = time.monotonic(), None
+        began, lost, asked = time.monotonic(), None, time.monotonic()
         while True:
             row = self.row
             show(row)
-            # A machine that slept looks lost until its next sign of life.
-            lost = None if row.state != "lost" else lost or time.monotonic()
+            # A machine that slept looks lost until its next sign of life; a worker's run is queued again.
+            lost = None if row.state != "lost" or row.queue else lost or time.monotonic()
             if row.ended_for_good or (lost and time.monotonic() - lost > _DOUBT):
                 return row
             if timeout is not None and time.monotonic() - began > timeout:
-                hint = "Wait longer, or .cancel() it"
-                raise TransientError(f"run {self.id} is {row.state} after {timeout:g} s", hint=hint)
+                raise TransientError(f"run {self.id} is {row.state} after {timeout:g} s", hint=_patience(row))
+            if row.state == "queued" and time.monotonic() - asked > _DOUBT:
+                asked = time.monotonic()
+                host("queue").note_refusal(self.id)
             time.sleep(_POLL)
 
     def __repr__(self) -> str:
@@ -189,6 +215,23 @@ class Run:
 
     def _repr_html_(self) -> str:
         return run_html(self.row)
+
+
+def _error_of(row: RunRow) -> DatapipeError:
+    """A failed run's error, with what its worker saw."""
+    found = row.error or {"message": "the run failed"}
+    error = from_dict(found)
+    if row.result:
+        error.result = RunResult.from_dict(row.result)
+    if found.get("traceback"):
+        error.add_note(f"\nOn {row.worker or row.host}:\n{found['traceback']}")
+    return error
+
+
+def _patience(row: RunRow) -> str:
+    if row.state == "queued" and row.queue:
+        return f"Wait longer, .cancel() it, or start a worker for its queue: datapipe worker --queues {row.queue}"
+    return "Wait longer, or .cancel() it"
 
 
 def _store() -> RunStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,8 @@ from datapipe.plan import (
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
-    from datapipe.engine import Listener, RunResult
+    from datapipe.engine import Listener, RunOptions, RunResult
+    from datapipe.history import Run
 
 SAMPLE_ROWS = 10_000
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*\Z", re.IGNORECASE)
@@ -319,20 +321,51 @@ class Pipeline:
             If the run fails. Its ``result`` says how far it came; the target is unchanged.
         """
         from datapipe.display.terminal import progress
-        from datapipe.engine import RunOptions, run_recorded
+        from datapipe.engine import run_recorded
 
-        if if_running not in {"wait", "fail", "skip"}:
-            raise PlanError(f"if_running cannot be {if_running!r}", hint="Use 'wait', 'fail' or 'skip'")
-        if idempotency_key == "":
-            raise PlanError("the idempotency key is empty", hint="Give a text, such as the day that is loaded")
+        options = _options(memory, idempotency_key, if_running)
         with progress() as shown:
-            options = RunOptions(
-                memory=_bytes(memory),
-                listeners=(*shown, *listeners),
-                idempotency_key=idempotency_key,
-                if_running=if_running,
-            )
-            return run_recorded(self.plan, options)
+            return run_recorded(self.plan, dataclasses.replace(options, listeners=(*shown, *listeners)))
+
+    def submit(
+        self,
+        memory: str | int = "512MB",
+        *,
+        queue: str | None = None,
+        pipeline_id: str | None = None,
+        idempotency_key: str | None = None,
+        if_running: Literal["wait", "fail", "skip"] = "wait",
+    ) -> Run:
+        """Send the plan to the workers, and return at once.
+
+        Parameters
+        ----------
+        memory, idempotency_key, if_running
+            As for :meth:`run`.
+        queue : str, optional
+            The queue of the workers that are to run it; the plan's own, or DATAPIPE_QUEUE, if left out.
+        pipeline_id : str, optional
+            Your name for the run; :func:`datapipe.attach` takes it too, for the latest run of that name.
+
+        Returns
+        -------
+        Run
+            Its ``watch()``, ``result()`` and ``cancel()`` work from any process.
+
+        Raises
+        ------
+        PlanError
+            If the plan cannot travel: it reads a frame, or calls a function of this process and there is no
+            DATAPIPE_SIGNING_KEY.
+        TransientError
+            If the broker cannot be reached; nothing is queued then.
+        """
+        from datapipe.history import attach  # above, because a Run is what both give
+        from datapipe.hosts import host
+
+        options = _options(memory, idempotency_key, if_running)
+        host("queue").submit(self.plan, options, queue=queue, pipeline_id=pipeline_id)
+        return attach(options.run_id)
 
     def collect(self, as_: Literal["pandas", "polars", "arrow"] = "pandas", *, memory: str | int = "512MB") -> Any:
         """Run the steps and return the rows, without writing them.
@@ -468,6 +501,16 @@ def _from_script(path: Path) -> Pipeline:
     if not isinstance(found, Pipeline):
         raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
     return found
+
+
+def _options(memory: str | int, key: str | None, if_running: Literal["wait", "fail", "skip"]) -> RunOptions:
+    from datapipe.engine import RunOptions  # loads pyarrow
+
+    if if_running not in {"wait", "fail", "skip"}:
+        raise PlanError(f"if_running cannot be {if_running!r}", hint="Use 'wait', 'fail' or 'skip'")
+    if key == "":
+        raise PlanError("the idempotency key is empty", hint="Give a text, such as the day that is loaded")
+    return RunOptions(memory=_bytes(memory), idempotency_key=key, if_running=if_running)
 
 
 def _bytes(size: str | int) -> int:

@@ -15,6 +15,7 @@ from datapipe.errors import PlanError, did_you_mean
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _PREFIX = "DATAPIPE_CONNECTION_"
+_QUEUE = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
 class Settings(BaseSettings):
@@ -43,10 +44,31 @@ class Settings(BaseSettings):
     network_timeout : int
         Seconds in which a stalled network to a database server is noticed; a statement it works on may take
         longer (DATAPIPE_NETWORK_TIMEOUT).
-
     metadata_url : str, optional
         The database that runs are recorded in, or ``off``; a SQLite file in :func:`data_home` if left out
         (DATAPIPE_METADATA_URL).
+    redis_url : str
+        The Redis or Valkey of the workers (REDIS_URL).
+    celery_broker_url, celery_result_backend : str, optional
+        Where Celery queues tasks and keeps results, if not there (CELERY_BROKER_URL, CELERY_RESULT_BACKEND).
+    worker_concurrency : int
+        Runs at a time in one worker (WORKER_CONCURRENCY).
+    queue : str
+        The queue of plans that name none (DATAPIPE_QUEUE).
+    signing_key : str, optional
+        What signs the plans that are sent to workers, at least 32 characters, the same on both sides
+        (DATAPIPE_SIGNING_KEY).
+    function_modules : str
+        The modules whose functions a worker calls for plans that are not signed, with commas between them; each
+        includes what is below it (DATAPIPE_FUNCTION_MODULES).
+    spool_url : str, optional
+        Where tasks leave rows for the next one: a folder or an fsspec URL; a folder in :func:`data_home` if left
+        out (DATAPIPE_SPOOL_URL).
+    run_timeout : float
+        Seconds a run may take on a worker (DATAPIPE_RUN_TIMEOUT).
+    shutdown_grace : float
+        Seconds a worker that is told to stop gives its runs to end; the others are queued again
+        (DATAPIPE_SHUTDOWN_GRACE).
 
     Examples
     --------
@@ -71,6 +93,16 @@ class Settings(BaseSettings):
     lock_timeout: float = Field(default=600, ge=0, validation_alias="DATAPIPE_LOCK_TIMEOUT")
     metadata_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_METADATA_URL")
     network_timeout: int = Field(default=30, ge=2, validation_alias="DATAPIPE_NETWORK_TIMEOUT")
+    redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
+    celery_broker_url: str | None = Field(default=None, repr=False)
+    celery_result_backend: str | None = Field(default=None, repr=False)
+    worker_concurrency: int = Field(default=4, ge=1)
+    queue: str = Field(default="datapipe", pattern=_QUEUE, validation_alias="DATAPIPE_QUEUE")
+    signing_key: str | None = Field(default=None, repr=False, min_length=32, validation_alias="DATAPIPE_SIGNING_KEY")
+    function_modules: str = Field(default="", validation_alias="DATAPIPE_FUNCTION_MODULES")
+    spool_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_SPOOL_URL")
+    run_timeout: float = Field(default=86_400, gt=0, validation_alias="DATAPIPE_RUN_TIMEOUT")
+    shutdown_grace: float = Field(default=20, ge=0, validation_alias="DATAPIPE_SHUTDOWN_GRACE")
 
 
 def settings() -> Settings:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
-from datapipe.errors import RunCancelled
+from datapipe.errors import DatapipeError, RunCancelled
 
 T = TypeVar("T")
 _GRACE = 0.7  # seconds in which what cannot be interrupted may end by itself
@@ -49,6 +49,7 @@ class CancelToken:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._reason: DatapipeError | None = None
         self._changed = threading.Condition()
         self._hooks: list[_Hook] = []
         self._repeating = False
@@ -59,23 +60,31 @@ class CancelToken:
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise RunCancelled if somebody asked to stop."""
+        """Raise RunCancelled, or the reason given, if somebody asked to stop."""
         if self.cancelled:
+            if self._reason is not None:
+                raise self._reason
             raise RunCancelled("the run was cancelled", hint="The target is unchanged")
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not past a cancellation; returns whether there was one."""
         return self._event.wait(seconds)
 
-    def cancel(self) -> None:
+    def cancel(self, reason: DatapipeError | None = None) -> None:
         """Set the flag, call every hook, and call it again until its block is left.
 
         An interruption that comes between two statements finds nothing to interrupt, so one call is not enough.
         A hook that fails does not stop the others.
+
+        Parameters
+        ----------
+        reason : DatapipeError, optional
+            What :meth:`check` raises instead of RunCancelled.
         """
         with self._changed:
             if self._event.is_set():
                 return
+            self._reason = reason
             self._event.set()
             hooks = list(self._hooks)
         self._call(hooks)

@@ -194,6 +194,10 @@ def shared() -> ConnectionManager:
     return ConnectionManager()
 
 
+# A thread of the parent may have held its lock.
+os.register_at_fork(after_in_child=shared.cache_clear)
+
+
 def resolve(url: DatabaseUrl | None, name: str | None, *, default: str, step: str) -> DatabaseUrl:
     """Where a step of a plan connects: its URL, its named connection, or the default variable.
 

@@ -1,7 +1,7 @@
 """How a plan runs: threads, cancellation, events, results."""
 
 from datapipe.engine.events import Event, Listener
-from datapipe.engine.recorder import run_recorded
+from datapipe.engine.recorder import described, place, run_claimed, run_recorded, told
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import retry_with_backoff
 from datapipe.engine.runner import Outline, RunOptions, collect_plan, outline_plan, run_plan
@@ -14,8 +14,12 @@ __all__ = [
     "RunResult",
     "StepResult",
     "collect_plan",
+    "described",
     "outline_plan",
+    "place",
     "retry_with_backoff",
+    "run_claimed",
     "run_plan",
     "run_recorded",
+    "told",
 ]

@@ -9,11 +9,13 @@ import logging
 import os
 import socket
 import threading
+import traceback
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from datapipe.data.cancel import CancelToken
 from datapipe.engine.events import Event
 from datapipe.engine.result import RunResult
 from datapipe.engine.runner import RunOptions, run_plan
@@ -22,6 +24,8 @@ from datapipe.plan import Plan, document
 from datapipe.store import RunStore, StepRow, store_or_none
 
 _EVERY = 1.0  # seconds between two signs of life
+_EVERY_CLAIMED = 0.5  # of a run on a worker, which nothing but the store can tell to stop
+_LONGEST = 20_000  # characters of a traceback
 _PATIENCE = 10.0  # seconds that the end of a run waits for a store that does not answer
 
 
@@ -36,15 +40,20 @@ def run_recorded(plan: Plan, options: RunOptions) -> RunResult:
     store = store_or_none()
     if store is None:
         return run_plan(plan, options)
-    recorder = Recorder(store, options.run_id, options.cancel)
-    recorder.begin(plan, options)
-    try:
-        result = run_plan(plan, dataclasses.replace(options, listeners=(*options.listeners, recorder)))
-    except BaseException as error:
-        recorder.finish(getattr(error, "result", None), error)
-        raise
-    recorder.finish(result)
-    return result
+    recorder = Recorder(store, options, str(uuid.uuid4()))
+    recorder.begin(plan)
+    return recorder.run(plan)
+
+
+def run_claimed(plan: Plan, options: RunOptions, store: RunStore, lease: str) -> RunResult:
+    """Run a plan that a worker has taken from its queue, under the lease it took it with.
+
+    Raises
+    ------
+    DatapipeError
+        As :func:`~datapipe.engine.run_plan` does.
+    """
+    return Recorder(store, options, lease, _EVERY_CLAIMED).run(plan)
 
 
 class Recorder:
@@ -54,32 +63,31 @@ class Recorder:
     in the middle of a run costs one warning; the next write is tried all the same.
     """
 
-    def __init__(self, store: RunStore, run_id: str, cancel: CancelToken) -> None:
-        self._store, self._run_id, self._cancel = store, run_id, cancel
+    def __init__(self, store: RunStore, options: RunOptions, lease: str, every: float = _EVERY) -> None:
+        self._store, self._options, self._run_id, self._lease = store, options, options.run_id, lease
+        self._every = every
         self._steps: dict[str, StepRow] = {}
         self._changed = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="datapipe record", daemon=True)
         self._warned = False
 
-    def begin(self, plan: Plan, options: RunOptions) -> None:
-        """Record that the run begins."""
-        target = plan.persistence
-        self._try(
-            lambda: self._store.add(
-                self._run_id,
-                state="running",
-                name=plan.name,
-                fingerprint=plan.fingerprint,
-                correlation_id=options.correlation_id or options.run_id,
-                parent_run_id=options.parent_run_id,
-                source=plan.ingestion.label,
-                target=target.label if target else None,
-                document=_portable(plan),
-                **_place(),
-            )
-        )
+    def begin(self, plan: Plan) -> None:
+        """Record that a run begins which nobody knows yet."""
+        values = {**described(plan, self._options), **place(), "lease": self._lease}
+        self._try(lambda: self._store.add(self._run_id, state="running", **values))
+
+    def run(self, plan: Plan) -> RunResult:
+        """Run the plan, and record how that goes and ends."""
         self._thread.start()
+        options = dataclasses.replace(self._options, listeners=(*self._options.listeners, self))
+        try:
+            result = run_plan(plan, options)
+        except BaseException as error:
+            self.finish(getattr(error, "result", None), error)
+            raise
+        self.finish(result)
+        return result
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
@@ -100,32 +108,19 @@ class Recorder:
         if self._thread.is_alive():
             self._warn("the store does not answer")
             return
-        if result is not None:
-            steps = [
-                StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds)
-                for i, s in enumerate(result.steps)
-            ]
-            self._try(lambda: self._store.beat(self._run_id, steps))
-        interrupted = isinstance(error, KeyboardInterrupt)  # for the second time, which does not wait
-        state = result.state if result is not None else "cancelled" if interrupted else "failed"
-        found: dict[str, Any] = {"rows_read": result.rows_read, "rows_written": result.rows_written} if result else {}
-        found |= {"attempts": result.attempts, "result": result.to_dict()} if result else {}
-        if result is None and interrupted:
-            found["reason"] = "its end was not awaited"
-        if result is not None and result.replayed:
-            found |= {"reason": f"run {result.run_id} had done it", "rows_written": 0}
-        if isinstance(error, DatapipeError):
-            found["error"] = error.to_dict()
-        elif error is not None and (state == "failed" or result is None):
-            found["error"] = {"type": type(error).__name__, "message": str(error) or "interrupted"}
-        self._try(lambda: self._store.change(self._run_id, state=state, **found))
+        steps = [
+            StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds)
+            for i, s in enumerate(result.steps if result else ())
+        ]
+        found = _ended(self._run_id, result, error)
+        self._try(lambda: self._store.end(self._run_id, self._lease, steps, **found))
 
     def _beat(self) -> None:
-        while not self._ended.wait(_EVERY):
+        while not self._ended.wait(self._every):
             with self._changed:
                 steps = list(self._steps.values())
-            if self._try(functools.partial(self._store.beat, self._run_id, steps)):
-                self._cancel.cancel()
+            if self._try(functools.partial(self._store.beat, self._run_id, steps, self._lease)):
+                self._options.cancel.cancel()
 
     def _try(self, write: Callable[[], Any]) -> Any:
         try:
@@ -140,6 +135,58 @@ class Recorder:
             logging.getLogger("datapipe").warning("the record of run %s is incomplete: %s", self._run_id, why)
 
 
+def _ended(run_id: str, result: RunResult | None, error: BaseException | None) -> dict[str, Any]:
+    """The columns that say how a run ended."""
+    interrupted = isinstance(error, KeyboardInterrupt)  # for the second time, which does not wait
+    state = result.state if result is not None else "cancelled" if interrupted else "failed"
+    found: dict[str, Any] = {"state": state}
+    if result is not None:
+        found |= {"rows_read": result.rows_read, "rows_written": result.rows_written}
+        found |= {"attempts": result.attempts, "result": result.to_dict()}
+    elif interrupted:
+        found["reason"] = "its end was not awaited"
+    if result is not None and result.replayed and result.run_id != run_id:
+        found |= {"reason": f"run {result.run_id} had done it", "rows_written": 0}
+    if error is not None and (state == "failed" or result is None):
+        found["error"] = told(error)
+    return found
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """An error as plain JSON values, with where it came from."""
+    if isinstance(error, DatapipeError):
+        found = error.to_dict()
+    else:
+        found = {"type": type(error).__name__, "message": str(error) or "interrupted"}
+    return {**found, "traceback": _lines(error)[-_LONGEST:]}
+
+
+def _lines(error: BaseException) -> str:
+    """Where an error came from: the user's function, if it was that. A driver's message is left out, as in errors."""
+    cause = error.__cause__
+    users = [frame for frame in traceback.extract_tb(cause.__traceback__) if not _ours(frame)] if cause else []
+    found = users or traceback.extract_tb(error.__traceback__)
+    return "".join([*traceback.format_list(found), f"{type(error).__name__}: {error}"])
+
+
+def _ours(frame: traceback.FrameSummary) -> bool:
+    return Path(frame.filename).is_relative_to(Path(__file__).parents[1])
+
+
+def described(plan: Plan, options: RunOptions) -> dict[str, Any]:
+    """The columns that say what a run is about."""
+    target = plan.persistence
+    return {
+        "name": plan.name,
+        "fingerprint": plan.fingerprint,
+        "correlation_id": options.correlation_id or options.run_id,
+        "parent_run_id": options.parent_run_id,
+        "source": plan.ingestion.label,
+        "target": target.label if target else None,
+        "document": _portable(plan),
+    }
+
+
 def _portable(plan: Plan) -> str | None:
     try:
         return document.to_json(plan)
@@ -147,7 +194,7 @@ def _portable(plan: Plan) -> str | None:
         return None
 
 
-def _place() -> dict[str, Any]:
+def place() -> dict[str, Any]:
     """Who runs, and where."""
     found: dict[str, Any] = {"host": socket.gethostname(), "process": os.getpid()}
     with suppress(KeyError, OSError):  # an account without a name

@@ -22,6 +22,7 @@ from datapipe.data.cancel import CancelToken
 from datapipe.data.stream import MIB, Stream, Workspace, scratch_directory
 from datapipe.engine.chain import Chain, Counter, counters
 from datapipe.engine.events import Emitter, Kind, Listener, State
+from datapipe.engine.interrupts import interruption
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
 from datapipe.errors import DatapipeError, FatalError, OutcomeUnknown, PlanError, RunCancelled, TransientError
@@ -341,10 +342,13 @@ class _Run:
 
     def _serve(self, call: _Call[Any]) -> None:
         try:
-            call.value = call.work()
+            with self._cancel.hook(interruption()):
+                call.value = call.work()
         except KeyboardInterrupt as error:
             call.error = error
-            raise
+            if not self._cancel.cancelled or self._interrupted:
+                raise
+            call.error = RunCancelled("the run was cancelled", hint="The target is unchanged")
         except BaseException as error:  # noqa: BLE001  # raised in the step that asked
             call.error = error
         finally:

@@ -23,6 +23,7 @@ from datapipe.plan.model import (
     WriteStrategy,
     parameter_names,
 )
+from datapipe.plan.rewrite import functions, with_functions
 from datapipe.plan.transform import TransformConfig
 from datapipe.plan.urls import DatabaseUrl
 
@@ -50,6 +51,7 @@ __all__ = [
     "bind",
     "build",
     "check_bound",
+    "functions",
     "load",
     "loads",
     "parameter_names",
@@ -58,4 +60,5 @@ __all__ = [
     "to_dict",
     "to_json",
     "to_yaml",
+    "with_functions",
 ]

@@ -59,6 +59,7 @@ Function = Annotated[
     WithJsonSchema({"type": "string", "description": "package.module:function"}),
 ]
 Text = Annotated[str, Field(min_length=1)]
+QUEUE_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 # MySQL's 0000-00-00 and 2024-00-15, which are no dates: refused, or read as NULL and counted.
 ZeroDates: TypeAlias = Literal["error", "null"]
 
@@ -307,6 +308,8 @@ class Plan(Value):
     transformation : tuple of SqlStep | CodeStep | ConfigStep
     persistence : TableTarget | FileTarget, optional
     name : str, optional
+    queue : str, optional
+        The queue of the workers that run it; no part of what the plan does.
     format : int
         The version of the document form.
 
@@ -320,14 +323,16 @@ class Plan(Value):
 
     format: Literal[1] = 1
     name: Text | None = None
+    queue: Annotated[str, Field(pattern=QUEUE_NAME)] | None = None
     ingestion: Source
     transformation: Steps = ()
     persistence: Target | None = None
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the canonical JSON of everything that was set; defaults are left out."""
-        canonical = json.dumps(self.document(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        """SHA-256 over the canonical JSON of everything that was set; defaults and the queue are left out."""
+        found = {name: value for name, value in self.document().items() if name != "queue"}
+        canonical = json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def document(self) -> dict[str, Any]:

@@ -75,8 +75,18 @@ class RunRow:
     cancel_requested: str | None
     result: dict[str, Any] | None
     error: dict[str, Any] | None
+    lease: str | None
+    queue: str | None
+    queued: str | None
+    worker: str | None
+    losses: int
     now: str
     steps: tuple[StepRow, ...] = ()
+
+    @property
+    def waiting(self) -> float | None:
+        """Seconds since it was put into its queue; None for a run that waits for no worker."""
+        return _between(self.queued, self.now) if self.queued and self.state == "queued" else None
 
     @property
     def ended_for_good(self) -> bool:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateColumn
 
 from datapipe.errors import FatalError
 
@@ -43,6 +44,12 @@ RUNS = sa.Table(
     sa.Column("cancel_requested", sa.String(30)),
     sa.Column("result", sa.Text),
     sa.Column("error", sa.Text),
+    sa.Column("lease", sa.String(40)),  # who may write to it while it runs
+    sa.Column("queue", sa.String(64)),  # NULL for a run that was never sent to workers
+    sa.Column("queued", sa.String(30)),  # when it was last put into its queue
+    sa.Column("message", sa.Text),  # what a worker needs to run it, as JSON
+    sa.Column("worker", sa.Text),
+    sa.Column("losses", sa.Integer, nullable=False, default=0, server_default="0"),  # workers that died with it
 )
 STEPS = sa.Table(
     "datapipe_steps",
@@ -73,8 +80,18 @@ def _create(conn: sa.Connection) -> None:
     conn.execute(META.insert().values(name="store_id", value=str(uuid.uuid4())))
 
 
+def _add_columns(conn: sa.Connection) -> None:
+    """Add the columns that a table of an older store lacks."""
+    for table in (RUNS, STEPS, LOGS):
+        known = {column["name"] for column in sa.inspect(conn).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                definition = CreateColumn(column).compile(dialect=conn.dialect)
+                conn.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+
+
 # Each makes of a store of one version the next.
-_MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create,)
+_MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create, _add_columns)
 
 
 VERSION = len(_MIGRATIONS)

@@ -7,7 +7,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -28,6 +28,7 @@ _AGO = {
     ),
 }
 _LOCK = 7_021_962_001  # any number, the same for every process
+_QUIET = 3.0  # seconds without a sign of life after which a worker vouches for its process
 SILENT = 60.0  # seconds without a sign of life after which a run counts as lost
 
 
@@ -68,48 +69,139 @@ class RunStore:
 
     def add(self, run_id: str, *, state: str, **values: Any) -> None:
         """Record a run that is new; ``values`` are columns of the table of runs."""
-        values = {"pipeline_id": run_id, "correlation_id": run_id, **values}
+        values = {"pipeline_id": run_id, "correlation_id": run_id, **_texts(values)}
         if state == "running":
             values |= {"started": self._now, "heartbeat": self._now}
+        if state == "queued":
+            values |= {"queued": self._now}
         with self._writing() as conn:
             conn.execute(RUNS.insert().values(id=run_id, state=state, created=self._now, **values))
 
-    def change(self, run_id: str, *, when: Collection[str] = (), **values: Any) -> bool:
-        """Change a run, if it is in one of the states ``when``; whether it was.
+    def remove(self, run_id: str) -> None:
+        """Forget a run that could not be queued."""
+        with self._writing() as conn:
+            conn.execute(RUNS.delete().where(RUNS.c.id == run_id, RUNS.c.state == "queued"))
+
+    def change(self, run_id: str, *, when: Collection[str] = (), lease: str | None = None, **values: Any) -> bool:
+        """Change a run, if it is in one of the states ``when`` and under this ``lease``; whether it was.
 
         A run that becomes ``running`` starts, one that comes to a final state ends, by the store's clock.
         """
-        state = values.get("state")
-        if state == "running":
-            values |= {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
-        if state in FINAL:
-            values |= {"ended": self._now}
-        for name in ("result", "error"):
-            if isinstance(values.get(name), dict):
-                values[name] = json.dumps(values[name])
-        condition = sa.and_(RUNS.c.id == run_id, RUNS.c.state.in_(when) if when else sa.true())
         with self._writing() as conn:
-            return conn.execute(RUNS.update().where(condition).values(**values)).rowcount > 0
+            return self._change(conn, run_id, when, lease, values)
 
-    def beat(self, run_id: str, steps: Iterable[StepRow] = ()) -> bool:
-        """A sign of life, with how far the steps are; whether somebody has asked the run to stop."""
-        rows = [{"run_id": run_id, **dataclasses.asdict(step)} for step in steps]
+    def claim(self, run_id: str, lease: str, **place: Any) -> bool:
+        """Take a queued run; whether it was still there to take. From now on only the lease's owner writes to it."""
+        return self.change(run_id, when=("queued",), state="running", new_lease=lease, reason=None, **place)
+
+    def give_back(self, run_id: str, lease: str) -> bool:
+        """Put a run that did not end back into the queue, as if it had never begun; whether it was ours."""
         with self._writing() as conn:
-            conn.execute(
-                RUNS.update()
-                .where(RUNS.c.id == run_id, RUNS.c.state.in_(("running", "lost")))
-                .values(heartbeat=self._now, state="running", reason=None)
-            )
-            if rows:
-                conn.execute(STEPS.delete().where(STEPS.c.run_id == run_id))
-                conn.execute(STEPS.insert(), rows)
-            return conn.scalar(sa.select(RUNS.c.cancel_requested).where(RUNS.c.id == run_id)) is not None
+            return self._change(conn, run_id, ("running", "lost"), lease, _UNBEGUN)
+
+    def lose(self, run_id: str, lease: str | None, cap: int) -> RunRow | None:
+        """Count that a run's worker died, and put the run back; the one that has lost ``cap`` of them has failed.
+
+        Parameters
+        ----------
+        lease : str, optional
+            The dead worker's; without it the worker died before it took the run.
+
+        Returns
+        -------
+        RunRow or None
+            The run as it is now; None if it had ended, or somebody else has it.
+        """
+        when = ("running", "lost") if lease else ("queued",)
+        with self._writing() as conn:
+            if not self._change(conn, run_id, when, lease, {**_UNBEGUN, "losses": RUNS.c.losses + 1}):
+                return None
+            if (conn.scalar(sa.select(RUNS.c.losses).where(RUNS.c.id == run_id)) or 0) >= cap:
+                self._change(conn, run_id, (), None, {"state": "failed", **_poisoned(cap)})
+        return self.run(run_id)
+
+    def end(self, run_id: str, lease: str | None, steps: Iterable[StepRow], **values: Any) -> bool:
+        """Record a run's last steps and how it ended, at once; whether it was under this lease."""
+        with self._writing() as conn:
+            ended = self._change(conn, run_id, ("running", "lost"), lease, values)
+            if ended:
+                _put_steps(conn, run_id, steps)
+            return ended
+
+    def _change(
+        self, conn: sa.Connection, run_id: str, when: Collection[str], lease: str | None, values: Mapping[str, Any]
+    ) -> bool:
+        found = _texts(values)
+        state = found.get("state")
+        if state == "running":
+            found |= {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
+            found["lease"] = found.pop("new_lease", None)
+        if state == "queued":
+            found |= {"queued": self._now}
+        if state in FINAL:
+            found |= {"ended": self._now}
+        conditions = [RUNS.c.id == run_id]
+        conditions += [RUNS.c.state.in_(when)] if when else []
+        conditions += [RUNS.c.lease == lease] if lease else []
+        return conn.execute(RUNS.update().where(*conditions).values(**found)).rowcount > 0
+
+    def beat(self, run_id: str, steps: Iterable[StepRow] = (), lease: str | None = None) -> bool:
+        """A sign of life, with how far the steps are.
+
+        Returns
+        -------
+        bool
+            Whether the run is to stop: somebody has asked for it, or has taken it over.
+        """
+        with self._writing() as conn:
+            found = {"heartbeat": self._now, "state": "running", "reason": None}
+            ours = [RUNS.c.lease == lease] if lease else []
+            alive = RUNS.update().where(RUNS.c.id == run_id, RUNS.c.state.in_(("running", "lost")), *ours)
+            if conn.execute(alive.values(**found)).rowcount:
+                _put_steps(conn, run_id, steps)
+            row = conn.execute(sa.select(RUNS.c.cancel_requested, RUNS.c.lease).where(RUNS.c.id == run_id)).first()
+            return row is not None and (row.cancel_requested is not None or bool(lease and row.lease != lease))
+
+    def vouch(self, worker: str, processes: Collection[int]) -> None:
+        """A sign of life for the runs in a worker's processes, which may be too busy to give one."""
+        quiet = (RUNS.c.worker == worker, RUNS.c.state == "running", RUNS.c.heartbeat < self._ago(_QUIET))
+        with self._writing() as conn:
+            alive = RUNS.update().where(*quiet, RUNS.c.process.in_(processes))
+            conn.execute(alive.values(heartbeat=self._now))
 
     def cancel(self, run_id: str) -> bool:
         """Ask a run to stop: one that is queued is cancelled at once. Whether it had not ended yet."""
         if self.change(run_id, when=("queued",), state="cancelled"):
             return True
         return self.change(run_id, when=("running", "lost"), cancel_requested=self._now)
+
+    def message(self, run_id: str) -> dict[str, Any] | None:
+        """What a worker needs for a run; None for one that was never sent to workers."""
+        with self._reading() as conn:
+            found = conn.scalar(sa.select(RUNS.c.message).where(RUNS.c.id == run_id))
+        return json.loads(found) if found else None
+
+    def waiting(self, seconds: float, *, limit: int = 1000) -> list[RunRow]:
+        """The runs that were put into a queue so long ago and are still not begun, the oldest first."""
+        waits = (RUNS.c.state == "queued", RUNS.c.message.is_not(None), RUNS.c.queued < self._ago(seconds))
+        return self._rows(sa.select(*_COLUMNS, self._now.label("now")).where(*waits).order_by(RUNS.c.queued), limit)
+
+    def silent(self, seconds: float) -> list[RunRow]:
+        """The runs of workers that have given no sign of life for so long."""
+        dead = (RUNS.c.state.in_(("running", "lost")), RUNS.c.queue.is_not(None), RUNS.c.heartbeat < self._ago(seconds))
+        return self._rows(sa.select(*_COLUMNS, self._now.label("now")).where(*dead), 1000)
+
+    def queued_at(self, run_ids: Collection[str]) -> dict[str, str]:
+        """When the runs among these that are known were put into their queue."""
+        query = sa.select(RUNS.c.id, RUNS.c.queued).where(RUNS.c.id.in_(run_ids), RUNS.c.queued.is_not(None))
+        with self._reading() as conn:
+            return {row.id: row.queued for row in conn.execute(query)}
+
+    def queued_again(self, run_id: str, queued: str) -> bool:
+        """Note that a run is put into its queue once more, if nobody else has done it; whether it was ours to do."""
+        condition = (RUNS.c.id == run_id, RUNS.c.state == "queued", RUNS.c.queued == queued)
+        with self._writing() as conn:
+            return conn.execute(RUNS.update().where(*condition).values(queued=self._now)).rowcount > 0
 
     def say(self, run_id: str, kind: str, message: str, step: str | None = None) -> None:
         """Add a line to a run's log."""
@@ -125,7 +217,8 @@ class RunStore:
             If there is none of this id.
         """
         with self._reading() as conn:
-            found = conn.execute(sa.select(RUNS, self._now.label("now")).where(RUNS.c.id == run_id)).mappings().first()
+            query = sa.select(*_COLUMNS, self._now.label("now")).where(RUNS.c.id == run_id)
+            found = conn.execute(query).mappings().first()
             if found is None:
                 raise PlanError(f"no run has the id {run_id!r}", hint="datapipe runs lists those there are")
             steps = conn.execute(sa.select(STEPS).where(STEPS.c.run_id == run_id).order_by(STEPS.c.number)).mappings()
@@ -133,11 +226,18 @@ class RunStore:
 
     def runs(self, *, state: str | None = None, limit: int = 50) -> list[RunRow]:
         """The latest runs, without their steps."""
-        query = sa.select(RUNS, self._now.label("now")).order_by(RUNS.c.created.desc(), RUNS.c.id).limit(limit)
-        if state is not None:
-            query = query.where(RUNS.c.state == state)
+        query = sa.select(*_COLUMNS, self._now.label("now")).order_by(RUNS.c.created.desc(), RUNS.c.id)
+        return self._rows(query.where(RUNS.c.state == state) if state is not None else query, limit)
+
+    def of_pipeline(self, pipeline_id: str) -> RunRow | None:
+        """The latest run of a pipeline."""
+        query = sa.select(*_COLUMNS, self._now.label("now")).where(RUNS.c.pipeline_id == pipeline_id)
+        found = self._rows(query.order_by(RUNS.c.created.desc()), 1)
+        return found[0] if found else None
+
+    def _rows(self, query: sa.Select[Any], limit: int) -> list[RunRow]:
         with self._reading() as conn:
-            return [_run(row) for row in conn.execute(query).mappings()]
+            return [_run(row) for row in conn.execute(query.limit(limit)).mappings()]
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -157,7 +257,10 @@ class RunStore:
             return [LogRow(row.id, row.time, row.kind, row.step, row.message) for row in conn.execute(query)]
 
     def find_lost(self) -> int:
-        """Mark runs that have given no sign of life for a minute as lost; how many there were."""
+        """Mark runs that have given no sign of life for a minute as lost; how many there were.
+
+        Those of workers are queued again as soon as a worker lives.
+        """
         silent = sa.and_(RUNS.c.state == "running", RUNS.c.heartbeat < self._ago(SILENT))
         with self._reading() as conn:
             if not conn.scalar(sa.select(sa.func.count()).where(silent)):
@@ -177,6 +280,28 @@ def _named() -> Iterator[None]:
         raise TransientError(f"the run store fails: {reason}", hint=_ELSEWHERE) from None
 
 
+def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of columns, with mappings as JSON."""
+    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in values.items()}
+
+
+def _put_steps(conn: sa.Connection, run_id: str, steps: Iterable[StepRow]) -> None:
+    rows = [{"run_id": run_id, **dataclasses.asdict(step)} for step in steps]
+    if rows:
+        conn.execute(STEPS.delete().where(STEPS.c.run_id == run_id))
+        conn.execute(STEPS.insert(), rows)
+
+
+def _poisoned(cap: int) -> dict[str, Any]:
+    error = FatalError(
+        f"the run was given up: {cap} workers died with it",
+        hint="See the workers' logs for what ended them, such as too little memory; .retry() queues it again",
+    )
+    return {"reason": f"worker_lost_{cap}x", "error": error.to_dict()}
+
+
+_COLUMNS = [column for column in RUNS.columns if column.name != "message"]
+_UNBEGUN: Mapping[str, Any] = {"state": "queued", "lease": None, "worker": None, "process": None, "started": None}
 _STEP_NAMES = [field.name for field in dataclasses.fields(StepRow)]
 
 

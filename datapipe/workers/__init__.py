@@ -1,0 +1,3 @@
+"""Plans on Celery workers: submit, run, recover."""
+
+__all__: list[str] = []

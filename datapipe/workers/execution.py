@@ -1,0 +1,151 @@
+"""One run in a worker's process: taken from the store, run, and put back if the worker is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from celery.exceptions import Ignore
+
+from datapipe.data.cancel import CancelToken
+from datapipe.engine import RunOptions, described, place, run_claimed, told
+from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, from_dict
+from datapipe.plan import parse
+from datapipe.settings import settings
+from datapipe.store import RunRow, RunStore
+from datapipe.workers.envelope import opened, options_of, unsigned
+from datapipe.workers.queue import needed_store, queue_of, result_of
+
+_STOP = (signal.SIGTERM, signal.SIGQUIT)
+
+
+def execute(run_id: str, worker: str, store_id: str | None) -> Mapping[str, Any]:
+    """Run what the store has under an id, once.
+
+    Parameters
+    ----------
+    worker : str
+        The Celery name of this worker.
+    store_id : str, optional
+        The store that the sender has recorded the run in.
+
+    Returns
+    -------
+    mapping
+        The result as plain JSON values.
+
+    Raises
+    ------
+    DatapipeError
+        If the run fails, or has failed before.
+    celery.exceptions.Ignore
+        If another worker runs it right now.
+    """
+    store = needed_store()
+    if store_id is not None and store_id != store.id:
+        raise PlanError(
+            "the run is recorded in another run store than this worker's",
+            hint="Set the same DATAPIPE_METADATA_URL (or DATAPIPE_HOME) on both sides and restart the worker",
+        )
+    lease = str(uuid.uuid4())
+    if not store.claim(run_id, lease, worker=worker, **place()):
+        return _known(store.run(run_id))
+    return _run(store, run_id, lease)
+
+
+def adopt(run_id: str, pipeline_id: str | None, document: Mapping[str, Any]) -> None:
+    """Record a run that came as a document, from somebody without a run store."""
+    store = needed_store()
+    try:
+        store.run(run_id)
+    except PlanError:
+        plan = parse(document)
+        options = RunOptions(run_id=run_id)
+        store.add(
+            run_id,
+            state="queued",
+            pipeline_id=pipeline_id or run_id,
+            queue=queue_of(plan, None),
+            message=unsigned(document, run_id, {}),
+            **described(plan, options),
+        )
+
+
+def _known(row: RunRow) -> Mapping[str, Any]:
+    """What there is to say of a run that is not there to take."""
+    if row.state in {"succeeded", "skipped"}:
+        return result_of(row)
+    if row.state == "failed":
+        raise from_dict(row.error or {"message": "the run failed"})
+    if row.state == "cancelled":
+        raise RunCancelled("the run was cancelled", hint="The target is unchanged")
+    raise Ignore(f"run {row.id} is with {row.worker}")
+
+
+def _run(store: RunStore, run_id: str, lease: str) -> Mapping[str, Any]:
+    cancel, found = CancelToken(), settings()
+    with _stoppable(store, run_id, lease, cancel) as stopped, _limited(found.run_timeout, cancel):
+        try:
+            message = store.message(run_id) or {}
+            plan = opened(message, run_id, key=found.signing_key, modules=found.function_modules)
+            options = RunOptions(**{**options_of(message, RunOptions), "run_id": run_id, "cancel": cancel})
+        except DatapipeError as error:
+            store.end(run_id, lease, (), state="failed", error=told(error))
+            raise
+        try:
+            result = run_claimed(plan, options, store, lease)
+        except KeyboardInterrupt:  # how a cancelled run leaves a user's function
+            raise RunCancelled("the run was cancelled", hint="The target is unchanged") from None
+        finally:
+            if stopped.is_set():
+                raise SystemExit("the worker stops; the run is queued again")
+    return {**result.to_dict(), "pipeline_id": store.run(run_id).pipeline_id}
+
+
+@contextmanager
+def _stoppable(store: RunStore, run_id: str, lease: str, cancel: CancelToken) -> Iterator[threading.Event]:
+    """While this lasts, a worker that stops puts the run back into its queue first."""
+    stopped = threading.Event()
+
+    def give_back() -> None:
+        try:
+            store.give_back(run_id, lease)
+        finally:
+            cancel.cancel()
+
+    def on_stop(*_: object) -> None:
+        if not stopped.is_set():
+            stopped.set()
+            # Not here: the main thread may hold the very lock that the store needs.
+            threading.Thread(target=give_back, name="datapipe stop").start()
+
+    def on_interrupt(*_: object) -> None:
+        if cancel.cancelled:  # else it is Ctrl-C in the worker's terminal, which the worker itself sees to
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, on_stop) for number in _STOP}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _limited(seconds: float, cancel: CancelToken) -> Iterator[None]:
+    """Cancel a run that takes longer."""
+    error = FatalError(
+        f"the run took longer than {seconds:g} s", hint="Split it, or raise DATAPIPE_RUN_TIMEOUT on the workers"
+    )
+    timer = threading.Timer(seconds, cancel.cancel, [error])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,188 @@
+"""Sending runs to workers: recorded first, then queued. The message only says which run of which store."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from celery.exceptions import OperationalError
+from kombu.exceptions import OperationalError as KombuError
+from redis.exceptions import RedisError
+
+from datapipe.engine import RunOptions, described, place
+from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
+from datapipe.plan import Plan
+from datapipe.settings import settings
+from datapipe.store import RunRow, RunStore, open_store
+from datapipe.workers.app import app
+from datapipe.workers.envelope import renewed, seal
+
+TASK = "datapipe.run_pipeline"
+_RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
+_AGAIN = frozenset({"failed", "cancelled", "lost"})
+_BROKEN = (OperationalError, KombuError, RedisError, OSError)
+
+
+def submit(
+    plan: Plan,
+    options: RunOptions,
+    *,
+    queue: str | None = None,
+    pipeline_id: str | None = None,
+) -> str:
+    """Record a run and queue it.
+
+    Parameters
+    ----------
+    options : RunOptions
+        Its memory, its idempotency key and the like; they travel with the plan.
+    queue : str, optional
+        The plan's own queue, or DATAPIPE_QUEUE, if left out.
+    pipeline_id : str, optional
+        The caller's name for the run.
+
+    Returns
+    -------
+    str
+        The run's id, which is Celery's id of the task, too.
+
+    Raises
+    ------
+    PlanError
+        If the plan cannot travel, or runs are not recorded.
+    TransientError
+        If the broker cannot be reached; nothing is queued then.
+    """
+    if plan.persistence is None:
+        raise PlanError("the plan writes nowhere", hint="Add .write(table, to=…)")
+    store, run_id = recorded(plan, options, queue, pipeline_id)
+    publish(store, run_id, queue_of(plan, queue), new=True)
+    return run_id
+
+
+def recorded(plan: Plan, options: RunOptions, queue: str | None, pipeline_id: str | None) -> tuple[RunStore, str]:
+    """Record a run that is about to be queued."""
+    store, found = needed_store(), settings()
+    message = seal(plan, options.run_id, _sent(options), key=found.signing_key)
+    store.add(
+        options.run_id,
+        state="queued",
+        pipeline_id=pipeline_id or options.run_id,
+        queue=queue_of(plan, queue),
+        message=message,
+        **described(plan, options),
+        **{name: value for name, value in place().items() if name == "owner"},
+    )
+    return store, options.run_id
+
+
+def queue_of(plan: Plan, queue: str | None) -> str:
+    """The queue a run of a plan goes to."""
+    return queue or plan.queue or settings().queue
+
+
+def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, **options: Any) -> Any:
+    """Put a recorded run into its queue.
+
+    Parameters
+    ----------
+    new : bool
+        Forget the run if that fails.
+
+    Returns
+    -------
+    celery.result.AsyncResult
+
+    Raises
+    ------
+    TransientError
+        If the broker cannot be reached.
+    """
+    try:
+        return app.send_task(
+            TASK,
+            kwargs={"store": store.id},
+            task_id=run_id,
+            queue=queue,
+            retry=True,
+            retry_policy=_RETRY,
+            **options,
+        )
+    except _BROKEN as error:
+        if new:
+            store.remove(run_id)
+        raise TransientError(
+            f"the broker cannot be reached: {_reason(error)}",
+            hint="Nothing was queued. Check CELERY_BROKER_URL or REDIS_URL, and that Redis runs",
+        ) from None
+
+
+def retry(run_id: str) -> None:
+    """Queue a run that failed, was cancelled or is lost once more.
+
+    Raises
+    ------
+    PlanError
+        If it is in another state, or was never sent to workers.
+    """
+    store = needed_store()
+    row, message = store.run(run_id), store.message(run_id)
+    if message is None:
+        raise PlanError(f"run {run_id} was never sent to workers", hint="Run its plan again where it was built")
+    if row.state not in _AGAIN:
+        raise PlanError(
+            f"run {run_id} is {row.state}", hint="Only what failed, was cancelled or is lost is tried again"
+        )
+    fresh = renewed(message, key=settings().signing_key)
+    unbegun: dict[str, Any] = dict.fromkeys(("lease", "worker", "process", "started", "ended", "error", "result"))
+    unbegun |= {"reason": None, "cancel_requested": None, "losses": 0, "message": fresh}
+    if store.change(run_id, when=(row.state,), state="queued", **unbegun):
+        publish(store, run_id, row.queue or settings().queue)
+
+
+def note_refusal(run_id: str) -> None:
+    """Take over into the record why a worker of another store refused a run."""
+    try:
+        told = app.AsyncResult(run_id)
+        error = told.result if told.state == "FAILURE" else None
+    except _BROKEN:
+        return
+    if isinstance(error, BaseException):
+        store = needed_store()
+        found = error.to_dict() if isinstance(error, DatapipeError) else FatalError(str(error)).to_dict()
+        store.change(run_id, when=("queued",), state="failed", reason="refused", error=found)
+
+
+def needed_store() -> RunStore:
+    """The run store, which workers cannot do without.
+
+    Raises
+    ------
+    PlanError
+        If it is off.
+    """
+    store = open_store()
+    if store is None:
+        raise PlanError("workers need the record of runs, and DATAPIPE_METADATA_URL is off", hint="Unset it")
+    return store
+
+
+def result_of(row: RunRow) -> Mapping[str, Any]:
+    """What a run that has succeeded has to say."""
+    return {**(row.result or {}), "pipeline_id": row.pipeline_id}
+
+
+def _sent(options: RunOptions) -> dict[str, Any]:
+    names = ("memory", "limit", "correlation_id", "parent_run_id", "idempotency_key", "if_running")
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _reason(error: BaseException) -> str:
+    """The driver's own words, which name host and port and no password."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def new_id() -> str:
+    """An id for a run."""
+    return str(uuid.uuid4())

@@ -1,0 +1,65 @@
+"""What a worker does when the process of a run dies: count it, and let the run go on elsewhere, at most three times."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from billiard.exceptions import WorkerLostError
+from celery.exceptions import Ignore
+from celery.worker.request import Request
+
+from datapipe.errors import DatapipeError, FatalError
+from datapipe.workers.queue import needed_store
+
+_LOG = logging.getLogger("datapipe")
+CAP = 3  # worker processes that one run may cost
+
+
+class RunRequest(Request):  # type: ignore[misc]  # Celery has no types
+    """A message that runs a plan."""
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Called in the worker's main process; for a process that died, before its message goes back."""
+        error = getattr(exc_info.exception, "exc", exc_info.exception)
+        if isinstance(error, WorkerLostError) and not self._goes_on():
+            exc_info.exception = Ignore()  # acknowledged: nobody is to try it again
+        return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """Called when the process is about to be killed, because the run did not end when it was told to."""
+        if not soft:
+            self._record(state="failed", reason="timed_out", error=_timed_out(timeout))
+        super().on_timeout(soft, timeout)
+
+    def _goes_on(self) -> bool:
+        """Count the loss; whether the run may be tried again."""
+        try:
+            store = needed_store()
+            row = store.run(self.id)
+            if row.state == "running" and row.process != self.worker_pid:
+                return True  # somebody else has it
+            after = store.lose(self.id, row.lease, CAP)
+            return after is None or after.state == "queued"
+        except DatapipeError as error:
+            logging.getLogger("datapipe").warning(
+                "run %s lost its process, which could not be counted: %s", self.id, error
+            )
+            return True
+
+    def _record(self, **values: Any) -> None:
+        try:
+            store = needed_store()
+            row = store.run(self.id)
+            if row.process == self.worker_pid:
+                store.change(self.id, when=("running", "lost"), lease=row.lease, **values)
+        except DatapipeError as error:
+            _LOG.warning("the end of run %s could not be recorded: %s", self.id, error)
+
+
+def _timed_out(seconds: float) -> dict[str, Any]:
+    error = FatalError(
+        f"the run did not end within {seconds:g} s, and its process was killed",
+        hint="A function of its plan did not stop when it was told to; split it, or raise DATAPIPE_RUN_TIMEOUT",
+    )
+    return error.to_dict()

@@ -1,0 +1,50 @@
+"""``python -m datapipe.workers.run_worker`` and ``datapipe worker``: one worker, with what keeps it honest."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import socket
+from collections.abc import Sequence
+
+from datapipe.settings import settings
+
+# Loaded before the worker's processes are forked, so that the first run of each does not wait for them.
+_PRELOADED = ("pandas", "duckdb", "psycopg", "adbc_driver_postgresql.dbapi", "datapipe.workers.execution")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a worker from command line arguments until it is told to stop; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m datapipe.workers.run_worker", description="Take runs from queues.")
+    parser.add_argument("--concurrency", "-c", type=int, help="runs at a time; WORKER_CONCURRENCY if left out")
+    parser.add_argument("--queues", "-Q", help="queues, with commas between them; DATAPIPE_QUEUE if left out")
+    parser.add_argument("--name", "-n", help="the worker's name, another one for each worker of a machine")
+    given = parser.parse_args(arguments)
+    return run_worker(given.concurrency, given.queues, given.name)
+
+
+def run_worker(concurrency: int | None = None, queues: str | None = None, name: str | None = None) -> int:
+    """Take runs from queues until told to stop.
+
+    Ctrl-C or SIGTERM: runs that do not end within DATAPIPE_SHUTDOWN_GRACE seconds are queued again.
+    """
+    found = settings()
+    from datapipe.workers.app import app
+    from datapipe.workers.supervision import Supervision
+
+    for module in _PRELOADED:
+        importlib.import_module(module)
+    node = f"{name or f'datapipe-{os.getpid()}'}@{socket.gethostname()}"
+    options = [
+        f"--concurrency={concurrency or found.worker_concurrency}",
+        f"--queues={queues or found.queue}",
+        f"--hostname={node}",
+    ]
+    app.steps["worker"].add(Supervision)
+    app.worker_main(["worker", "--pool=prefork", "--loglevel=INFO", "--without-mingle", "--without-gossip", *options])
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,88 @@
+"""The tasks: run_pipeline, and its stages one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Ignore
+
+from datapipe.engine import RunOptions, run_recorded
+from datapipe.errors import DatapipeError
+from datapipe.plan import parse
+from datapipe.workers.app import app
+from datapipe.workers.execution import adopt, execute
+from datapipe.workers.queue import TASK, new_id, publish, queue_of, recorded
+from datapipe.workers.requests import RunRequest
+
+
+class RunTask(Task):  # type: ignore[misc]  # Celery has no types
+    """A run: whoever calls ``delay`` records it before it is queued; a worker counts the processes it costs."""
+
+    Request = RunRequest
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
+        """Record the run, then queue it; see :func:`run_pipeline`."""
+        config, pipeline_id = _arguments(*(args or ()), **(kwargs or {}))
+        plan = parse(config)
+        run = RunOptions(run_id=task_id or new_id())
+        queue = queue_of(plan, options.pop("queue", None))
+        store, run_id = recorded(plan, run, queue, pipeline_id)
+        return publish(store, run_id, queue, new=True, **{k: v for k, v in options.items() if k not in _OURS})
+
+
+_OURS = {"retry", "retry_policy", "producer", "shadow"}
+
+
+def _arguments(pipeline_config: Mapping[str, Any], pipeline_id: str | None = None) -> tuple[Any, str | None]:
+    return pipeline_config, pipeline_id
+
+
+@app.task(bind=True, base=RunTask, name=TASK, throws=(DatapipeError,), resultrepr_maxsize=80)  # type: ignore[untyped-decorator]  # Celery has no types
+def run_pipeline(
+    self: Any,
+    pipeline_config: Mapping[str, Any] | None = None,
+    pipeline_id: str | None = None,
+    store: str | None = None,
+) -> dict[str, Any]:
+    """Run a plan, given in its document form.
+
+    Parameters
+    ----------
+    pipeline_config : mapping
+        ``ingestion``, ``transformation``, ``persistence``.
+    pipeline_id : str, optional
+        The caller's name for the run.
+    store : str, optional
+        Set by the sender, which has recorded the run there.
+
+    Returns
+    -------
+    dict
+        The result: ``["ingestion"]["row_count"]``, ``["persistence"]["rows_written"]``, ….
+
+    Raises
+    ------
+    DatapipeError
+        If the run fails.
+
+    Examples
+    --------
+    >>> result = run_pipeline.delay(pipeline_config={...}, pipeline_id="daily")  # doctest: +SKIP
+    >>> result.get(timeout=3600)["ingestion"]["row_count"]  # doctest: +SKIP
+    336776
+    """
+    if self.request.called_directly:
+        return {**run_recorded(parse(pipeline_config), RunOptions()).to_dict(), "pipeline_id": pipeline_id}
+    run_id, worker = str(self.request.id), str(self.request.hostname)
+    with_whole_text = None
+    try:
+        if store is None:
+            adopt(run_id, pipeline_id, pipeline_config or {})
+        return dict(execute(run_id, worker, store))
+    except Ignore:
+        raise
+    except DatapipeError as error:
+        with_whole_text = type(error)(str(error))  # Celery keeps an error's class and text
+    raise with_whole_text
