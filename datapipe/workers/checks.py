@@ -16,7 +16,7 @@ from datapipe.errors import FatalError
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import named_connections, settings
 from datapipe.store import open_store
-from datapipe.workers.broker import REDIS, broker_url, connected
+from datapipe.workers.asking import REDIS, broker_url, connected
 
 NOT_CONFIGURED, NOT_CHECKED = "not configured", "not checked"
 _ASK = sa.text("SELECT 1")

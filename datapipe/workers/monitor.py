@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datapipe.settings import settings
 from datapipe.store import open_store
 from datapipe.store.statistics import QueueLoad, WorkerLoad, queue_loads, worker_loads
-from datapipe.workers.broker import Answer, answers, depths
+from datapipe.workers.asking import Answer, answers, depths
 from datapipe.workers.checks import Finding, checks, secrets
 from datapipe.workers.deadline import Outcome, together
 from datapipe.workers.secrets import without_secrets

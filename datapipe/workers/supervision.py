@@ -1,45 +1,110 @@
-"""What a worker does beside running: looking after runs that got lost, after its processes, and after itself."""
+"""What a worker does beside running: it looks after runs that got lost, after its processes, and after itself."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from celery import bootsteps
 from celery.signals import worker_shutting_down
+from celery.worker import state
+from redis.exceptions import RedisError
 
+from datapipe.errors import DatapipeError
 from datapipe.settings import settings
+from datapipe.workers.broker import broker_client, look
+from datapipe.workers.queue import needed_store
+from datapipe.workers.reconciler import reconcile
 
+_EVERY = 5.0  # seconds between two rounds
+_DEAF_AFTER = 30.0  # seconds without a message, though some wait and there is room, after which a worker restarts
+_ENDING = 5.0  # seconds that runs have to be put back before a restart
 _LOG = logging.getLogger("datapipe")
 
 
 class Supervision(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """A step of Celery's worker that starts after its processes and ends before them."""
+    """A step of Celery's worker, in its main process: a thread that does a round every few seconds."""
 
     requires = ("celery.worker.components:Pool",)
 
     def start(self, parent: Any) -> None:
-        """Called once, in the worker's main process."""
+        """Called when the worker starts."""
 
         def stopping(**_: object) -> None:
-            threading.Thread(target=self._stop_runs, args=(parent,), name="datapipe grace", daemon=True).start()
+            threading.Thread(target=_stop_runs, args=(parent,), name="datapipe grace", daemon=True).start()
 
         worker_shutting_down.connect(stopping, weak=False)
-
-    def _stop_runs(self, parent: Any) -> None:
-        """Tell the runs that have not ended in time to go back into their queue."""
-        time.sleep(settings().shutdown_grace)
-        for process in processes(parent):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGTERM)
+        threading.Thread(target=_watch, args=(parent,), name="datapipe supervision", daemon=True).start()
 
 
 def processes(worker: Any) -> list[int]:
     """The ids of a worker's processes."""
     pool = getattr(worker.pool, "_pool", None)
     return [process.pid for process in list(getattr(pool, "_pool", ())) if process.pid]
+
+
+def _watch(worker: Any) -> None:
+    queues = tuple(worker.app.amqp.queues.consume_from)
+    hearing = Hearing(time.monotonic())
+    warned = False
+    while True:
+        time.sleep(_EVERY)
+        try:
+            reconcile(needed_store(), worker.hostname, processes(worker))
+            hearing = _listened(hearing, worker, queues)
+            warned = False
+        except (DatapipeError, RedisError) as error:
+            if not warned:  # once for each outage
+                _LOG.warning("the worker cannot look after lost runs: %s", error)
+            warned, hearing = True, Hearing(time.monotonic())
+        except Exception:  # noqa: BLE001  # a round must not be the last one
+            _LOG.exception("a round of the worker's supervision failed")
+        if time.monotonic() - hearing.since > _DEAF_AFTER:
+            _LOG.error("the worker takes no messages, though %s wait: it restarts", ", ".join(queues))
+            _restart(worker)
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """Since when a worker has taken no message that it could have taken; how many it had taken by then."""
+
+    since: float
+    taken: int = -1
+
+
+def _listened(before: Hearing, worker: Any, queues: Sequence[str]) -> Hearing:
+    taken, now = sum(state.total_count.values()), time.monotonic()
+    if taken != before.taken or len(state.reserved_requests) >= worker.concurrency:
+        return Hearing(now, taken)
+    with broker_client() as client:
+        waits = any(queue.depth for queue in look(client, queues).queues.values())
+    return before if waits else Hearing(now, taken)
+
+
+def _restart(worker: Any, wait: Callable[[float], None] = time.sleep) -> None:
+    """Become a new worker with the same arguments and the same process id."""
+    ended = processes(worker)
+    _signal(ended, signal.SIGTERM)
+    wait(_ENDING)
+    _signal(ended, signal.SIGKILL)
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # no shell: the very arguments of this process
+
+
+def _stop_runs(worker: Any) -> None:
+    """Tell the runs that have not ended in time to go back into their queue."""
+    time.sleep(settings().shutdown_grace)
+    _signal(processes(worker), signal.SIGTERM)
+
+
+def _signal(ids: Sequence[int], number: signal.Signals) -> None:
+    for process in ids:
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
