@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import redis
+
+from datapipe.workers import WorkerMonitor
 
 
 @dataclass(frozen=True)
@@ -78,3 +83,21 @@ def running_broker(program: str, folder: Path, password: str = "") -> Iterator[B
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def running_worker(name: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker for one run at a time, once it answers; killed afterwards."""
+    command = [sys.executable, "-m", "datapipe.workers.run_worker", "--concurrency", "1", "--name", name]
+    with (folder / f"{name}.log").open("wb") as log:
+        worker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        until = time.monotonic() + 40
+        while not any(found.name.startswith(f"{name}@") for found in WorkerMonitor(0.3).workers()):
+            assert worker.poll() is None, (folder / f"{name}.log").read_text()
+            assert time.monotonic() < until, "the worker does not answer"
+            time.sleep(0.1)
+        yield worker
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()

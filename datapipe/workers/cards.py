@@ -84,7 +84,7 @@ def _queue(found: QueueStatus) -> tuple[str, ...]:
 
 
 def _part(found: Part) -> tuple[str, ...]:
-    took = "-" if found.milliseconds is None else f"{found.milliseconds:.0f}"
+    took = "-" if found.milliseconds is None else f"{found.milliseconds:.1f}"
     return found.name, found.state, took, found.message
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Broker, found_program, running_broker
+from brokers import Broker, found_program, running_broker, running_worker
 
 import datapipe
-from datapipe.workers import WorkerMonitor
 
 ROOT = Path(__file__).parents[3]
 SECRET = "c4n4ry"
@@ -63,9 +62,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("DEST_DB_URL", f"sqlite:///{tmp_path / 'mart.db'}")
     with running_broker(program, tmp_path, SECRET) as server:
         monkeypatch.setenv("REDIS_URL", server.url)
-        found = Site(tmp_path, server)
-        yield found
-        found.stop()
+        with ExitStack() as ends:
+            yield Site(tmp_path, server, ends)
 
 
 @dataclass(frozen=True)
@@ -74,16 +72,11 @@ class Site:
 
     folder: Path
     broker: Broker
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    ends: ExitStack
 
     def start_worker(self, name: str) -> subprocess.Popen[bytes]:
         """A worker for one run at a time, once it answers."""
-        command = [sys.executable, "-m", "datapipe.workers.run_worker", "--concurrency", "1", "--name", name]
-        with (self.folder / f"{name}.log").open("wb") as log:
-            worker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        self.workers.append(worker)
-        wait_until(lambda: any(w.name.startswith(f"{name}@") for w in WorkerMonitor(0.3).workers()))
-        return worker
+        return self.ends.enter_context(running_worker(name, self.folder))
 
     def submit(self, function: str | None = None) -> str:
         """Queue a run in a process of its own, which has its own Celery application; its id."""
@@ -100,11 +93,6 @@ class Site:
 
     def cli(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "datapipe", *arguments, **variables)
-
-    def stop(self) -> None:
-        for worker in self.workers:
-            os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 40) -> None:
