@@ -1,0 +1,114 @@
+"""A broker, a run store and a worker that belong to one test."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from brokers import Broker, found_program, running_broker, running_worker
+
+import datapipe
+
+ROOT = Path(__file__).parents[3]
+SECRET = "c4n4ry"
+FUNCTIONS = """
+import time
+
+def slow(df):
+    time.sleep(60)
+    return df
+
+def wrong(df):
+    raise ValueError("no such user")
+"""
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    """A Redis and a Valkey, with a password."""
+    program = found_program(request.param)
+    if program is None:
+        pytest.skip(f"no {request.param}-server")
+    with running_broker(program, tmp_path, SECRET) as server:
+        yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Everything that runs on workers need, and the environment that says so."""
+    program = found_program("redis") or found_program("valkey")
+    if program is None:
+        pytest.skip("no redis-server")
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    with sqlite3.connect(tmp_path / "users.db") as conn:
+        conn.execute("CREATE TABLE users (id INTEGER)")
+        conn.executemany("INSERT INTO users VALUES (?)", [(number,) for number in range(100)])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATAPIPE_METADATA_URL")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("DATAPIPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DATAPIPE_FUNCTION_MODULES", "functions")
+    monkeypatch.setenv("SOURCE_DB_URL", f"sqlite:///{tmp_path / 'users.db'}")
+    monkeypatch.setenv("DEST_DB_URL", f"sqlite:///{tmp_path / 'mart.db'}")
+    with running_broker(program, tmp_path, SECRET) as server:
+        monkeypatch.setenv("REDIS_URL", server.url)
+        with ExitStack() as ends:
+            yield Site(tmp_path, server, ends)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A broker and its workers."""
+
+    folder: Path
+    broker: Broker
+    ends: ExitStack
+
+    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
+        """A worker for one run at a time, once it answers."""
+        return self.ends.enter_context(running_worker(name, self.folder))
+
+    def submit(self, function: str | None = None) -> str:
+        """Queue a run in a process of its own, which has its own Celery application; its id."""
+        plan = {"ingestion": {"table": "users"}, "persistence": {"table_name": "copy"}}
+        if function:
+            plan["transformation"] = {"type": "code", "config": {"function": f"functions:{function}"}}
+        (self.folder / "plan.json").write_text(json.dumps(plan))
+        script = "import datapipe; print(datapipe.load('plan.json').submit().id)"
+        return self.run("-c", script).stdout.strip()
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+
+    def cli(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "datapipe", *arguments, **variables)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 40) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it does not come to pass"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def wait() -> Callable[..., None]:
+    """Wait for a condition."""
+    return wait_until
+
+
+@pytest.fixture
+def state_of() -> Callable[[str], str]:
+    """The state of a run."""
+    return lambda run_id: datapipe.attach(run_id).status
