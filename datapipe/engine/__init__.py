@@ -4,7 +4,7 @@ from datapipe.engine.events import Event, Listener
 from datapipe.engine.recorder import described, place, run_claimed, run_recorded, told
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import retry_with_backoff
-from datapipe.engine.runner import Outline, RunOptions, collect_plan, outline_plan, run_plan
+from datapipe.engine.runner import Outline, RunOptions, Taker, collect_plan, outline_plan, run_plan, stream_plan
 
 __all__ = [
     "Event",
@@ -13,6 +13,7 @@ __all__ = [
     "RunOptions",
     "RunResult",
     "StepResult",
+    "Taker",
     "collect_plan",
     "described",
     "outline_plan",
@@ -21,5 +22,6 @@ __all__ = [
     "run_claimed",
     "run_plan",
     "run_recorded",
+    "stream_plan",
     "told",
 ]

@@ -18,7 +18,7 @@ from typing import Any
 
 from datapipe.engine.events import Event
 from datapipe.engine.result import RunResult
-from datapipe.engine.runner import RunOptions, run_plan
+from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
 from datapipe.errors import DatapipeError, NotPortableError
 from datapipe.plan import Plan, document
 from datapipe.store import RunStore, StepRow, store_or_none
@@ -29,8 +29,13 @@ _LONGEST = 20_000  # characters of a traceback
 _PATIENCE = 10.0  # seconds that the end of a run waits for a store that does not answer
 
 
-def run_recorded(plan: Plan, options: RunOptions) -> RunResult:
+def run_recorded(plan: Plan, options: RunOptions, take: Taker | None = None) -> RunResult:
     """Run a plan here, and keep a record of it; without one where the store is off or cannot be written.
+
+    Parameters
+    ----------
+    take : callable, optional
+        Gets the rows in place of the plan's target, as for :func:`~datapipe.engine.stream_plan`.
 
     Raises
     ------
@@ -39,13 +44,13 @@ def run_recorded(plan: Plan, options: RunOptions) -> RunResult:
     """
     store = store_or_none()
     if store is None:
-        return run_plan(plan, options)
+        return _run(plan, options, take)
     recorder = Recorder(store, options, str(uuid.uuid4()))
     recorder.begin(plan)
-    return recorder.run(plan)
+    return recorder.run(plan, take)
 
 
-def run_claimed(plan: Plan, options: RunOptions, store: RunStore, lease: str) -> RunResult:
+def run_claimed(plan: Plan, options: RunOptions, store: RunStore, lease: str, take: Taker | None = None) -> RunResult:
     """Run a plan that a worker has taken from its queue, under the lease it took it with.
 
     Raises
@@ -53,7 +58,11 @@ def run_claimed(plan: Plan, options: RunOptions, store: RunStore, lease: str) ->
     DatapipeError
         As :func:`~datapipe.engine.run_plan` does.
     """
-    return Recorder(store, options, lease, _EVERY_CLAIMED).run(plan)
+    return Recorder(store, options, lease, _EVERY_CLAIMED).run(plan, take)
+
+
+def _run(plan: Plan, options: RunOptions, take: Taker | None) -> RunResult:
+    return run_plan(plan, options) if take is None else stream_plan(plan, options, take)
 
 
 class Recorder:
@@ -77,12 +86,12 @@ class Recorder:
         values = {**described(plan, self._options), **place(), "lease": self._lease}
         self._try(lambda: self._store.add(self._run_id, state="running", **values))
 
-    def run(self, plan: Plan) -> RunResult:
+    def run(self, plan: Plan, take: Taker | None = None) -> RunResult:
         """Run the plan, and record how that goes and ends."""
         self._thread.start()
         options = dataclasses.replace(self._options, listeners=(*self._options.listeners, self))
         try:
-            result = run_plan(plan, options)
+            result = _run(plan, options, take)
         except BaseException as error:
             self.finish(getattr(error, "result", None), error)
             raise

@@ -34,6 +34,7 @@ from datapipe.settings import settings
 T = TypeVar("T")
 _TICK = 0.1  # seconds between two looks at the counters
 Sink = Callable[[Stream, Workspace], T]
+Taker = Callable[[Stream, Workspace], object]
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,27 @@ def collect_plan(plan: Plan, options: RunOptions) -> tuple[pa.Table, RunResult]:
     """Run a plan without writing; the rows come back as one Arrow table."""
     tables: list[pa.Table] = []
 
-    def gather(stream: Stream, _: Workspace) -> Loaded:
+    def gather(stream: Stream, _: Workspace) -> None:
         tables.append(pa.Table.from_batches(list(stream.batches), schema=stream.schema))
+
+    result = stream_plan(plan, options, gather)
+    return tables[-1], result
+
+
+def stream_plan(plan: Plan, options: RunOptions, take: Taker) -> RunResult:
+    """Run a plan up to its target, and hand the rows to a function in the target's place.
+
+    Parameters
+    ----------
+    take : callable
+        Gets the stream and the run's workspace, and reads to the end. Each attempt calls it anew.
+    """
+
+    def taken(stream: Stream, work: Workspace) -> Loaded:
+        take(stream, work)
         return Loaded(0)
 
-    result = _Run(plan, options).finish(gather)
-    return tables[0], result
+    return _Run(plan, options).finish(taken)
 
 
 @dataclass(frozen=True)

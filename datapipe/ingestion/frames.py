@@ -14,11 +14,11 @@ import pyarrow as pa
 from datapipe.data.frames import from_frame
 from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import PlanError
-from datapipe.plan import FrameSource
+from datapipe.plan import FrameSource, StoredTable
 
 
 def content_hash(source: FrameSource) -> str:
-    """SHA-256 over a frame's columns and rows.
+    """SHA-256 over a frame's columns and rows; for a stored table over its name.
 
     Examples
     --------
@@ -26,6 +26,8 @@ def content_hash(source: FrameSource) -> str:
     >>> content_hash(one) == content_hash(same), content_hash(one) == content_hash(other)
     (True, False)
     """
+    if isinstance(source.frame, StoredTable):
+        return sha256(f"datapipe stored table 1:{source.frame.name}".encode()).hexdigest()
     table = from_frame(_readable(source.frame)).combine_chunks()
     digest = sha256()
     with pa.output_stream(_Hashed(digest.update)) as sink, pa.ipc.new_stream(sink, table.schema) as writer:
@@ -49,7 +51,7 @@ class _Hashed(io.RawIOBase):
 
 @contextmanager
 def read_frame(source: FrameSource, work: Workspace) -> Iterator[Stream]:
-    """The rows of a pandas or polars frame or an Arrow table; a pandas index is no column.
+    """The rows of a pandas or polars frame, an Arrow table or a stored one; a pandas index is no column.
 
     NaN in a NumPy float column is NULL, as pandas treats it; polars, Arrow and ArrowDtype tell the two apart.
 
@@ -66,6 +68,10 @@ def read_frame(source: FrameSource, work: Workspace) -> Iterator[Stream]:
     ...     next(stream.batches).to_pylist(), stream.total
     ([{'a': 1}, {'a': 2}], 2)
     """
+    if isinstance(source.frame, StoredTable):
+        with source.frame.open(work) as stream:  # what a stream wrote: its types are exact already
+            yield stream
+        return
     table = from_frame(_readable(source.frame))
     part = table if work.limit is None else table.slice(0, work.limit)
     rows = max(1, table.num_rows * work.batch_bytes // max(1, table.nbytes))

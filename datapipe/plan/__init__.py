@@ -24,6 +24,7 @@ from datapipe.plan.model import (
     parameter_names,
 )
 from datapipe.plan.rewrite import functions, with_functions
+from datapipe.plan.stored import StoredTable
 from datapipe.plan.transform import TransformConfig
 from datapipe.plan.urls import DatabaseUrl
 
@@ -43,6 +44,7 @@ __all__ = [
     "SqlConfig",
     "SqlStep",
     "Step",
+    "StoredTable",
     "TableSource",
     "TableTarget",
     "Target",

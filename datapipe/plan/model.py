@@ -26,6 +26,7 @@ from datapipe.errors import PlanError
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.names import qualified, split_table
 from datapipe.plan.sqltext import check_one_query, named_parameters
+from datapipe.plan.stored import StoredTable
 from datapipe.plan.transform import TransformConfig
 from datapipe.plan.urls import DatabaseUrl
 from datapipe.plan.values import FrozenDict, Names, Parameters, freeze
@@ -140,6 +141,8 @@ class FrameSource(Value):
 
     @property
     def label(self) -> str:
+        if isinstance(self.frame, StoredTable):
+            return self.frame.label
         return f"a {type(self.frame).__module__.split('.')[0]} {type(self.frame).__name__} in memory"
 
     def __eq__(self, other: object) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 from celery.exceptions import Ignore
 
@@ -20,6 +20,7 @@ from datapipe.store import RunRow, RunStore
 from datapipe.workers.envelope import opened, options_of, unsigned
 from datapipe.workers.queue import needed_store, queue_of, result_of
 
+T = TypeVar("T")
 _STOP = (signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -87,23 +88,50 @@ def _known(row: RunRow) -> Mapping[str, Any]:
 
 
 def _run(store: RunStore, run_id: str, lease: str) -> Mapping[str, Any]:
-    cancel, found = CancelToken(), settings()
-    with _stoppable(store, run_id, lease, cancel) as stopped, _limited(found.run_timeout, cancel):
+    found = settings()
+
+    def work(cancel: CancelToken) -> Mapping[str, Any]:
+        message = store.message(run_id) or {}
+        plan = opened(message, run_id, key=found.signing_key, modules=found.function_modules)
+        options = RunOptions(**{**options_of(message, RunOptions), "run_id": run_id, "cancel": cancel})
+        return run_claimed(plan, options, store, lease).to_dict()
+
+    return {**held(store, run_id, lease, work), "pipeline_id": store.run(run_id).pipeline_id}
+
+
+def held(store: RunStore, run_id: str, lease: str, work: Callable[[CancelToken], T]) -> T:
+    """Do the work of a run that this process has taken: with a time limit, and back into the queue if it must stop.
+
+    Raises
+    ------
+    DatapipeError
+        If the work fails, which is on record then.
+    SystemExit
+        If the worker stops.
+    """
+    cancel = CancelToken()
+    with _stoppable(store, run_id, lease, cancel) as stopped, _limited(settings().run_timeout, cancel):
         try:
-            message = store.message(run_id) or {}
-            plan = opened(message, run_id, key=found.signing_key, modules=found.function_modules)
-            options = RunOptions(**{**options_of(message, RunOptions), "run_id": run_id, "cancel": cancel})
-        except DatapipeError as error:
-            store.end(run_id, lease, (), state="failed", error=told(error))
-            raise
-        try:
-            result = run_claimed(plan, options, store, lease)
+            return work(cancel)
         except KeyboardInterrupt:  # how a cancelled run leaves a user's function
             raise RunCancelled("the run was cancelled", hint="The target is unchanged") from None
+        except DatapipeError as error:
+            if not stopped.is_set():  # of a run that has ended nothing is changed
+                with suppress(DatapipeError):
+                    store.end(run_id, lease, (), state="failed", error=told(error))
+            raise
         finally:
             if stopped.is_set():
                 raise SystemExit("the worker stops; the run is queued again")
-    return {**result.to_dict(), "pipeline_id": store.run(run_id).pipeline_id}
+
+
+def whole_text(work: Callable[[], T]) -> T:
+    """Do a task's work; its error becomes one whose first argument is its whole text, which is what Celery keeps."""
+    try:
+        return work()
+    except DatapipeError as error:
+        flat = type(error)(str(error))
+    raise flat
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from celery.exceptions import OperationalError
@@ -19,7 +20,7 @@ from datapipe.workers.app import app
 from datapipe.workers.envelope import renewed, seal
 
 TASK = "datapipe.run_pipeline"
-_RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
+RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
 _AGAIN = frozenset({"failed", "cancelled", "lost"})
 _BROKEN = (OperationalError, KombuError, RedisError, OSError)
 
@@ -100,18 +101,28 @@ def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, **op
         If the broker cannot be reached.
     """
     try:
-        return app.send_task(
-            TASK,
-            kwargs={"store": store.id},
-            task_id=run_id,
-            queue=queue,
-            retry=True,
-            retry_policy=_RETRY,
-            **options,
-        )
-    except _BROKEN as error:
+        with reaching_broker():
+            return app.send_task(
+                TASK,
+                kwargs={"store": store.id},
+                task_id=run_id,
+                queue=queue,
+                retry=True,
+                retry_policy=RETRY,
+                **options,
+            )
+    except TransientError:
         if new:
             store.remove(run_id)
+        raise
+
+
+@contextmanager
+def reaching_broker() -> Iterator[None]:
+    """The errors of a broker that does not answer as ours."""
+    try:
+        yield
+    except _BROKEN as error:
         raise TransientError(
             f"the broker cannot be reached: {_reason(error)}",
             hint="Nothing was queued. Check CELERY_BROKER_URL or REDIS_URL, and that Redis runs",

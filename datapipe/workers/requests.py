@@ -6,10 +6,9 @@ import logging
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
-from celery.exceptions import Ignore
 from celery.worker.request import Request
 
-from datapipe.errors import DatapipeError, FatalError
+from datapipe.errors import DatapipeError, FatalError, from_dict
 from datapipe.workers.queue import needed_store
 
 _LOG = logging.getLogger("datapipe")
@@ -22,8 +21,9 @@ class RunRequest(Request):  # type: ignore[misc]  # Celery has no types
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Called in the worker's main process; for a process that died, before its message goes back."""
         error = getattr(exc_info.exception, "exc", exc_info.exception)
-        if isinstance(error, WorkerLostError) and not self._goes_on():
-            exc_info.exception = Ignore()  # acknowledged: nobody is to try it again
+        if isinstance(error, WorkerLostError):
+            # With another error the message is acknowledged, so that nobody tries it again, and whoever waits is told.
+            exc_info.exception = self._end() or exc_info.exception
         return super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
@@ -32,20 +32,20 @@ class RunRequest(Request):  # type: ignore[misc]  # Celery has no types
             self._record(state="failed", reason="timed_out", error=_timed_out(timeout))
         super().on_timeout(soft, timeout)
 
-    def _goes_on(self) -> bool:
-        """Count the loss; whether the run may be tried again."""
+    def _end(self) -> Exception | None:
+        """Count the loss; how the run ends by it, or None if it may be tried again."""
         try:
             store = needed_store()
             row = store.run(self.id)
             if row.state == "running" and row.process != self.worker_pid:
-                return True  # somebody else has it
+                return None  # somebody else has it
             after = store.lose(self.id, row.lease, CAP)
-            return after is None or after.state == "queued"
         except DatapipeError as error:
-            logging.getLogger("datapipe").warning(
-                "run %s lost its process, which could not be counted: %s", self.id, error
-            )
-            return True
+            _LOG.warning("run %s lost its process, which could not be counted: %s", self.id, error)
+            return None
+        if after is None or after.state == "queued":
+            return None
+        return FatalError(str(from_dict(after.error or {})))  # Celery keeps an error's first argument
 
     def _record(self, **values: Any) -> None:
         try:

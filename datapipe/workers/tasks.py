@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery import Task
-from celery.exceptions import Ignore
 
 from datapipe.engine import RunOptions, run_recorded
 from datapipe.errors import DatapipeError
 from datapipe.plan import parse
 from datapipe.workers.app import app
-from datapipe.workers.execution import adopt, execute
+from datapipe.workers.execution import adopt, execute, whole_text
 from datapipe.workers.queue import TASK, new_id, publish, queue_of, recorded
 from datapipe.workers.requests import RunRequest
+from datapipe.workers.stages import ingest, persist, transform
+
+__all__ = ["RunTask", "ingest", "persist", "run_pipeline", "transform"]
 
 
 class RunTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -76,13 +78,10 @@ def run_pipeline(
     if self.request.called_directly:
         return {**run_recorded(parse(pipeline_config), RunOptions()).to_dict(), "pipeline_id": pipeline_id}
     run_id, worker = str(self.request.id), str(self.request.hostname)
-    with_whole_text = None
-    try:
+
+    def work() -> dict[str, Any]:
         if store is None:
             adopt(run_id, pipeline_id, pipeline_config or {})
         return dict(execute(run_id, worker, store))
-    except Ignore:
-        raise
-    except DatapipeError as error:
-        with_whole_text = type(error)(str(error))  # Celery keeps an error's class and text
-    raise with_whole_text
+
+    return whole_text(work)
