@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
 
 from datapipe.data.cancel import CancelToken, unless_cancelled
+from datapipe.data.links import close_idle
 from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import connection, expand, named_connections, settings
@@ -153,11 +154,12 @@ class ConnectionManager:
             conn.close()
 
     def dispose(self) -> None:
-        """Close every pooled connection of this manager; engines lent to it are not its own."""
+        """Close every pooled connection of this manager, and idle links; engines lent to it are not its own."""
         with self._lock:
             for engine in self._engines.values():
                 engine.dispose()
             self._engines = {}
+        close_idle()
 
 
 def _postgresql(seconds: int) -> dict[str, int | str]:

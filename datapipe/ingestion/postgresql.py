@@ -68,8 +68,9 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         located = _located(road.conninfo, session, sql, columns, work) if _may_be_located(found) else None
         return located or found
 
-    # The rows come over a connection of their own: a target may need the pooled one.
-    with copied(_select(sql, columns, work.limit), session, road, work, explain) as batches:
+    # The rows come over a connection of their own: a target may need the pooled one. The owner of a lent engine
+    # closes what is open by disposing of it, so nothing else is to stay open there.
+    with copied(_select(sql, columns, work.limit), session, road, work, explain, kept=url.engine is None) as batches:
         schema = pa.schema([column.field for column in columns])
         yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
 
