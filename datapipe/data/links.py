@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import select
 import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
+
+from datapipe.data.sockets import is_silent
 
 _KEPT = 5  # idle ones a server
 _LONGEST = 1800.0  # seconds from its making to its last use
@@ -30,9 +31,7 @@ class Link:
     @property
     def usable(self) -> bool:
         """Whether it is young, and silent: a server that goes away says so, or ends the connection."""
-        look = select.poll()
-        look.register(self.descriptor, select.POLLIN)
-        return time.monotonic() - self.made < _LONGEST and not look.poll(0)
+        return time.monotonic() - self.made < _LONGEST and is_silent(self.descriptor)
 
     def close(self) -> None:
         """Close it, and what belongs to it."""
