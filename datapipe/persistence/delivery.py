@@ -45,12 +45,13 @@ def claimed(target: TableTarget, delivery: Delivery, work: Workspace) -> Iterato
     """
     keyed, claim = delivery.idempotency_key is not None, None
     with open_session(target, work, create=keyed) as session:
-        if session.words.together or session.exists(ledger.ledger_table(session)):
+        known = session.exists(ledger.ledger_table(session))
+        if session.words.together or known:
             delivery = dataclasses.replace(delivery, started=str(session.scalar(f"SELECT {session.words.now}")))
             if keyed:
                 yield _with_key(session, delivery, work)
                 return
-            claim = Claim(delivery, _done(session, delivery))
+            claim = Claim(delivery, ledger.find_load(session, delivery) if known else None)
     if claim is None:
         create_ledger(target, work)
         with claimed(target, delivery, work) as again:
