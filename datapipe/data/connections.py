@@ -272,10 +272,15 @@ def to_url(target: str | URL | DatabaseUrl) -> URL:
         return target
     text = (target.full or target.safe) if isinstance(target, DatabaseUrl) else target
     try:
-        return make_url(text)
+        return _parsed(text)
     except (sa.exc.ArgumentError, ValueError):
         DatabaseUrl.parse(text)
         raise PlanError("the database URL does not parse", hint="Check the port and percent-encode / and @") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> URL:
+    return make_url(text)
 
 
 def _with_driver(url: URL) -> URL:
