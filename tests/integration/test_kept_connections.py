@@ -5,19 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from faults import Fault, proxied
 
 import datapipe
 from datapipe.data import links
 from datapipe.data.cancel import CancelToken
 from datapipe.data.connections import shared
 from datapipe.data.stream import Workspace
-from datapipe.errors import DataError, RunCancelled
+from datapipe.errors import DataError, RunCancelled, TransientError
 from datapipe.ingestion import open_source, pgcopy
 from datapipe.plan import QuerySource
 
@@ -150,3 +152,39 @@ assert process() == first
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_kept_one_is_cancelled_as_soon_as_any(postgresql_url):
+    (process,) = read(PROCESS, postgresql_url)
+    cancel, sent = CancelToken(), []
+    timer = threading.Timer(0.5, lambda: (sent.append(time.monotonic()), cancel.cancel()))
+    timer.start()
+    source = QuerySource(query="SELECT pg_sleep(60)::text, pg_backend_pid()", source_db_url=postgresql_url)
+    with pytest.raises(RunCancelled), open_source(source, Workspace(cancel=cancel)) as stream:
+        list(stream.batches)
+    assert time.monotonic() - sent[0] < 2
+    timer.join()
+    assert kept() == 0
+    assert read(PROCESS, postgresql_url) != [process]
+
+
+@pytest.mark.parametrize("pattern", [b"BEGIN ISOLATION", b"ROLLBACK; SELECT"], ids=["begin", "end"])
+def test_a_network_that_has_stalled_meanwhile_is_noticed(pattern, postgresql_url, monkeypatch):
+    monkeypatch.setenv("DATAPIPE_NETWORK_TIMEOUT", "2")
+    shared.cache_clear()  # engines have the timeout of when they were made
+    with proxied(postgresql_url) as (proxy, through):
+        read(PROCESS, through)
+        assert kept() == 1
+        proxy.arm(Fault("stall", pattern=pattern))
+        began = time.monotonic()
+        if pattern.startswith(b"BEGIN"):
+            with pytest.raises(TransientError, match="stalled for"):
+                read(PROCESS, through)
+        else:
+            assert len(read(PROCESS, through)) == 1  # all rows are here
+        assert time.monotonic() - began < 4
+        assert kept() == 0
+        proxy.resume()
+        assert len(read(PROCESS, through)) == 1
+        shared().dispose()
+    shared.cache_clear()
