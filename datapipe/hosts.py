@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 from datapipe.errors import PlanError
 
 _GROUP = "datapipe.hosts"
-_EXTRAS = {"queue": "workers"}
+_EXTRAS = {"queue": "workers", "monitor": "workers", "metrics": "workers"}
 
 
 @functools.cache
@@ -19,7 +20,7 @@ def host(name: str) -> Any:
     Parameters
     ----------
     name : str
-        ``queue``: sends runs to workers.
+        ``queue``: sends runs to workers. ``monitor``: tells what workers do. ``metrics``: the same for Prometheus.
 
     Raises
     ------
@@ -39,4 +40,29 @@ def host(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("datapipe"):
             raise
-    raise PlanError(f"this needs the extra {extra!r}", hint=f'Run: pip install "datapipe-sdk[{extra}]"')
+    raise _missing(extra)
+
+
+def part(module: str, extra: str) -> Any:
+    """A module that needs the libraries of an extra.
+
+    Raises
+    ------
+    PlanError
+        If one of them is not installed.
+
+    Examples
+    --------
+    >>> part("datapipe.workers.idempotency", "workers").__name__
+    'datapipe.workers.idempotency'
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("datapipe"):
+            raise
+        raise _missing(extra) from None
+
+
+def _missing(extra: str) -> PlanError:
+    return PlanError(f"this needs the extra {extra!r}", hint=f'Run: pip install "datapipe-sdk[{extra}]"')

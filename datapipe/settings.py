@@ -105,20 +105,41 @@ class Settings(BaseSettings):
     shutdown_grace: float = Field(default=20, ge=0, validation_alias="DATAPIPE_SHUTDOWN_GRACE")
 
 
+_FILE = Path(".env")
+_latest: tuple[object, Settings] | None = None  # the settings, and what they were made from
+
+
 def settings() -> Settings:
-    """The settings as the environment has them now.
+    """The settings as the environment has them now; made anew only if it has changed.
 
     Raises
     ------
     PlanError
         If a variable has a value it cannot have.
     """
+    global _latest  # noqa: PLW0603  # one value, put there whole, so that threads need no lock
+    origin, latest = _origin(), _latest
+    if latest is not None and latest[0] == origin:
+        return latest[1]
     try:
-        return Settings()
+        made = Settings()
     except ValidationError as error:
         finding = error.errors(include_url=False, include_input=False)[0]
         name = str(finding["loc"][0]).upper()
         raise PlanError(f"the environment variable {name} is wrong: {finding['msg']}", step="settings") from None
+    _latest = origin, made
+    return made
+
+
+def _origin() -> object:
+    """What settings are made from: the environment, and which ``.env`` there is, as it was last written."""
+    # Undecoded, where Python shows it: a run asks often, and decoding would take it a millisecond.
+    variables = dict(getattr(os.environ, "_data", os.environ))
+    try:
+        file = _FILE.stat()
+    except OSError:
+        return variables, None
+    return variables, (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
 
 
 _connections: dict[str, Any] = {}  # given by connect(); they belong to this process

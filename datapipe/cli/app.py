@@ -18,6 +18,7 @@ from rich.console import Console
 from datapipe import __version__
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines
 from datapipe.cli.plans import PlanOptions, pipeline_of
+from datapipe.cli.workers import add_to
 from datapipe.display import run_text
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.history import attach, latest
@@ -314,3 +315,6 @@ def _report(error: BaseException, text: str, *, debug: bool, as_json: bool, stat
         found |= {"error": text, "step": getattr(error, "step", None), "hint": getattr(error, "hint", None)}
         typer.echo(json.dumps(found, indent=2))
     typer.echo(text if state == "cancelled" else f"error: {text}", err=True)
+
+
+add_to(app)  # workers, health, metrics

@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,10 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
 
 from datapipe.data.cancel import CancelToken, unless_cancelled
+from datapipe.data.links import close_idle
+from datapipe.data.sockets import is_silent
 from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import connection, expand, named_connections, settings
 
+_FRESH = 5.0  # seconds in which a connection that has been used need not be asked whether it answers
 _EXTRAS = {"mysql": "mysql", "mariadb": "mysql"}
 _FOUND_ROWS, _LOCAL_FILES = 1 << 1, 1 << 7  # of MySQL's protocol
 _DRIVERS = {
@@ -153,11 +157,12 @@ class ConnectionManager:
             conn.close()
 
     def dispose(self) -> None:
-        """Close every pooled connection of this manager; engines lent to it are not its own."""
+        """Close every pooled connection of this manager, and idle links; engines lent to it are not its own."""
         with self._lock:
             for engine in self._engines.values():
                 engine.dispose()
             self._engines = {}
+        close_idle()
 
 
 def _postgresql(seconds: int) -> dict[str, int | str]:
@@ -183,9 +188,11 @@ def _check_out(raw: Any, record: Any, _: object) -> None:
     """Replace the pool's connections when one that has been used before answers no more."""
     from datapipe.data.pgbackend import answers  # loads psycopg
 
-    if record.info.get("used") and not answers(raw, settings().network_timeout / 4):
+    now = time.monotonic()
+    used, record.info["used"] = record.info.get("used"), now
+    is_fresh = used is None or (now - used < _FRESH and not raw.closed and is_silent(raw.fileno()))
+    if not is_fresh and not answers(raw, settings().network_timeout / 4):
         raise sa.exc.InvalidatePoolError
-    record.info["used"] = True
 
 
 @functools.cache
@@ -269,10 +276,15 @@ def to_url(target: str | URL | DatabaseUrl) -> URL:
         return target
     text = (target.full or target.safe) if isinstance(target, DatabaseUrl) else target
     try:
-        return make_url(text)
+        return _parsed(text)
     except (sa.exc.ArgumentError, ValueError):
         DatabaseUrl.parse(text)
         raise PlanError("the database URL does not parse", hint="Check the port and percent-encode / and @") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> URL:
+    return make_url(text)
 
 
 def _with_driver(url: URL) -> URL:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import pq
@@ -26,6 +27,9 @@ _SLICE = 0.1  # seconds between two looks at a deadline
 _EVENTS = {PollingStatus.READING: selectors.EVENT_READ, PollingStatus.WRITING: selectors.EVENT_WRITE}
 
 
+_roads: WeakKeyDictionary[psycopg.Connection[Any], Road] = WeakKeyDictionary()  # a connection's does not change
+
+
 class Refused(Exception):  # noqa: N818  # an answer, though not the one to the question
     """The server answers, but refuses the connection or the statement."""
 
@@ -41,13 +45,16 @@ class Road:
     @classmethod
     def of(cls, raw: psycopg.Connection[Any]) -> Road:
         """The road of a connection."""
+        if raw in _roads:
+            return _roads[raw]
         info = raw.info
         own = {"host": info.host, "port": str(info.port), "password": info.password, "application_name": "datapipe"}
         own["client_encoding"] = "utf8"  # a lent engine may have another
         if info.hostaddr:  # of several with one name, this one
             own["hostaddr"] = info.hostaddr
         conninfo = make_conninfo(**(info.get_parameters() | own))
-        return cls(f"{info.host}:{info.port}", conninfo, leads_to(raw.fileno()))
+        _roads[raw] = cls(f"{info.host}:{info.port}", conninfo, leads_to(raw.fileno()))
+        return _roads[raw]
 
 
 class Backend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import stat
 import struct
@@ -87,6 +88,13 @@ def open_sockets() -> frozenset[tuple[int, int]]:
                 if stat.S_ISSOCK(status.st_mode):
                     found.add((int(entry.name), status.st_ino))
     return frozenset(found)
+
+
+def is_silent(descriptor: int) -> bool:
+    """Whether a socket has nothing to read: on an idle connection, that would be the other end's farewell."""
+    look = select.poll()
+    look.register(descriptor, select.POLLIN)
+    return not look.poll(0)
 
 
 def leads_to(descriptor: int) -> Any:

@@ -100,7 +100,7 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values, grouped by stage."""
-        found = dataclasses.asdict(self)
+        found: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         found["steps"] = [dataclasses.asdict(step) for step in self.steps]
         found["ingestion"] = {"row_count": self.rows_read}
         found["transformation"] = {"row_count": self.rows_transformed, "versions": self.versions}

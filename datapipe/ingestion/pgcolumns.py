@@ -92,6 +92,11 @@ class Column:
     refusal: Refusal | None = None
 
 
+def needs_declared(oid: int) -> bool:
+    """Whether :func:`column_of` uses the declared name of a type."""
+    return oid not in _NATIVE and oid not in _ARRAYS and oid < _FIRST_USER_OID
+
+
 def refused(column: str, row: int, problem: str, cure: str) -> DataError:
     """The error for one value that has no counterpart; the cure is an expression for the query."""
     hint = f"Decide in the query, for example {cure}".replace("{0}", quote(column))

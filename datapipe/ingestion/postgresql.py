@@ -17,7 +17,7 @@ from datapipe.data.pgbackend import IDENTITY, Road, results, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError
-from datapipe.ingestion.pgcolumns import Column, column_of, refused
+from datapipe.ingestion.pgcolumns import Column, column_of, needs_declared, refused
 from datapipe.ingestion.pgcopy import copied
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import rewrite
@@ -25,6 +25,7 @@ from datapipe.plan.sqltext import rewrite
 _DECLARED = """
 SELECT format_type(oid, typmod) FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY AS t(oid, typmod, place)
 ORDER BY place"""
+_BEGUN = f"SELECT {IDENTITY}, set_config('client_encoding', 'UTF8', true)"  # a lent engine may have another
 # What texts look like must not depend on the server's or the role's own settings.
 _SETTINGS = (
     "SET LOCAL client_encoding = 'UTF8'",
@@ -50,8 +51,7 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
         try:
             with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
-                backend.identify(*raw.execute(f"SELECT {IDENTITY}".encode()).fetchone())  # type: ignore[misc]  # a row
-                raw.execute("SET LOCAL client_encoding = 'UTF8'")  # a lent engine may have another
+                backend.identify(*raw.execute(_BEGUN.encode()).fetchone()[:2])  # type: ignore[index]  # a row
                 sql = render(raw, query, parameters)
                 columns = _describe(raw, sql)
                 raw.rollback()
@@ -68,8 +68,9 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         located = _located(road.conninfo, session, sql, columns, work) if _may_be_located(found) else None
         return located or found
 
-    # The rows come over a connection of their own: a target may need the pooled one.
-    with copied(_select(sql, columns, work.limit), session, road, work, explain) as batches:
+    # The rows come over a connection of their own: a target may need the pooled one. The owner of a lent engine
+    # closes what is open by disposing of it, so nothing else is to stay open there.
+    with copied(_select(sql, columns, work.limit), session, road, work, explain, kept=url.engine is None) as batches:
         schema = pa.schema([column.field for column in columns])
         yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
 
@@ -100,7 +101,9 @@ def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
     names = [(result.fname(i) or b"").decode() for i in range(count)]
     check_names(names, what="the query")
     oids, typmods = [result.ftype(i) for i in range(count)], [result.fmod(i) for i in range(count)]
-    declared = [row[0] for row in raw.execute(_DECLARED, (oids, typmods)).fetchall()]
+    declared = [""] * count
+    if any(map(needs_declared, oids)):
+        declared = [row[0] for row in raw.execute(_DECLARED, (oids, typmods)).fetchall()]
     return [column_of(*each) for each in zip(names, oids, typmods, declared, strict=True)]
 
 

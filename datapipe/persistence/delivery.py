@@ -45,12 +45,13 @@ def claimed(target: TableTarget, delivery: Delivery, work: Workspace) -> Iterato
     """
     keyed, claim = delivery.idempotency_key is not None, None
     with open_session(target, work, create=keyed) as session:
-        if session.words.together or session.exists(ledger.ledger_table(session)):
+        known = session.exists(ledger.ledger_table(session))
+        if session.words.together or known:
             delivery = dataclasses.replace(delivery, started=str(session.scalar(f"SELECT {session.words.now}")))
             if keyed:
                 yield _with_key(session, delivery, work)
                 return
-            claim = Claim(delivery, _done(session, delivery))
+            claim = Claim(delivery, ledger.find_load(session, delivery) if known else None)
     if claim is None:
         create_ledger(target, work)
         with claimed(target, delivery, work) as again:
@@ -105,8 +106,8 @@ def create_ledger(target: TableTarget, work: Workspace) -> None:
         raise PlanError(f"the ledger cannot be created ({error.message})", hint=hint) from None
 
 
-def take_turn(session: Session, name: str, owner: str, work: Workspace) -> None:
-    """Wait for a lock, in view of the user.
+def take_turn(session: Session, name: str, owner: str, work: Workspace) -> bool:
+    """Wait for a lock, in view of the user; whether there was a wait.
 
     Raises
     ------
@@ -118,6 +119,7 @@ def take_turn(session: Session, name: str, owner: str, work: Workspace) -> None:
     holder = session.lock(name, owner)
     if holder:
         _wait(lambda: session.lock(name, owner), holder, f"which has {name}", work)
+    return bool(holder)
 
 
 def _wait(attempt: Callable[[], str | None], holder: str, what: str, work: Workspace) -> None:
@@ -154,9 +156,10 @@ def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Deli
     try:
         with open_session(target, work) as session:
             table = Table(target.table_name, target.schema_)
-            take_turn(session, session.turn(table), delivery.run_id if delivery else "without a ledger", work)
+            place, owner = session.place(table), delivery.run_id if delivery else "without a ledger"
+            if take_turn(session, session.turn(place), owner, work):
+                place = session.place(table)  # whom we have waited for may have changed it
             session.begin()
-            place = session.place(table)
             if delivery is not None and session.words.together and not session.exists(ledger.ledger_table(session)):
                 session.define(ledger.ledger_ddl(session))
             if delivery is not None:
@@ -192,7 +195,8 @@ def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Wor
             raise _unknown(f"the run was cancelled before the ledger was asked; its key is {delivery.key}")
         try:
             with open_session(target, work) as session:
-                take_turn(session, session.turn(Table(target.table_name, target.schema_)), delivery.run_id, work)
+                place = session.place(Table(target.table_name, target.schema_))
+                take_turn(session, session.turn(place), delivery.run_id, work)
                 session.begin()
                 done = ledger.find_load(session, delivery)
             break

@@ -51,7 +51,7 @@ class DuckdbSession:
     def lock(self, name: str, owner: str) -> str | None:
         return try_lock(self.database, name, owner, self.locks)
 
-    def turn(self, table: Table) -> str:  # noqa: ARG002  # one writer at a time, whatever the table
+    def turn(self, place: str) -> str:  # noqa: ARG002  # one writer at a time, whatever the table
         return "the DuckDB database"
 
     def place(self, table: Table) -> str:
@@ -78,7 +78,7 @@ class DuckdbSession:
     ) -> tuple[str, ...]:
         return statements.insert_from(table, columns, casts, source, keys)
 
-    def layout(self, table: Table) -> Layout | None:
+    def layout(self, table: Table, *, keyed: bool) -> Layout | None:  # noqa: ARG002  # it costs little
         rows = self.con.execute(_COLUMNS, _place(table)).fetchall()
         if not rows:
             return None

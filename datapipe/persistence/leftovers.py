@@ -139,8 +139,9 @@ def drop_stages(url: DatabaseUrl | None = None, *, dry_run: bool = False) -> tup
     target = TableTarget(table_name=STAGE.name, dest_db_url=url)
     with scratch_directory() as scratch, open_session(target, Workspace(scratch=scratch), create=False) as session:
         tables = [Table(name, schema) for schema, name in session.query(session.words.stages)]
-        free = {turn for turn in {session.turn(table) for table in tables} if session.lock(turn, "cleanup") is None}
-        dead = [table for table in tables if session.turn(table) in free]
+        turns = {table: session.turn(session.place(table)) for table in tables}
+        free = {turn for turn in set(turns.values()) if session.lock(turn, "cleanup") is None}
+        dead = [table for table, turn in turns.items() if turn in free]
         if dead and not dry_run:
             session.begin()
             session.define([statements.drop_table(table) for table in dead])

@@ -90,11 +90,11 @@ class Session(Protocol):
     def lock(self, name: str, owner: str) -> str | None:
         """Take a lock until the session ends, without waiting; who has it, for people, if it is taken."""
 
-    def turn(self, table: Table) -> str:
-        """The name of the lock that the writers of a table share."""
-
     def place(self, table: Table) -> str:
         """The table's full name, the same however the plan spells it."""
+
+    def turn(self, place: str) -> str:
+        """The name of the lock that the writers of a table share, from its full name."""
 
     def begin(self) -> None:
         """Begin the transaction."""
@@ -122,8 +122,8 @@ class Session(Protocol):
     ) -> tuple[str, ...]:
         """The statements that take rows from ``source`` to the table; with keys, rows that are there are updated."""
 
-    def layout(self, table: Table) -> Layout | None:
-        """The table's layout, or None if there is none."""
+    def layout(self, table: Table, *, keyed: bool) -> Layout | None:
+        """The table's layout, or None if there is none; for a load without keys, what is unique may be left out."""
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:
         """The type to create a column with; not every type can be a key."""
@@ -229,7 +229,8 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
     check_names(schema.names, what="the data")
     table = Table(target.table_name, target.schema_)
     keys = find_keys(target, schema.names)
-    layout = session.layout(table)
+    keyed = bool(keys) and target.strategy in (WriteStrategy.UPSERT, WriteStrategy.INSERT)
+    layout = session.layout(table, keyed=keyed)
     ddl: tuple[str, ...] = ()
     if layout is None:
         columns = tuple(Column(f.name, session.column_type(f, key=f.name in keys), f.name not in keys) for f in schema)
@@ -241,7 +242,7 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
     else:
         columns = match_columns(layout, schema, table)
         named = tuple(columns[schema.names.index(key)].name for key in keys)
-        if target.strategy in (WriteStrategy.UPSERT, WriteStrategy.INSERT):
+        if keyed:
             check_unique(layout, named, table, target.strategy, session.words.mark)
     wires = tuple(session.wire(field, column) for field, column in zip(schema, columns, strict=True))
     latest = find_name(target.latest, schema.names) if target.latest else None

@@ -116,8 +116,8 @@ class MysqlSession:
                 return f"{holder} since {since[:19].replace('T', ' ')} UTC"
         return None if taken else "another run"
 
-    def turn(self, table: Table) -> str:
-        return f"target {self.place(table)}"
+    def turn(self, place: str) -> str:
+        return f"target {place}"
 
     def place(self, table: Table) -> str:
         ((database, folded),) = self.query("SELECT DATABASE(), @@lower_case_table_names")
@@ -174,7 +174,7 @@ class MysqlSession:
         absent = f"{insert}\nLEFT JOIN {table.sql} AS t ON {same} WHERE t.{quote(keys[0])} IS NULL"
         return (update, absent) if rest else (absent,)
 
-    def layout(self, table: Table) -> Layout | None:
+    def layout(self, table: Table, *, keyed: bool) -> Layout | None:  # noqa: ARG002  # it costs little
         check_names(filter(None, (table.schema, table.name)))
         self.targets.append(table)
         found = self.query(_TABLE, table.schema, table.name)
@@ -338,8 +338,8 @@ def _take_back(session: MysqlSession, created: Sequence[Table | str]) -> None:
         session.execute(statement)
     for table in [made for made in created if isinstance(made, Table)]:
         # The lock says that the failed load's transaction is over, and that no other of ours has begun.
-        until = time.monotonic() + _PATIENCE
-        while (holder := session.lock(session.turn(table), "cleanup")) and time.monotonic() < until:
+        turn, until = session.turn(session.place(table)), time.monotonic() + _PATIENCE
+        while (holder := session.lock(turn, "cleanup")) and time.monotonic() < until:
             time.sleep(0.05)
         if not holder and session.exists(table):
             session.execute(f"LOCK TABLES {table.sql} WRITE")  # nobody writes between the look and the end

@@ -57,12 +57,15 @@ _UNITS = {None: "us", 0: "s", 3: "ms", 6: "us"}
 # A type whose bare name means another length than "any".
 _UNBOUNDED = {"bit": "bit varying", "character": "bpchar", '"char"': "text"}
 _NAME_BYTES = 63
+# A row for each column; one that says nothing, if there is no column; none, if there is no table.
 _LAYOUT = """
-SELECT a.attname, format_type(COALESCE(NULLIF(t.typbasetype, 0), a.atttypid),
+SELECT c.oid, a.attname, format_type(COALESCE(NULLIF(t.typbasetype, 0), a.atttypid),
                               CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
        a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' OR a.attidentity = 'a', t.typtype = 'e'
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
+FROM pg_class c
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_type t ON t.oid = a.atttypid
+WHERE c.oid = to_regclass(%s)
 ORDER BY a.attnum"""
 _UNIQUE = """
 SELECT array_agg(a.attname::text) FROM pg_index i
@@ -134,8 +137,8 @@ class PostgresqlSession:
         holder = self._run(_HOLDER, halves).fetchone()
         return _holder(*holder) if holder else "another run"
 
-    def turn(self, table: Table) -> str:
-        return f"target {self.place(table)}"
+    def turn(self, place: str) -> str:
+        return f"target {place}"
 
     def place(self, table: Table) -> str:
         row = self._run(_PLACE, (table.sql,)).fetchone()
@@ -172,17 +175,18 @@ class PostgresqlSession:
     ) -> tuple[str, ...]:
         return statements.insert_from(table, columns, casts, source, keys)
 
-    def layout(self, table: Table) -> Layout | None:
+    def layout(self, table: Table, *, keyed: bool) -> Layout | None:
         for name in filter(None, (table.schema, table.name)):
             check_length(name, "name")
-        row = self._run("SELECT to_regclass(%s)::oid", (table.sql,)).fetchone()
-        if row is None or row[0] is None:
+        found = self._run(_LAYOUT, (table.sql,)).fetchall()
+        if not found:
             return None
         columns = tuple(
             Column(name, type_, not required, optional, pa.string() if is_enum else None, generated=generated)
-            for name, type_, required, optional, generated, is_enum in self._run(_LAYOUT, (row[0],)).fetchall()
+            for _, name, type_, required, optional, generated, is_enum in found
+            if name is not None
         )
-        unique = self._run(_UNIQUE, (row[0],)).fetchall()
+        unique = self._run(_UNIQUE, (found[0][0],)).fetchall() if keyed else []
         return Layout(columns, tuple(frozenset(names) for (names,) in unique))
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:  # noqa: ARG002  # every type can be one

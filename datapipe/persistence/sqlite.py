@@ -53,7 +53,7 @@ class SqliteSession:
     def lock(self, name: str, owner: str) -> str | None:
         return try_lock(_identity(self.url), name, owner, self.locks)
 
-    def turn(self, table: Table) -> str:  # noqa: ARG002  # one writer at a time, whatever the table
+    def turn(self, place: str) -> str:  # noqa: ARG002  # one writer at a time, whatever the table
         return "the SQLite database"
 
     def place(self, table: Table) -> str:
@@ -84,7 +84,7 @@ class SqliteSession:
     ) -> tuple[str, ...]:
         return statements.insert_from(table, columns, casts, source, keys)
 
-    def layout(self, table: Table) -> Layout | None:
+    def layout(self, table: Table, *, keyed: bool) -> Layout | None:  # noqa: ARG002  # it costs little
         if table.schema:
             self.create_schema(table.schema)
         prefix = f"{quote(table.schema)}." if table.schema else ""

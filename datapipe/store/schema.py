@@ -51,6 +51,10 @@ RUNS = sa.Table(
     sa.Column("worker", sa.Text),
     sa.Column("losses", sa.Integer, nullable=False, default=0, server_default="0"),  # workers that died with it
 )
+# What totals are added up from, so that nobody reads all documents for it.
+_TOTALS = sa.Index(
+    "datapipe_runs_totals", RUNS.c.state, RUNS.c.rows_read, RUNS.c.rows_written, RUNS.c.started, RUNS.c.ended
+)
 STEPS = sa.Table(
     "datapipe_steps",
     _METADATA,
@@ -90,8 +94,12 @@ def _add_columns(conn: sa.Connection) -> None:
                 conn.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
+def _add_index(conn: sa.Connection) -> None:
+    _TOTALS.create(conn, checkfirst=True)
+
+
 # Each makes of a store of one version the next.
-_MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create, _add_columns)
+_MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create, _add_columns, _add_index)
 
 
 VERSION = len(_MIGRATIONS)

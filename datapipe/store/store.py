@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -249,6 +249,14 @@ class RunStore:
     def _writing(self) -> Iterator[sa.Connection]:
         with _named(), self._engine.begin() as conn:
             yield conn
+
+    def reading(self) -> AbstractContextManager[sa.Connection]:
+        """A connection for questions that are put elsewhere, without a transaction."""
+        return self._reading()
+
+    def ago(self, seconds: float) -> sa.ColumnElement[str]:
+        """The time so many seconds ago, by the store's clock, as SQL."""
+        return self._ago(seconds)
 
     def logs(self, run_id: str, *, after: int = 0) -> list[LogRow]:
         """The lines of a run's log that are younger than one."""

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from brokers import found_program, running_broker, running_worker
 
 import datapipe
 from datapipe import plan as plans
@@ -31,7 +32,9 @@ _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```[ \t]*(?:\n|\Z)", re.M | re.S)
 _MOMENT = re.compile(r"at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 _TIMING = re.compile(r"in [\d.,]+ s(?:, [\d,]+ rows/s)?")
 _PROGRAMS = ("datapipe ", "pipeline-cli ", "export ", "echo ")
-_ELSEWHERE = ("datapipe demo", "datapipe up")  # servers of their own, with tests of their own
+# Servers of their own, with tests of their own.
+_ELSEWHERE = ("datapipe demo", "datapipe up", "datapipe metrics --port")
+_WITH_A_WORKER = "<!-- with a worker -->"
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,21 @@ def folder(
 def test_examples_run(page: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "MYSQL_URL" in PAGES[page].read_text(encoding="utf-8"):
         monkeypatch.setenv("MYSQL_URL", request.getfixturevalue("mysql_url"))
+    if _WITH_A_WORKER in PAGES[page].read_text(encoding="utf-8"):
+        request.getfixturevalue("worker")
     Reader(PAGES[page], folder).read()
+
+
+@pytest.fixture
+def worker(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A worker called w1, with a broker of its own."""
+    program = found_program("redis") or found_program("valkey")
+    if program is None:
+        pytest.skip("no redis-server")
+    with running_broker(program, tmp_path_factory.mktemp("broker")) as broker:
+        monkeypatch.setenv("REDIS_URL", broker.url)
+        with running_worker("w1", broker.folder):
+            yield
 
 
 def test_a_reader_notices_other_output(tmp_path: Path) -> None:

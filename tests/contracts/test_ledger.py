@@ -126,7 +126,7 @@ def test_writers_take_turns_and_name_each_other(sink: Sink, monkeypatch: pytest.
     with open_session(target(sink), Workspace()) as session:
         from datapipe.persistence.tables import Table
 
-        assert session.lock(session.turn(Table("t")), "run-one") is None
+        assert session.lock(session.turn(session.place(Table("t"))), "run-one") is None
         with pytest.raises(InProgress, match=r"run run-one since 20\d\d-"):
             plan(sink).run()
     assert len(sink.rows()) == 3

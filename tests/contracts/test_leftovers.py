@@ -31,7 +31,7 @@ def test_stages_are_dropped(sink: Sink, url: DatabaseUrl) -> None:
 
 def test_stages_of_a_live_run_stay(sink: Sink, url: DatabaseUrl) -> None:
     with open_session(TableTarget(table_name="t", dest_db_url=url), Workspace()) as session:
-        for turn in {session.turn(Table(name)) for name in STAGES}:
+        for turn in {session.turn(session.place(Table(name))) for name in STAGES}:
             assert session.lock(turn, "a live run") is None
         assert drop_stages(url) == ()
     assert len(sink.tables()) == 4

@@ -23,8 +23,8 @@ def test_one_table_has_one_turn_whatever_the_database_of_the_url(mysql_server: s
         mine, theirs = (build(TableTarget, {"table_name": "t", "dest_db_url": sink.url}) for sink in sinks)
         place = Table("t", sinks[0].schema)
         with open_session(mine, Workspace()) as first, open_session(theirs, Workspace()) as second:
-            assert first.lock(first.turn(Table("t")), "first") is None
-            assert second.lock(second.turn(place), "second") is not None
+            assert first.lock(first.turn(first.place(Table("t"))), "first") is None
+            assert second.lock(second.turn(second.place(place)), "second") is not None
             # A key belongs to the ledger of its database.
             assert first.lock("key k", "first") is None
             assert second.lock("key k", "second") is None

@@ -1,5 +1,7 @@
 """Settings and named connections, from the environment and from .env."""
 
+import os
+
 import pytest
 import sqlalchemy as sa
 
@@ -30,6 +32,21 @@ def test_the_environment_wins_over_the_file(monkeypatch, tmp_path):
     assert settings().source_db_url == "sqlite:///file.db" and settings().batch_size == 9
     assert connection("crm") == connection("CRM") == "sqlite:///crm.db"
     assert expand("${SOURCE_DB_URL}?x") == "sqlite:///file.db?x"
+
+
+def test_they_are_made_anew_when_the_environment_or_the_file_has_changed(monkeypatch, tmp_path):
+    first = settings()
+    assert settings() is first
+    monkeypatch.setenv("BATCH_SIZE", "9")
+    assert settings().batch_size == 9
+    monkeypatch.delenv("BATCH_SIZE")
+    for size in ("11", "12"):  # of one length
+        (tmp_path / ".env").write_text(f"BATCH_SIZE={size}\n")
+        os.utime(tmp_path / ".env", ns=(int(size), int(size)))
+        assert settings().batch_size == int(size)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert settings().batch_size == 10_000
 
 
 def test_a_wrong_value_names_the_variable(monkeypatch):

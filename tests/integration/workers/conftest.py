@@ -1,119 +1,114 @@
-"""A Redis of the tests' own, and worker processes on it."""
+"""A broker, a run store and a worker that belong to one test."""
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import shutil
-import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-import redis
+from brokers import Broker, found_program, running_broker, running_worker
+
+import datapipe
 
 ROOT = Path(__file__).parents[3]
+SECRET = "c4n4ry"
+FUNCTIONS = """
+import time
+
+def slow(df):
+    time.sleep(60)
+    return df
+
+def wrong(df):
+    raise ValueError("no such user")
+"""
 
 
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an empty Redis server, started for these tests."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
+@pytest.fixture(params=["redis", "valkey"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    """A Redis and a Valkey, with a password."""
+    program = found_program(request.param)
+    if program is None:
+        pytest.skip(f"no {request.param}-server")
+    with running_broker(program, tmp_path, SECRET) as server:
+        yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Everything that runs on workers need, and the environment that says so."""
+    program = found_program("redis") or found_program("valkey")
     if program is None:
         pytest.skip("no redis-server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([program, *options], stdout=log, stderr=log)
-    url = f"redis://127.0.0.1:{port}/0"
-    try:
-        until(lambda: _answers(url))
-        yield url
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(redis.exceptions.RedisError), redis.Redis.from_url(url) as client:
-        return bool(client.ping())
-    return False
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until a call returns something true."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, f"not within {seconds} s"
-        time.sleep(0.05)
-
-
-def fresh_tasks() -> ModuleType:
-    """The tasks as a new process has them, which reads the environment."""
-    for name in [name for name in sys.modules if name.startswith("datapipe.workers")]:
-        del sys.modules[name]
-    from datapipe.workers import tasks
-
-    return tasks
-
-
-def closed(tasks: ModuleType) -> None:
-    """Close what a client has opened."""
-    app: Any = tasks.app
-    if app.backend.result_consumer._pubsub is not None:
-        app.backend.result_consumer.stop()
-    app.backend.client.connection_pool.disconnect()
-    app.close()
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    with sqlite3.connect(tmp_path / "users.db") as conn:
+        conn.execute("CREATE TABLE users (id INTEGER)")
+        conn.executemany("INSERT INTO users VALUES (?)", [(number,) for number in range(100)])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATAPIPE_METADATA_URL")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("DATAPIPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DATAPIPE_FUNCTION_MODULES", "functions")
+    monkeypatch.setenv("SOURCE_DB_URL", f"sqlite:///{tmp_path / 'users.db'}")
+    monkeypatch.setenv("DEST_DB_URL", f"sqlite:///{tmp_path / 'mart.db'}")
+    with running_broker(program, tmp_path, SECRET) as server:
+        monkeypatch.setenv("REDIS_URL", server.url)
+        with ExitStack() as ends:
+            yield Site(tmp_path, server, ends)
 
 
 @dataclass(frozen=True)
-class StageWorker:
-    """A worker process in a session of its own."""
+class Site:
+    """A broker and its workers."""
 
-    process: subprocess.Popen[bytes]
-    path: Path
+    folder: Path
+    broker: Broker
+    ends: ExitStack
 
-    @property
-    def log(self) -> str:
-        return self.path.read_text(encoding="utf-8", errors="replace")
+    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
+        """A worker for one run at a time, once it answers."""
+        return self.ends.enter_context(running_worker(name, self.folder))
 
-    def children(self) -> list[int]:
-        """The processes of its pool."""
-        asked = ["ps", "-o", "pid=", "--ppid", str(self.process.pid)]
-        found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-        return [int(pid) for pid in found.split()]
+    def submit(self, function: str | None = None) -> str:
+        """Queue a run in a process of its own, which has its own Celery application; its id."""
+        plan = {"ingestion": {"table": "users"}, "persistence": {"table_name": "copy"}}
+        if function:
+            plan["transformation"] = {"type": "code", "config": {"function": f"functions:{function}"}}
+        (self.folder / "plan.json").write_text(json.dumps(plan))
+        script = "import datapipe; print(datapipe.load('plan.json').submit().id)"
+        return self.run("-c", script).stdout.strip()
 
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+
+    def cli(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "datapipe", *arguments, **variables)
 
 
-@contextmanager
-def stage_worker(folder: Path, environment: Mapping[str, str] | None = None, name: str = "w1") -> Iterator[StageWorker]:
-    """A worker that takes messages, killed at the end."""
-    path = folder / f"{name}.log"
-    command = [sys.executable, "-m", "datapipe.workers.run_worker", "--concurrency", "1", "--name", name]
-    variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{folder}", **(environment or {})}
-    with path.open("ab") as log:
-        process = subprocess.Popen(command, env=variables, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-    worker = StageWorker(process, path)
-    seen = worker.log.count(" ready.")
-    try:
-        until(lambda: worker.log.count(" ready.") > seen or process.poll() is not None)
-        assert process.poll() is None, worker.log[-3000:]
-        yield worker
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
+def wait_until(condition: Callable[[], Any], seconds: float = 40) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it does not come to pass"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def wait() -> Callable[..., None]:
+    """Wait for a condition."""
+    return wait_until
+
+
+@pytest.fixture
+def state_of() -> Callable[[str], str]:
+    """The state of a run."""
+    return lambda run_id: datapipe.attach(run_id).status

@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
@@ -17,12 +18,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import redis
+from brokers import found_program, running_broker
 from celery import chain, group
+from workerside import Worker, fresh_workers, running_worker, until
 
 from datapipe.errors import DataError, FatalError, PlanError
 from datapipe.store import open_store
 
-from .conftest import closed, fresh_tasks, stage_worker, until
 
 KEY = "k" * 40
 # Celery leaves the sockets of a client that has failed to the garbage collector.
@@ -47,6 +49,16 @@ def deadly(df):
         file.write("x")
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server for these tests."""
+    program = found_program("redis") or found_program("valkey")
+    if program is None:
+        pytest.skip("no redis-server")
+    with running_broker(program, tmp_path_factory.mktemp("broker")) as server:
+        yield server.url
 
 
 @pytest.fixture
@@ -79,6 +91,31 @@ def folder(tmp_path: Path, redis_url: str, url: str, monkeypatch: pytest.MonkeyP
     }.items():
         monkeypatch.setenv(name, value)
     return tmp_path
+
+
+def fresh_tasks() -> ModuleType:
+    """The tasks as a new process has them, which reads the environment."""
+    fresh_workers()
+    from datapipe.workers import tasks
+
+    return tasks
+
+
+def closed(tasks: ModuleType) -> None:
+    """Close what a client has opened."""
+    app: Any = tasks.app
+    if app.backend.result_consumer._pubsub is not None:
+        app.backend.result_consumer.stop()
+    app.backend.client.connection_pool.disconnect()
+    app.close()
+
+
+@contextmanager
+def stage_worker(folder: Path, variables: Mapping[str, str] | None = None, name: str = "w1") -> Iterator[Worker]:
+    """A worker that finds the functions of these tests."""
+    path = f"{Path(__file__).parents[3]}{os.pathsep}{folder}"
+    with running_worker({"PYTHONPATH": path, **(variables or {})}, folder, name) as worker:
+        yield worker
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -60,6 +61,18 @@ def test_an_unreachable_server_is_transient_and_the_password_stays_away(manager)
     with pytest.raises(TransientError) as caught, manager.connect("postgresql://ann:s3cret@127.0.0.1:1/d"):
         pass
     assert "127.0.0.1:1/d" in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("idle", [0, 60])
+def test_a_pooled_connection_that_the_server_has_ended_is_replaced(manager, postgresql_url, idle, monkeypatch):
+    found = []
+    for _ in range(2):
+        with manager.connect(postgresql_url) as conn:
+            found.append(conn.scalar(sa.text("SELECT pg_backend_pid()")))
+        with psycopg.connect(postgresql_url) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", (found[-1],))
+        monkeypatch.setattr("datapipe.data.connections._FRESH", 5.0 - idle)
+    assert found[0] != found[1]
 
 
 def test_a_missing_database_is_fatal(manager, postgresql_server):

@@ -1,0 +1,80 @@
+"""The commands about workers: what they do, and whether all that they need answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from datapipe.hosts import host
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    for command in (workers, health, metrics):
+        app.command()(command)
+
+
+def workers(as_json: Json = False, debug: Debug = False) -> None:
+    """List workers and queues. Exit code 1: the broker or the run store cannot be asked.
+
+    \b
+    datapipe workers
+    """
+    from datapipe.cli.app import reported  # which imports this file
+
+    with reported(debug=debug, as_json=as_json):
+        found = host("monitor").WorkerMonitor().overview()
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else str(found))
+        raise typer.Exit(bool(found.problems))
+
+
+def health(
+    no_workers: Annotated[bool, typer.Option("--no-workers", help="Do not ask for workers.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Tell whether the servers answer. Exit code 0: all of them, and a worker is online, 1: otherwise.
+
+    \b
+    datapipe health --no-workers
+    """
+    from datapipe.cli.app import reported
+
+    with reported(debug=debug, as_json=as_json):
+        found = host("monitor").WorkerMonitor().health(workers=not no_workers)
+        told = {"ok": found.ok, **dataclasses.asdict(found)}
+        typer.echo(json.dumps(told, indent=2) if as_json else str(found))
+        raise typer.Exit(not found.ok)
+
+
+def metrics(
+    port: Annotated[int | None, typer.Option(help="Serve them there until Ctrl-C; else they are printed once.")] = None,
+    address: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    debug: Debug = False,
+) -> None:
+    """Runs, queues, workers and servers in the form that Prometheus reads.
+
+    \b
+    datapipe metrics --port 9464
+    """
+    from datapipe.cli.app import reported
+
+    with reported(debug=debug):
+        found = host("metrics")
+        if port is None:
+            typer.echo(found.metrics_text(), nl=False)
+            return
+        served = found.serve_metrics(port, address)
+        typer.echo(f"metrics at http://{address}:{served.port}/metrics, until Ctrl-C", err=True)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            served.close()

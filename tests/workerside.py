@@ -1,0 +1,113 @@
+"""Worker processes for tests: real ones, started as users start them, ended by their process id."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Worker:
+    """A worker in a session of its own, so that a signal reaches it with its processes, or alone."""
+
+    name: str
+    environment: Mapping[str, str]
+    folder: Path
+    concurrency: int = 1
+    queues: str | None = None
+    command: Sequence[str] = (sys.executable, "-m", "datapipe.workers.run_worker")
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def log(self) -> str:
+        path = self.folder / f"{self.name}.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self, *, wait: bool = True) -> Worker:
+        """Start it, and wait until it takes messages."""
+        seen = self.log.count(" ready.")
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.command, "--name", self.name, "--concurrency", str(self.concurrency)]
+                + (["--queues", self.queues] if self.queues else []),
+                env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + 60
+        while wait and self.log.count(" ready.") == seen:
+            assert self.process.poll() is None, self.log[-3000:]
+            assert time.monotonic() < until, self.log[-3000:]
+            time.sleep(0.05)
+        return self
+
+    def children(self) -> list[int]:
+        """Its pool's processes."""
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
+
+    def signal(self, number: int) -> None:
+        """Signal the main process alone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """kill -9 of the main process and all others."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait(30)
+
+    def stop(self, timeout: float = 60) -> int:
+        """SIGTERM, as a deployment does; its exit code."""
+        assert self.process is not None
+        self.signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+@contextmanager
+def running_worker(
+    environment: Mapping[str, str], folder: Path, name: str = "w1", concurrency: int = 1, queues: str | None = None
+) -> Iterator[Worker]:
+    """A worker that takes messages; killed at the end if it has not been stopped."""
+    worker = Worker(name, environment, folder, concurrency, queues)
+    try:
+        yield worker.start()
+    finally:
+        worker.kill()
+
+
+def fresh_workers() -> None:
+    """Have datapipe.workers read the environment again, as a new process would."""
+    from datapipe.hosts import host
+
+    for name in [name for name in sys.modules if name.startswith("datapipe.workers")]:
+        del sys.modules[name]
+    host.cache_clear()
+
+
+def until(condition: object, seconds: float = 30, every: float = 0.05) -> float:
+    """Wait until a call returns something true; how long that took."""
+    assert callable(condition)
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s"
+        time.sleep(every)
+    return time.monotonic() - began
