@@ -18,6 +18,7 @@ from rich.console import Console
 from datapipe import __version__
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines
 from datapipe.cli.plans import PlanOptions, pipeline_of
+from datapipe.cli.stages import add_stages
 from datapipe.cli.workers import add_to
 from datapipe.display import run_text
 from datapipe.errors import DatapipeError, PlanError
@@ -270,12 +271,13 @@ def cleanup(
     """
     with reported(debug=debug, as_json=as_json):
         from datapipe.persistence import Leftover, drop_stages, remove_leftovers  # loads pyarrow
+        from datapipe.workers.spool import sweep_spool  # needs no further library for a folder
 
         # The database first: where it cannot be asked, nothing is removed.
         tables: tuple[Leftover, ...] = ()
         if to or settings().dest_db_url:
             tables = drop_stages(DatabaseUrl.parse(to) if to else None, dry_run=dry_run)
-        found = (*remove_leftovers(dry_run=dry_run), *tables)
+        found = (*remove_leftovers(dry_run=dry_run), *sweep_spool(dry_run=dry_run), *tables)
         lines = cleanup_lines(found, dry_run=dry_run)
         typer.echo(cleanup_json(found, dry_run=dry_run) if as_json else "\n".join(lines))
 
@@ -317,4 +319,5 @@ def _report(error: BaseException, text: str, *, debug: bool, as_json: bool, stat
     typer.echo(text if state == "cancelled" else f"error: {text}", err=True)
 
 
+add_stages(app)  # ingest, transform, persist
 add_to(app)  # workers, health, metrics
