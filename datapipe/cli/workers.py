@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from datapipe.hosts import host
+from datapipe.hosts import part
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -30,7 +30,7 @@ def workers(as_json: Json = False, debug: Debug = False) -> None:
     from datapipe.cli.app import reported  # which imports this file
 
     with reported(debug=debug, as_json=as_json):
-        found = host("monitor").WorkerMonitor().overview()
+        found = _monitor().WorkerMonitor().overview()
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else str(found))
         raise typer.Exit(bool(found.problems))
 
@@ -48,7 +48,7 @@ def health(
     from datapipe.cli.app import reported
 
     with reported(debug=debug, as_json=as_json):
-        found = host("monitor").WorkerMonitor().health(workers=not no_workers)
+        found = _monitor().WorkerMonitor().health(workers=not no_workers)
         told = {"ok": found.ok, **dataclasses.asdict(found)}
         typer.echo(json.dumps(told, indent=2) if as_json else str(found))
         raise typer.Exit(not found.ok)
@@ -67,7 +67,7 @@ def metrics(
     from datapipe.cli.app import reported
 
     with reported(debug=debug):
-        found = host("metrics")
+        found = part("datapipe.workers.metrics", "workers")
         if port is None:
             typer.echo(found.metrics_text(), nl=False)
             return
@@ -78,3 +78,7 @@ def metrics(
                 time.sleep(3600)
         except KeyboardInterrupt:
             served.close()
+
+
+def _monitor() -> Any:
+    return part("datapipe.workers.monitor", "workers")
