@@ -18,7 +18,13 @@ from datapipe.workers.jobs import Job, do, do_on_worker
 from datapipe.workers.queue import new_id, reaching_broker
 from datapipe.workers.sealing import StageTask, document, plan_of
 
-_OPTIONS: Any = {"bind": True, "base": StageTask, "throws": (DatapipeError,), "resultrepr_maxsize": 80}
+_OPTIONS: Any = {
+    "bind": True,
+    "base": StageTask,
+    "throws": (DatapipeError,),
+    "resultrepr_maxsize": 80,
+    "shared": False,  # of this application only
+}
 _STATES = {"SUCCESS": "succeeded", "FAILURE": "failed", "REVOKED": "cancelled"}
 
 
