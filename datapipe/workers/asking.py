@@ -11,15 +11,16 @@ from itertools import islice
 from typing import Any
 
 from celery.app.control import flatten_reply
+from kombu.connection import Connection
 from kombu.exceptions import ChannelError
 from kombu.pidbox import Mailbox
 
 from datapipe.errors import PlanError
 from datapipe.settings import settings
-from datapipe.workers.app import app
 
 REDIS = ("redis://", "rediss://", "redis+socket://")
 _PATIENCE = 2.0  # seconds for a connection, and for each answer
+_NEVER = 10**9  # seconds
 _MOST = 10_000  # unacknowledged messages that are looked at
 
 
@@ -50,10 +51,17 @@ def connected(url: str) -> Iterator[Any]:
     PlanError
         If the URL does not parse.
     """
-    limits = {"socket_connect_timeout": _PATIENCE, "socket_timeout": _PATIENCE, "max_retries": 0}
-    options = {**limits, "retry_on_timeout": False}
+    options = {
+        "socket_connect_timeout": _PATIENCE,
+        "socket_timeout": _PATIENCE,
+        "retry_on_timeout": False,
+        "max_retries": 0,
+        # While Kombu waits for answers, it delivers again what workers have held for longer: one that asks must not.
+        "visibility_timeout": _NEVER,
+    }
     try:
-        connection = app.connection_for_write(url, connect_timeout=_PATIENCE, transport_options=options)
+        # Not the application's: its settings are fixed by the first use, and a notebook may have other ones by now.
+        connection = Connection(url, connect_timeout=_PATIENCE, transport_options=options)  # type: ignore[no-untyped-call]  # kombu has no types
         connection.default_channel  # noqa: B018  # connects, and asks Redis for an answer
     except (ValueError, KeyError):  # its text may hold the password
         raise PlanError("the URL does not parse", hint="Percent-encode / and @ in the password") from None
@@ -63,8 +71,7 @@ def connected(url: str) -> Iterator[Any]:
 
 def answers(seconds: float) -> Mapping[str, Answer]:
     """What the workers answer that do so in time, by name."""
-    # Not app.control, which sends by a pool of the application: it waits longer, and for another URL.
-    mailbox = Mailbox(app.conf.control_exchange, type="fanout", accept=["json"])  # type: ignore[no-untyped-call]  # kombu has no types
+    mailbox = Mailbox("celery", type="fanout", accept=["json"])  # type: ignore[no-untyped-call]  # kombu has no types
     with connected(broker_url()) as connection:
         ask = mailbox(connection)
         stats = flatten_reply(ask.multi_call("stats", timeout=seconds) or [])
