@@ -219,13 +219,13 @@ def test_a_plan_names_its_queue(worker: Worker, environment: dict[str, str], tmp
 @only_redis
 def test_a_worker_that_stops_puts_its_run_back(environment: dict[str, str], tmp_path: Path) -> None:
     with running_worker(environment, tmp_path, "w4", queues="stopping") as stopping:
-        run = sleeping(15).submit(queue="stopping")
+        run = sleeping(15, "stopped").submit(queue="stopping")
         until(lambda: run.status == "running")
         assert stopping.stop(20) == 0
     assert (run.status, run.row.losses) == ("queued", 0)
     with running_worker(environment, tmp_path, "w5", queues="stopping"):
         assert run.result(60).rows_written == 1
-    assert count("slept") == 1
+    assert count("stopped") == 1
 
 
 @only_redis
