@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
         " 'visibility_timeout': 2, 'unacked_restore_interval': 1}\n"
         "from datapipe.workers.run_worker import main\nmain()\n"
     )
-    workers = [Worker(name, environment, tmp_path, command=("python", str(command))) for name in ("w1", "w2")]
+    workers = [Worker(name, environment, tmp_path, command=(sys.executable, str(command))) for name in ("w1", "w2")]
     try:
         for worker in workers:
             worker.start()
