@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +16,7 @@ from typing import NoReturn
 
 import pytest
 import redis
-
-from datapipe.workers import WorkerMonitor
+from workerside import Worker
 
 
 @dataclass(frozen=True)
@@ -95,18 +92,11 @@ def running_broker(program: str, folder: Path, password: str = "") -> Iterator[B
 
 
 @contextmanager
-def running_worker(name: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker for one run at a time, once it answers; killed afterwards."""
-    command = [sys.executable, "-m", "datapipe.workers.run_worker", "--concurrency", "1", "--name", name]
-    with (folder / f"{name}.log").open("wb") as log:
-        worker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+def running_worker(name: str, folder: Path) -> Iterator[Worker]:
+    """A worker for one run at a time, with the environment of the test; killed afterwards."""
+    path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+    worker = Worker(name, path, folder)
     try:
-        until = time.monotonic() + 40
-        while not any(found.name.startswith(f"{name}@") for found in WorkerMonitor(0.3).workers()):
-            assert worker.poll() is None, (folder / f"{name}.log").read_text()
-            assert time.monotonic() < until, "the worker does not answer"
-            time.sleep(0.1)
-        yield worker
+        yield worker.start()
     finally:
-        os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
+        worker.kill()

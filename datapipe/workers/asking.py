@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from celery.app.control import flatten_reply
@@ -108,9 +109,5 @@ def _waiting(connection: Any, queue: str) -> int:
 
 def _held(channel: Any) -> Counter[str]:
     """The queues of messages that were delivered and not acknowledged; Redis keeps them in one hash."""
-    found: Counter[str] = Counter()
-    for number, (_, text) in enumerate(channel.client.hscan_iter(channel.unacked_key, count=500)):
-        if number >= _MOST:
-            break
-        found[json.loads(text)[2]] += 1  # message, exchange, routing key
-    return found
+    held = dict(islice(channel.client.hscan_iter(channel.unacked_key, count=500), _MOST))  # some may come twice
+    return Counter(json.loads(text)[2] for text in held.values())  # message, exchange, routing key

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from brokers import Broker, found_program, missing, running_broker, running_worker
+from workerside import Worker
 
 import datapipe
 
@@ -74,7 +75,7 @@ class Site:
     broker: Broker
     ends: ExitStack
 
-    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, name: str) -> Worker:
         """A worker for one run at a time, once it answers."""
         return self.ends.enter_context(running_worker(name, self.folder))
 
