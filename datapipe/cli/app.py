@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from datapipe import __version__
-from datapipe.cli import queue, workers
+from datapipe.cli import queue, stages, workers
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines
 from datapipe.cli.options import (
     Config,
@@ -247,15 +247,17 @@ def cleanup(
     """
     with reported(debug=debug, as_json=as_json):
         from datapipe.persistence import Leftover, drop_stages, remove_leftovers  # loads pyarrow
+        from datapipe.workers.spool import sweep_spool  # needs no further library for a folder
 
         # The database first: where it cannot be asked, nothing is removed.
         tables: tuple[Leftover, ...] = ()
         if to or settings().dest_db_url:
             tables = drop_stages(DatabaseUrl.parse(to) if to else None, dry_run=dry_run)
-        found = (*remove_leftovers(dry_run=dry_run), *tables)
+        found = (*remove_leftovers(dry_run=dry_run), *sweep_spool(dry_run=dry_run), *tables)
         lines = cleanup_lines(found, dry_run=dry_run)
         typer.echo(cleanup_json(found, dry_run=dry_run) if as_json else "\n".join(lines))
 
 
 workers.add_to(app)  # workers, health, metrics
+stages.add_to(app)  # ingest, transform, persist
 queue.add_to(app)  # submit, cancel, retry, worker

@@ -25,7 +25,7 @@ from datapipe.cli.options import (
 from datapipe.cli.plans import PlanOptions
 from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.history import attach
-from datapipe.hosts import host
+from datapipe.hosts import part
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="A run, or a pipeline for its latest run.")]
 
@@ -117,5 +117,5 @@ def worker(
     datapipe worker --concurrency 4 --queues datapipe,heavy
     """
     with reported(debug=debug):
-        host("queue")  # Celery is there, or it is said what to install
-        host("worker").run_worker(concurrency, queues, name)
+        part("datapipe.workers.app", "workers")  # Celery is there, or it is said what to install
+        part("datapipe.workers.run_worker", "workers").run_worker(concurrency, queues, name)
