@@ -60,7 +60,9 @@ class Worker:
 
     def children(self) -> list[int]:
         """Its pool's processes."""
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True, check=False
+        )
         return [int(pid) for pid in found.stdout.split()]
 
     def signal(self, number: int) -> None:
