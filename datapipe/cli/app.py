@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -213,21 +214,41 @@ def watch(
 
 
 @app.command()
-def demo(debug: Debug = False) -> None:
+def demo(
+    workers: Annotated[
+        bool, typer.Option("--workers", help="On a worker, which is killed in the middle of a load.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
     """Load 336,776 flights into an embedded PostgreSQL, run a pipeline over them, and run it again."""
     with reported(debug=debug):
-        from datapipe.local.demo import demo as show  # needs the extra "local"
-
+        if workers:
+            from datapipe.local.workers_demo import workers_demo as show  # needs the extra "local"
+        else:
+            from datapipe.local.demo import demo as show
         raise typer.Exit(show(out))
 
 
 @app.command()
-def up(debug: Debug = False) -> None:
-    """Keep the embedded PostgreSQL running until Ctrl-C, and print the environment to paste."""
-    with reported(debug=debug):
-        from datapipe.local.demo import up as keep  # needs the extra "local"
+def up(
+    env_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the environment there, too; other lines of it stay.")
+    ] = None,
+    flower: Annotated[bool, typer.Option("--flower", help="Start Flower, too, with a password.")] = False,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Runs at a time in the worker.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Keep an embedded PostgreSQL, an embedded Valkey and a worker running until Ctrl-C.
 
-        keep(out)
+    The environment to paste is printed.
+
+    \b
+    datapipe up --env-file .env
+    """
+    with reported(debug=debug):
+        from datapipe.local.up import up as keep  # needs the extra "local"
+
+        keep(out, env_file=env_file, flower=flower, concurrency=concurrency)
 
 
 @app.command()
