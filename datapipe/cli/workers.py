@@ -9,10 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.hosts import part
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,8 +25,6 @@ def workers(as_json: Json = False, debug: Debug = False) -> None:
     \b
     datapipe workers
     """
-    from datapipe.cli.app import reported  # which imports this file
-
     with reported(debug=debug, as_json=as_json):
         found = _monitor().WorkerMonitor().overview()
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else str(found))
@@ -45,8 +41,6 @@ def health(
     \b
     datapipe health --no-workers
     """
-    from datapipe.cli.app import reported
-
     with reported(debug=debug, as_json=as_json):
         found = _monitor().WorkerMonitor().health(workers=not no_workers)
         told = {"ok": found.ok, **dataclasses.asdict(found)}
@@ -64,8 +58,6 @@ def metrics(
     \b
     datapipe metrics --port 9464
     """
-    from datapipe.cli.app import reported
-
     with reported(debug=debug):
         found = part("datapipe.workers.metrics", "workers")
         if port is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Broker, found_program, running_broker, running_worker
+from brokers import Broker, found_program, missing, running_broker, running_worker
 from workerside import Worker
 
 import datapipe
@@ -39,7 +39,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     """A Redis and a Valkey, with a password."""
     program = found_program(request.param)
     if program is None:
-        pytest.skip(f"no {request.param}-server")
+        missing(f"no {request.param}-server")
     with running_broker(program, tmp_path, SECRET) as server:
         yield server
 
@@ -49,7 +49,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """Everything that runs on workers need, and the environment that says so."""
     program = found_program("redis") or found_program("valkey")
     if program is None:
-        pytest.skip("no redis-server")
+        missing("no redis-server")
     (tmp_path / "functions.py").write_text(FUNCTIONS)
     with sqlite3.connect(tmp_path / "users.db") as conn:
         conn.execute("CREATE TABLE users (id INTEGER)")

@@ -25,7 +25,6 @@ from workerside import Worker, fresh_workers, running_worker, until
 from datapipe.errors import DataError, FatalError, PlanError
 from datapipe.store import open_store
 
-
 KEY = "k" * 40
 # Celery leaves the sockets of a client that has failed to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
