@@ -273,7 +273,7 @@ class _Run:
         if self._attempts > 1:
             self.counters, self._seen = counters(self._plan), {}
         first: BaseException | None = None
-        with self._cancel.hook(cancel.cancel):
+        with self._cancel.hook(lambda: cancel.cancel(self._cancel.reason)):
             try:
                 with scratch_directory() as scratch, ExitStack() as stack:
                     try:

@@ -19,8 +19,7 @@ import psycopg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from brokers import found_program, running_broker
-from services import find_postgresql, postgresql_database, running_postgresql
+from services import find_postgresql, postgresql_database, private_redis, redis_program, running_postgresql
 from workerside import Worker
 
 ROUNDS, TASKS = 5, 200
@@ -100,14 +99,14 @@ def waited(plan: Any) -> float:
 
 
 def main() -> None:
-    service, program = find_postgresql(), found_program("redis") or found_program("valkey")
+    service, program = find_postgresql(), redis_program()
     assert service is not None and program is not None
     folder = Path(tempfile.mkdtemp(prefix="datapipe-benchmark-"))
     (folder / "bench_worker.py").write_text(WORKER, encoding="utf-8")
     with (
         running_postgresql(service) as server,
         postgresql_database(server) as url,
-        running_broker(program, folder) as broker,
+        private_redis(program) as broker,
     ):
         with psycopg.connect(url) as conn:
             conn.execute("CREATE TABLE one (id bigint, name text)")

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from brokers import Broker, found_program, missing, running_broker
+from services import PrivateRedis, private_redis, redis_program
 from workerside import Worker, fresh_workers, running_worker, until
 
 import datapipe
@@ -20,18 +20,16 @@ from datapipe.errors import FatalError
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
+def broker(tmp_path: Path) -> Iterator[PrivateRedis]:
     """A server that the test may kill; it keeps nothing on disk."""
-    program = found_program("redis") or found_program("valkey")
-    if program is None:
-        missing("no redis-server")
-    with running_broker(program, tmp_path) as server:
+    program = redis_program()
+    with private_redis(program) as server:
         yield server
 
 
 @pytest.fixture
 def environment(
-    broker: Broker, postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: PrivateRedis, postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, str]]:
     with psycopg.connect(postgresql_url) as conn:
         conn.execute("CREATE TABLE slept (id bigint)")
@@ -135,7 +133,7 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
         assert conn.execute("SELECT count(*) FROM _datapipe.loads").fetchone() == (1,)
 
 
-def test_what_redis_forgets_is_queued_again(environment: dict[str, str], broker: Broker, tmp_path: Path) -> None:
+def test_what_redis_forgets_is_queued_again(environment: dict[str, str], broker: PrivateRedis, tmp_path: Path) -> None:
     before = [sleeping(0).submit() for _ in range(5)]
     broker.client.flushall()
     with running_worker(environment, tmp_path):
@@ -147,7 +145,7 @@ def test_what_redis_forgets_is_queued_again(environment: dict[str, str], broker:
     assert rows() == 6
 
 
-def test_a_run_ends_well_while_redis_is_away(environment: dict[str, str], broker: Broker, tmp_path: Path) -> None:
+def test_a_run_ends_well_while_redis_is_away(environment: dict[str, str], broker: PrivateRedis, tmp_path: Path) -> None:
     with running_worker(environment, tmp_path):
         run = sleeping(4).submit()
         until(lambda: running(run))

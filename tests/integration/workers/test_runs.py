@@ -11,8 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from brokers import Broker, found_program, missing, running_broker
-from services import postgresql_database
+from services import PrivateRedis, postgresql_database, private_redis, redis_program
 from workerside import Worker, fresh_workers, running_worker, until
 
 import datapipe
@@ -24,18 +23,16 @@ only_redis = pytest.mark.parametrize("broker", ["redis"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
-def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRedis]:
     """A server of each kind. Most tests need only one of them: see ``pytestmark``."""
-    program = found_program(request.param)
-    if program is None:
-        missing(f"no {request.param}-server")
-    with running_broker(program, tmp_path_factory.mktemp("broker"), "c4n4ry") as server:
+    program = redis_program(request.param)
+    with private_redis(program) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def environment(
-    broker: Broker, postgresql_server: str, tmp_path_factory: pytest.TempPathFactory
+    broker: PrivateRedis, postgresql_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
     """The same for this process and the workers: a broker, a database with two users, a run store."""
     home = tmp_path_factory.mktemp("home")
@@ -250,7 +247,7 @@ def test_without_a_broker_nothing_is_queued(environment: dict[str, str], monkeyp
 
 
 @only_redis
-def test_passwords_stay_here(worker: Worker, broker: Broker) -> None:
+def test_passwords_stay_here(worker: Worker, broker: PrivateRedis) -> None:
     url = os.environ["SOURCE_DB_URL"]
     password = url.split("//")[1].split("@")[0].partition(":")[2]
     run = datapipe.read("SELECT * FROM users", source=url).write("secret_copy", to=url).submit()
