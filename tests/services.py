@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pymysql
+import pytest
+import redis
 from psycopg.sql import SQL, Identifier
 
 from datapipe.errors import PlanError
 from datapipe.local.postgres import embedded_postgres
 from datapipe.local.programs import installed_programs
+from datapipe.local.valkey import installed_valkey
+from datapipe.local.valkey_server import ValkeyServer
 
 URL_VARIABLE = "DATAPIPE_TEST_POSTGRESQL_URL"
 MYSQL_URL_VARIABLE = "DATAPIPE_TEST_MYSQL_URL"
+REDIS_URL_VARIABLE = "DATAPIPE_TEST_REDIS_URL"
 
 # A test server is thrown away, so nothing it writes needs to survive a crash.
 _SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "2GB", "log_min_messages": "fatal"}
@@ -183,10 +189,147 @@ def _wait_for_mysql(server: subprocess.Popen[bytes], port: int, log: Path) -> No
             return
 
 
+@dataclass(frozen=True)
+class RedisService:
+    """Where Redis or Valkey comes from: ``url`` of a running server, or ``program`` to start one."""
+
+    kind: str
+    url: str | None = None
+    program: Path | None = None
+
+
+def find_redis() -> RedisService | None:
+    """The Redis the tests will use, not started yet; None when there is none."""
+    if os.environ.get(REDIS_URL_VARIABLE):
+        return RedisService(f"named by {REDIS_URL_VARIABLE}", url=os.environ[REDIS_URL_VARIABLE])
+    program = shutil.which("redis-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/bin")
+    return _service("found here", Path(program)) if program else None
+
+
+def find_valkey() -> RedisService | None:
+    """The Valkey the tests will use, not started yet; None when there is none."""
+    program = shutil.which("valkey-server")
+    if program:
+        return _service("found here", Path(program))
+    try:
+        return _service("wheel", installed_valkey())
+    except PlanError:
+        return None
+
+
+@dataclass
+class PrivateRedis:
+    """A server that belongs to the tests: it may be killed, stopped and started again at the same URL.
+
+    It forgets everything when it ends, unless it is ``persistent``.
+    """
+
+    program: Path
+    folder: Path
+    persistent: bool = False
+    _ends: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    @property
+    def password(self) -> str:
+        return urlsplit(self.url).password or ""
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "server.pid").read_text())
+
+    @property
+    def runs(self) -> bool:
+        return self._server.runs()
+
+    @property
+    def client(self) -> redis.Redis:
+        """A connection that gives up at once; close it, or use it in ``with``."""
+        return self._server.client()
+
+    def start(self) -> PrivateRedis:
+        """Start it, and wait until it answers; nothing happens if it runs."""
+        self._server.start(settings={} if self.persistent else {"appendonly": "no"})
+        self._ends.close()
+        self._ends.enter_context(_watched(str(self.pid), "KILL", self.folder))
+        return self
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone; nothing happens if it does not run."""
+        if self.runs:
+            os.kill(self.pid, signal.SIGKILL)
+        while self.runs:
+            time.sleep(0.01)
+        self._ends.close()
+
+    def stop(self) -> None:
+        """End it in the usual way."""
+        self._server.stop()
+        self._ends.close()
+
+    def flush(self) -> None:
+        """Forget everything."""
+        with self.client as client:
+            client.flushall()
+
+    @property
+    def _server(self) -> ValkeyServer:
+        return ValkeyServer(self.program, self.folder)
+
+
 @contextmanager
-def _watched(pid: str, signal: str, folder: Path) -> Iterator[None]:
+def private_redis(program: Path, *, persistent: bool = False) -> Iterator[PrivateRedis]:
+    """An empty server with a password on a free port, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="datapipe-tests-"))
+    server = PrivateRedis(program, folder, persistent)
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_redis(service: RedisService) -> Iterator[str]:
+    """The URL of a server; a private one is started, and ended afterwards."""
+    if service.url is not None:
+        yield service.url
+        return
+    assert service.program is not None
+    with private_redis(service.program) as server:
+        yield server.url
+
+
+def redis_program(kind: str | None = None) -> Path:
+    """The program of Redis or of Valkey, or of whichever is here; else the test is skipped, or fails if it must not."""
+    finders = {"redis": find_redis, "valkey": find_valkey}
+    for service in (finders[kind]() if kind else find_redis(), None if kind else find_valkey()):
+        if service is not None and service.program is not None:
+            return service.program
+    reason = f"no {kind or 'Redis'} to start here: install redis-server, or pip install 'datapipe-sdk[local]'"
+    if os.environ.get("DATAPIPE_TEST_REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def flush_redis(url: str) -> None:
+    """Empty the database that a URL names, and no other of that server."""
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+
+
+def _service(place: str, program: Path) -> RedisService:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return RedisService(f"{place}, {said.split('v=')[1].split()[0]}", program=program)
+
+
+@contextmanager
+def _watched(pid: str, number: str, folder: Path) -> Iterator[None]:
     """End the server by its process id even if the test run is killed: then the watcher's pipe closes."""
-    script = f'cat >/dev/null; kill -{signal} "$1" 2>/dev/null && sleep 1 && rm -rf "$2"'
+    script = f'cat >/dev/null; kill -{number} "$1" 2>/dev/null && sleep 1 && rm -rf "$2"'
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", script, "watcher", pid, str(folder)], stdin=subprocess.PIPE, start_new_session=True
     )

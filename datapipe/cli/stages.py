@@ -10,16 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from datapipe.cli.plans import columns, config_of, named_values
+from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.hosts import part
 
 Previous = Annotated[str, typer.Argument(metavar="ID", help="The task whose rows it reads: ingest or transform.")]
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the rows it reads to other tasks, too.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the task before and for this one; print its result.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def add_stages(app: typer.Typer) -> None:
+def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
     for command in (ingest, transform, persist):
         app.command()(command)
@@ -96,8 +95,6 @@ class How:
 
 def _queue(stage: str, previous: str | None, how: How, **fields: Any) -> None:
     """Queue a task, and wait for it if that is wanted."""
-    from datapipe.cli.app import reported  # which imports this file
-
     with reported(debug=how.debug, as_json=how.as_json):
         stages = part("datapipe.workers.stages", "workers")
         if stage == "transform":

@@ -1,10 +1,8 @@
-"""``datapipe demo``: one pipeline on real data, start to finish. ``datapipe up``: its database, kept up."""
+"""``datapipe demo``: one pipeline on real data, start to finish."""
 
 from __future__ import annotations
 
 import inspect
-import signal
-from contextlib import suppress
 from math import inf
 
 import pandas as pd
@@ -76,69 +74,34 @@ def demo(console: Console) -> int:
     flight_files()  # a missing extra is said at once
     console.rule("A PostgreSQL of your own, with every flight that left New York City in 2013")
     with embedded_postgres() as url:
-        _prepare(url, console)
+        prepare(url, console)
         console.rule("The pipeline: a join and an aggregate in SQL, a Python function, an upsert")
         for function in (daily_routes, rate):
             console.print(Syntax(inspect.getsource(function), "python", background_color="default"))
         plan = daily_routes(url)
         console.rule("print(plan): nothing has run yet")
-        _show(console, plan)
+        show(console, plan)
         console.rule("print(plan.explain()): what would run")
-        _show(console, plan.explain())
+        show(console, plan.explain())
         console.rule("plan.run()")
-        _show(console, plan.run())
+        show(console, plan.run())
         _show_rows(console, url)
         console.rule("plan.run() again: an upsert by key doubles nothing")
-        _show(console, plan.run())
+        show(console, plan.run())
         console.rule("What to try next")
         _next_steps(console)
         console.print(f"mart.daily_routes: {_count(url):,} rows, counted over a second connection")
     return 0
 
 
-def up(console: Console) -> None:
-    """Keep the embedded PostgreSQL running, with the flights in it, until Ctrl-C.
-
-    Parameters
-    ----------
-    console : rich.console.Console
-        Where the variables to paste are printed, passwords included.
-
-    Raises
-    ------
-    PlanError
-        If the ``local`` extra is not installed.
-
-    Examples
-    --------
-    >>> up(Console())  # doctest: +SKIP
-    """
-    flight_files()
-    for name in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the server too
-        signal.signal(name, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), embedded_postgres() as url:
-        _prepare(url, console)
-        _show(console, "\nPaste this into another terminal (or, without export, into .env):\n")
-        _show(console, f"export SOURCE_DB_URL='{url}'\nexport DEST_DB_URL='{url}'\n")
-        _show(console, f"Then try:\n\n{_TRY}\n\nCtrl-C stops the server; the data stay.")
-        while True:
-            signal.pause()
-    _show(console, "\nstopped")
-
-
-_TRY = (
-    'datapipe run --query "SELECT carrier, COUNT(*) AS flights FROM flights.flights GROUP BY carrier"'
-    " --table-name carriers --strategy replace"
-)
-
-
-def _prepare(url: str, console: Console) -> None:
-    load_flights(url, lambda line: _show(console, line))
+def prepare(url: str, console: Console) -> None:
+    """Load the flights, if they are not there, and make the schema that the pipelines write to."""
+    load_flights(url, lambda line: show(console, line))
     with psycopg.connect(url) as conn:
         conn.execute("CREATE SCHEMA IF NOT EXISTS mart")
 
 
-def _show(console: Console, value: object) -> None:
+def show(console: Console, value: object) -> None:
     """Print plain text as it is: no markup, no wrapping of what people will paste."""
     console.print(str(value), markup=False, highlight=False, soft_wrap=True)
 
@@ -153,9 +116,10 @@ def _show_rows(console: Console, url: str) -> None:
 
 
 def _next_steps(console: Console) -> None:
-    _show(console, "datapipe up       keeps this database running and prints how to connect to it")
-    _show(console, "plan.preview(20)  a sample through every step, nothing is written")
-    _show(console, "plan.to_yaml()    the plan as a document without passwords; datapipe run --config runs it\n")
+    show(console, "datapipe up       keeps this database running, with a worker, and prints how to connect to it")
+    show(console, "datapipe demo --workers  the same on a worker, which is killed in the middle")
+    show(console, "plan.preview(20)  a sample through every step, nothing is written")
+    show(console, "plan.to_yaml()    the plan as a document without passwords; datapipe run --config runs it\n")
 
 
 def _count(url: str) -> int:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import secrets
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import psycopg
 
-from datapipe.errors import FatalError, PlanError
+from datapipe.errors import FatalError
 from datapipe.local.programs import STEP, Programs, prepare
+from datapipe.local.sharing import free_port, saved, shared_server
 from datapipe.settings import data_home
 
 _LOCALE = "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"  # one that is there
@@ -71,17 +69,8 @@ def embedded_postgres(
     """
     place = (folder or data_home() / "postgresql").expanduser().absolute()
     cluster = Cluster(prepare(place, programs))
-    with (place / "users.lock").open("a") as users:
-        try:
-            with _turn(place):
-                url = cluster.start(port, {**_SETTINGS, **(settings or {})})
-                # The kernel drops this lock with its process, however that ends.
-                fcntl.flock(users, fcntl.LOCK_SH)
-            yield url
-        finally:
-            with _turn(place):
-                if _is_last(users):
-                    cluster.stop()
+    with shared_server(place, lambda: cluster.start(port, {**_SETTINGS, **(settings or {})}), cluster.stop) as url:
+        yield url
 
 
 @dataclass(frozen=True)
@@ -128,7 +117,7 @@ class Cluster:
         log = self.programs.folder / "server.log"
         log.touch()
         self.programs.own(log)
-        chosen = _free_port(port, self._saved("port"))
+        chosen = free_port(port, self._saved("port"), STEP)
         (self.programs.folder / "port").write_text(str(chosen), encoding="ascii")
         options = " ".join(f"-c {name}='{value}'" for name, value in {**settings, "port": chosen}.items())
         wait = ("-w", "-t", "60")
@@ -168,32 +157,4 @@ class Cluster:
                 return url
 
     def _saved(self, name: str) -> str:
-        path = self.programs.folder / name
-        return path.read_text(encoding="ascii") if path.exists() else ""
-
-
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """One start or stop at a time."""
-    with (folder / "turn.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _is_last(users: IO[str]) -> bool:
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _free_port(wanted: int | None, last: str) -> int:
-    """The port asked for, else the last one if nobody took it, else any free one."""
-    for candidate in (wanted,) if wanted else (int(last or 0), 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                probe.bind(("127.0.0.1", candidate))
-                return int(probe.getsockname()[1])
-    raise PlanError(f"port {wanted} is taken", step=STEP, hint="Choose another, or leave it out")
+        return saved(self.programs.folder / name)

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import redis
-from brokers import found_program, running_broker
 from celery import chain, group
+from services import private_redis, redis_program
 from workerside import Worker, fresh_workers, running_worker, until
 
 from datapipe.errors import DataError, FatalError, PlanError
@@ -53,10 +53,8 @@ def deadly(df):
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server for these tests."""
-    program = found_program("redis") or found_program("valkey")
-    if program is None:
-        pytest.skip("no redis-server")
-    with running_broker(program, tmp_path_factory.mktemp("broker")) as server:
+    program = redis_program()
+    with private_redis(program) as server:
         yield server.url
 
 

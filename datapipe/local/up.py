@@ -1,0 +1,98 @@
+"""``datapipe up``: a PostgreSQL, a Valkey and a worker, kept up until Ctrl-C."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from datapipe.local import stack
+from datapipe.local.children import Child
+from datapipe.local.demo import prepare, show
+from datapipe.local.envfile import write_env_file
+from datapipe.local.flights import flight_files
+from datapipe.local.valkey import installed_valkey
+
+_TRY = (
+    'datapipe run --query "SELECT carrier, COUNT(*) AS flights FROM flights.flights GROUP BY carrier"'
+    " --table-name carriers --strategy replace"
+)
+
+
+def up(console: Console, *, env_file: Path | None = None, flower: bool = False, concurrency: int | None = None) -> None:
+    """Keep the embedded PostgreSQL, with the flights in it, the embedded Valkey and one worker until Ctrl-C.
+
+    SIGTERM and a closed terminal end them, too: the worker first, which has time to put back what it runs.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where the variables to paste are printed, passwords included.
+    env_file : pathlib.Path, optional
+        Where to write them, too. Other lines of it stay; nobody else may read it.
+    flower : bool
+        Also start Flower, Celery's monitor, with a password.
+    concurrency : int, optional
+        Runs at a time in the worker; WORKER_CONCURRENCY if left out.
+
+    Raises
+    ------
+    PlanError
+        If the ``local`` extra is not installed, or a line of the file has another value.
+    FatalError
+        If something does not start.
+
+    Examples
+    --------
+    >>> up(Console(), env_file=Path(".env"))  # doctest: +SKIP
+    """
+    flight_files(), installed_valkey()  # a missing extra is said at once
+    children: list[Child] = []
+    with suppress(KeyboardInterrupt), stack.until_told(children), stack.running_servers() as variables:
+        if env_file is not None:
+            written = write_env_file(env_file, variables)
+            show(console, f"{env_file}: wrote {', '.join(written) or 'nothing new'}; mode 0600")
+        prepare(variables["DEST_DB_URL"], console)
+        children.append(stack.worker(variables, concurrency))
+        login = ""
+        if flower:
+            monitor, address, password = stack.flower(variables)
+            children.append(monitor)
+            login = f"Flower: {address}, user and password {password}\n"
+        with _running(children, console):
+            show(console, "\nPaste this into another terminal (or, without export, into .env):\n")
+            show(console, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
+            show(console, f"The worker is ready; its log: {children[0].log}\n{login}")
+            show(console, f"Then try:\n\n{_TRY}\n\nCtrl-C stops everything; the data stay.")
+            _look_after(children, console)
+    show(console, "\nstopped")
+
+
+@contextmanager
+def _running(children: list[Child], console: Console) -> Iterator[None]:
+    try:
+        for child in children:
+            child.start()
+        yield
+    finally:
+        with suppress(OSError):  # the terminal may be closed
+            show(console, "\nthe worker ends first; Ctrl-C again does not wait for its runs")
+        for child in children:
+            child.stop()
+
+
+def _look_after(children: list[Child], console: Console) -> None:
+    """Start again what dies, until somebody interrupts."""
+    while True:
+        time.sleep(0.2)
+        for child in children:
+            if child.process is not None and child.ended():
+                code = child.process.returncode
+                show(console, f"{child.name} ended with exit code {code}, see {child.log}; it starts again")
+                child.kill()  # what is left of its processes
+                child.start()
+                show(console, f"{child.name} is ready again")
