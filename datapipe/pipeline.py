@@ -13,20 +13,17 @@ from datapipe.errors import PlanError
 from datapipe.plan import (
     CodeStep,
     ConfigStep,
-    DatabaseUrl,
     Feed,
-    FileSource,
     FrameSource,
     Plan,
-    QuerySource,
     SqlStep,
     Step,
-    TableSource,
     bind,
     build,
     document,
     names,
 )
+from datapipe.plan.given import connection_of, refuse_url, source_of
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
@@ -79,7 +76,7 @@ def read(
       read       a query on sqlite crm.db
       write      nowhere yet: add .write(table, to=…), or .collect()
     """
-    return Pipeline(build(Plan, {"ingestion": _source(source_, source, params, schema, columns, format, zero_dates)}))
+    return Pipeline(build(Plan, {"ingestion": source_of(source_, source, params, schema, columns, format, zero_dates)}))
 
 
 def load(path: str | Path) -> Pipeline:
@@ -216,7 +213,7 @@ class Pipeline:
         """
         if self.plan.persistence is not None:
             raise PlanError("the plan has a target already", hint="A plan has one write; build a second plan")
-        _refuse_url(str(table), "to=")
+        refuse_url(str(table), "to=")
         chosen = {"strategy": strategy} if strategy else {}
         if to is None and names.is_path(str(table)):
             target: dict[str, Any] = {"path": str(table), **chosen}
@@ -231,7 +228,7 @@ class Pipeline:
                 "latest": latest,
                 **chosen,
             }
-            target |= _connection(to, "dest_db_url", "destination")
+            target |= connection_of(to, "dest_db_url", "destination")
         return Pipeline(build(Plan, {**_parts(self.plan), "persistence": target}))
 
     def named(self, name: str) -> Pipeline:
@@ -419,66 +416,6 @@ class Pipeline:
 
 def _parts(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.model_fields}
-
-
-def _source(
-    given: Any,
-    source: Any,
-    params: Mapping[str, Any] | None,
-    schema: str | None,
-    columns: Mapping[str, str] | None,
-    format_: str | None,
-    zero_dates: str,
-) -> Any:
-    if not isinstance(given, (str, Path)):
-        if type(given).__module__.split(".")[0] not in {"pandas", "polars", "pyarrow"}:
-            raise PlanError(
-                f"cannot read a {type(given).__name__}",
-                step="ingestion",
-                hint="Give a query, a table's name, a path, or a pandas, polars or Arrow table",
-            )
-        if source is not None or params or schema or columns or format_:
-            raise PlanError("a frame takes no other arguments", step="ingestion", hint="Use read(frame) alone")
-        return FrameSource(frame=given)
-    text = str(given)
-    _refuse_url(text, "source=")
-    files = source is None and not names.is_query(text) and (names.is_path(text) or format_ is not None)
-    if files:
-        if params or schema:
-            raise PlanError("files take no params and no schema", step="ingestion", hint="Filter in a .sql() step")
-        return build(FileSource, {"files": text, "format": format_, "columns": columns}, step="ingestion")
-    if columns or format_:
-        raise PlanError("columns= and format= are for files", step="ingestion", hint="Leave them out")
-    database = {**_connection(source, "source_db_url", "source"), "zero_dates": zero_dates}
-    if names.is_query(text) or names.is_statement(text):
-        if schema:
-            raise PlanError("a query takes no schema=", step="ingestion", hint="Name the schema in the query")
-        return build(QuerySource, {"query": text, "parameters": dict(params or {}), **database}, step="ingestion")
-    if params:
-        raise PlanError("a table takes no params", step="ingestion", hint="Write a query with :name parameters")
-    return build(TableSource, {"table": text, "schema": schema, **database}, step="ingestion")
-
-
-def _refuse_url(text: str, option: str) -> None:
-    if re.match(r"[A-Za-z][\w+.-]*://", text):  # not repeated: it may hold a password
-        raise PlanError("a URL stands where a table, a path or a query belongs", hint=f"Give it as {option}")
-
-
-def _connection(given: Any, url_field: str, name_field: str) -> dict[str, Any]:
-    """The plan's field for a URL, a name or an engine."""
-    if given is None:
-        return {}
-    if isinstance(given, str):
-        return {url_field if "://" in given or "${" in given else name_field: given}
-    if isinstance(given, DatabaseUrl):
-        return {url_field: given}
-    if hasattr(given, "url") and hasattr(given, "raw_connection"):
-        safe = DatabaseUrl.parse(given.url.render_as_string(hide_password=False))
-        return {url_field: DatabaseUrl(safe.safe, safe.full, given)}
-    raise PlanError(
-        f"{type(given).__name__} is not a connection",
-        hint="Give a URL, a connection's name or a SQLAlchemy engine",
-    )
 
 
 def _feed(name: str, value: Any) -> Feed:

@@ -92,6 +92,8 @@ def _on_a_worker(url: str, console: Console) -> None:
 
 
 def _killed(url: str, worker: Child, console: Console) -> int:
+    from datapipe.workers.reconciler import LOST_AFTER  # loads Celery
+
     console.rule("The same worker, killed in the middle of a load")
     console.print(Syntax(inspect.getsource(slow_copy), "python", background_color="default"))
     with psycopg.connect(url) as conn:
@@ -105,7 +107,7 @@ def _killed(url: str, worker: Child, console: Console) -> int:
     show(console, f"{_TARGET}: {_count(url)[0]:,} rows. A load is one transaction; this one is gone with its worker.")
     worker.start()
     show(console, f"A new worker: process {worker.pid}")
-    show(console, "A run is given to another worker 30 s after its last sign of life: until then it might be alive.")
+    show(console, f"A run is given to another worker {LOST_AFTER:.0f} s after its last sign of life: it might be alive.")
     began = time.monotonic()
     run.watch(_PATIENCE)
     run.result()

@@ -12,7 +12,7 @@ from datapipe.workers.broker import BrokerState, broker_client, look
 from datapipe.workers.queue import publish
 from datapipe.workers.requests import CAP
 
-LOST_AFTER = 30.0  # seconds without a sign of life after which a worker's run is given to another one
+LOST_AFTER = 20.0  # seconds without a sign of life after which a worker's run is given to another one
 _STRANDED_AFTER = 10.0  # seconds after which a run that waits is looked for in the broker
 _HELD_AFTER = 30.0  # seconds in which a worker begins what it has taken
 _SLACK = 5.0  # seconds by which runs may overtake each other on their way to the broker
