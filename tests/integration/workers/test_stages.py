@@ -19,7 +19,6 @@ import psycopg
 import pytest
 import redis
 from celery import chain, group
-from services import private_redis, redis_program
 from workerside import Worker, fresh_workers, running_worker, until
 
 from datapipe.errors import DataError, FatalError, PlanError
@@ -48,14 +47,6 @@ def deadly(df):
         file.write("x")
     os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server for these tests."""
-    program = redis_program()
-    with private_redis(program) as server:
-        yield server.url
 
 
 @pytest.fixture
