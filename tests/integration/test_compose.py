@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from brokers import found_program
 from composefile import Service, running, seconds
 from services import find_postgresql
 
@@ -52,8 +51,8 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path, postgresql_url: str) -> Iterator[Site]:
     """With the file's own Redis."""
-    if found_program("redis") is None:
-        pytest.skip("no redis-server")
+    if not shutil.which("redis-server") or not shutil.which("redis-cli"):
+        pytest.skip("no redis-server and redis-cli")
     port = free_port()
     places = {
         f"postgresql://datapipe:{GIVEN['POSTGRES_PASSWORD']}@postgres:5432/datapipe": postgresql_url,
