@@ -113,12 +113,13 @@ class Run:
     Parameters
     ----------
     run_id : str
-    store : RunStore
+    store : RunStore, optional
+        The one of the environment, if left out.
     """
 
-    def __init__(self, run_id: str, store: RunStore) -> None:
+    def __init__(self, run_id: str, store: RunStore | None = None) -> None:
         self.id = run_id
-        self._store = store
+        self._store = store or _store()
 
     @property
     def row(self) -> RunRow:

@@ -10,7 +10,7 @@ from typing import Any
 from datapipe.errors import PlanError
 
 _GROUP = "datapipe.hosts"
-_EXTRAS = {"queue": "workers", "monitor": "workers", "metrics": "workers"}
+_EXTRAS = {"queue": "workers", "monitor": "workers"}
 
 
 @functools.cache
@@ -20,7 +20,7 @@ def host(name: str) -> Any:
     Parameters
     ----------
     name : str
-        ``queue``: sends runs to workers. ``monitor``: tells what workers do. ``metrics``: the same for Prometheus.
+        ``queue``: sends runs to workers. ``monitor``: tells what workers do.
 
     Raises
     ------

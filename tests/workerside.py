@@ -45,7 +45,7 @@ class Worker:
             self.process = subprocess.Popen(
                 [*self.command, "--name", self.name, "--concurrency", str(self.concurrency)]
                 + (["--queues", self.queues] if self.queues else []),
-                env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
+                env={**os.environ, "PYTHONPATH": _path(), **self.environment},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -82,6 +82,10 @@ class Worker:
         assert self.process is not None
         self.signal(signal.SIGTERM)
         return self.process.wait(timeout)
+
+
+def _path() -> str:
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 @contextmanager

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
 import json
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from datapipe import __version__
+from datapipe.cli import queue, stages, workers
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines
-from datapipe.cli.plans import PlanOptions, pipeline_of
-from datapipe.cli.workers import add_to
+from datapipe.cli.options import (
+    Config,
+    DestUrl,
+    File,
+    IfRunning,
+    Keys,
+    Params,
+    Query,
+    SourceUrl,
+    Strategy,
+    TableName,
+    TransformConfig,
+    TransformType,
+    given_pipeline,
+)
+from datapipe.cli.plans import PlanOptions
+from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.display import run_text
-from datapipe.errors import DatapipeError, PlanError
 from datapipe.history import attach, latest
-from datapipe.pipeline import Pipeline
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import settings
 
@@ -35,39 +45,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 out = Console(soft_wrap=True, highlight=False, emoji=False)
-
-File = Annotated[
-    str | None, typer.Argument(metavar="FILE", help="A plan: YAML, JSON, or a Python file with a variable plan.")
-]
-Config = Annotated[str | None, typer.Option("--config", help="The same as FILE.")]
-Query = Annotated[str | None, typer.Option(help="The query to read.")]
-SourceUrl = Annotated[str | None, typer.Option(help="The source database; SOURCE_DB_URL if left out.")]
-TransformType = Annotated[str | None, typer.Option(help="sql, code or config.")]
-TransformConfig = Annotated[
-    str | None, typer.Option(help='JSON such as {"sql_query": "SELECT …"}, or a YAML or JSON file.')
-]
-TableName = Annotated[str | None, typer.Option(help="The table to write.")]
-Strategy = Annotated[str | None, typer.Option(help="append, insert, upsert or replace.")]
-Keys = Annotated[
-    list[str] | None,
-    typer.Option("--upsert-keys", metavar="COLUMNS", help="Key columns: id,day, or repeat the option."),
-]
-DestUrl = Annotated[str | None, typer.Option(help="The destination database; DEST_DB_URL if left out.")]
-Params = Annotated[
-    list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="For the plan's :name; repeat for more.")
-]
-
-
-class IfRunning(enum.StrEnum):
-    """What a run does while another one has its key."""
-
-    wait = "wait"
-    fail = "fail"
-    skip = "skip"
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @app.callback()
@@ -119,7 +96,7 @@ def run(
     )
     with reported(debug=debug, as_json=as_json):
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            result = _pipeline(file, config, options, param).run(
+            result = given_pipeline(file, config, options, param).run(
                 memory, idempotency_key=idempotency_key, if_running=if_running.value
             )
         typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
@@ -146,7 +123,7 @@ def preview(
     """
     options = PlanOptions(query, source_db_url, transform_type, transform_config)
     with reported(debug=debug):
-        typer.echo(str(_pipeline(file, config, options, param).preview(rows, step)))
+        typer.echo(str(given_pipeline(file, config, options, param).preview(rows, step)))
 
 
 @app.command()
@@ -173,7 +150,7 @@ def explain(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
     )
     with reported(debug=debug):
-        typer.echo(str(_pipeline(file, config, options, param).explain()))
+        typer.echo(str(given_pipeline(file, config, options, param).explain()))
 
 
 @app.command()
@@ -291,51 +268,17 @@ def cleanup(
     """
     with reported(debug=debug, as_json=as_json):
         from datapipe.persistence import Leftover, drop_stages, remove_leftovers  # loads pyarrow
+        from datapipe.workers.spool import sweep_spool  # needs no further library for a folder
 
         # The database first: where it cannot be asked, nothing is removed.
         tables: tuple[Leftover, ...] = ()
         if to or settings().dest_db_url:
             tables = drop_stages(DatabaseUrl.parse(to) if to else None, dry_run=dry_run)
-        found = (*remove_leftovers(dry_run=dry_run), *tables)
+        found = (*remove_leftovers(dry_run=dry_run), *sweep_spool(dry_run=dry_run), *tables)
         lines = cleanup_lines(found, dry_run=dry_run)
         typer.echo(cleanup_json(found, dry_run=dry_run) if as_json else "\n".join(lines))
 
 
-def _pipeline(file: str | None, config: str | None, options: PlanOptions, params: list[str] | None) -> Pipeline:
-    if file and config:
-        raise PlanError("both FILE and --config are given", hint="Give one of them")
-    return pipeline_of(file or config, options, params or ())
-
-
-@contextmanager
-def reported(*, debug: bool = False, as_json: bool = False) -> Iterator[None]:
-    """Errors as one sentence and an exit code; with ``debug``, with their traceback."""
-    try:
-        yield
-    except (typer.Exit, SystemExit):
-        raise
-    except DatapipeError as error:
-        _report(error, str(error), debug=debug, as_json=as_json)
-        raise typer.Exit(2 if isinstance(error, PlanError) else 1) from None
-    except KeyboardInterrupt as error:
-        unknown = getattr(getattr(error, "result", None), "state", None) == "failed"  # COMMIT was lost
-        text = str(error) if unknown else "cancelled; the target is unchanged"
-        _report(error, text, debug=debug, as_json=as_json, state="cancelled")
-        sys.exit(130)
-    except Exception as error:  # noqa: BLE001  # nobody wants a traceback who did not ask for one
-        _report(error, f"{type(error).__name__}: {error}. --debug shows where", debug=debug, as_json=as_json)
-        raise typer.Exit(1) from None
-
-
-def _report(error: BaseException, text: str, *, debug: bool, as_json: bool, state: str = "failed") -> None:
-    if debug:
-        traceback.print_exc()
-    if as_json:
-        result = getattr(error, "result", None)
-        found: dict[str, Any] = result.to_dict() if result is not None else {"state": state}
-        found |= {"error": text, "step": getattr(error, "step", None), "hint": getattr(error, "hint", None)}
-        typer.echo(json.dumps(found, indent=2))
-    typer.echo(text if state == "cancelled" else f"error: {text}", err=True)
-
-
-add_to(app)  # workers, health, metrics
+workers.add_to(app)  # workers, health, metrics
+stages.add_to(app)  # ingest, transform, persist
+queue.add_to(app)  # submit, cancel, retry, worker

@@ -46,13 +46,13 @@ class PlanOptions:
         self._check_pairs()
         found: dict[str, Any] = {"ingestion": _set(query=self.query, source_db_url=self.source_db_url)}
         if self.transform_config:
-            config = _config(self.transform_config)
+            config = config_of(self.transform_config)
             found["transformation"] = {"type": self.transform_type or "sql", "config": config}
         if self.table_name:
             found["persistence"] = _set(
                 table_name=self.table_name,
                 strategy=self.strategy,
-                upsert_keys=[key.strip() for text in self.upsert_keys for key in text.split(",") if key.strip()],
+                upsert_keys=columns(self.upsert_keys),
                 dest_db_url=self.dest_db_url,
             )
         return found
@@ -78,16 +78,16 @@ def pipeline_of(file: str | None, options: PlanOptions, params: Sequence[str]) -
     if file and options.given:
         raise PlanError("both a plan file and single options are given", hint="Give one of them")
     pipeline = load(file) if file else Pipeline(document.parse(options.document()))
-    values = _parameters(params)
+    values = named_values(params)
     return Pipeline(bind(pipeline.plan, values)) if values else pipeline
 
 
-def _parameters(texts: Sequence[str]) -> dict[str, Any]:
+def named_values(texts: Sequence[str]) -> dict[str, Any]:
     """The values of ``name=value`` options: numbers, true and false are such, everything else is text.
 
     Examples
     --------
-    >>> _parameters(["n=5", "on=true", "day=2024-01-01", "code=007"])
+    >>> named_values(["n=5", "on=true", "day=2024-01-01", "code=007"])
     {'n': 5, 'on': True, 'day': '2024-01-01', 'code': '007'}
     """
     found: dict[str, Any] = {}
@@ -101,7 +101,18 @@ def _parameters(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _config(text: str) -> Any:
+def columns(texts: Sequence[str]) -> list[str]:
+    """The names in options such as ``id,day``.
+
+    Examples
+    --------
+    >>> columns(["id, day", "hour"])
+    ['id', 'day', 'hour']
+    """
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def config_of(text: str) -> Any:
     """The transformation's configuration: JSON itself, or the path of a file that has it."""
     if not text.lstrip().startswith("{"):
         return document.read_file(text)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from datapipe.hosts import host
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.hosts import part
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,10 +25,8 @@ def workers(as_json: Json = False, debug: Debug = False) -> None:
     \b
     datapipe workers
     """
-    from datapipe.cli.app import reported  # which imports this file
-
     with reported(debug=debug, as_json=as_json):
-        found = host("monitor").WorkerMonitor().overview()
+        found = _monitor().WorkerMonitor().overview()
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else str(found))
         raise typer.Exit(bool(found.problems))
 
@@ -45,10 +41,8 @@ def health(
     \b
     datapipe health --no-workers
     """
-    from datapipe.cli.app import reported
-
     with reported(debug=debug, as_json=as_json):
-        found = host("monitor").WorkerMonitor().health(workers=not no_workers)
+        found = _monitor().WorkerMonitor().health(workers=not no_workers)
         told = {"ok": found.ok, **dataclasses.asdict(found)}
         typer.echo(json.dumps(told, indent=2) if as_json else str(found))
         raise typer.Exit(not found.ok)
@@ -64,10 +58,8 @@ def metrics(
     \b
     datapipe metrics --port 9464
     """
-    from datapipe.cli.app import reported
-
     with reported(debug=debug):
-        found = host("metrics")
+        found = part("datapipe.workers.metrics", "workers")
         if port is None:
             typer.echo(found.metrics_text(), nl=False)
             return
@@ -78,3 +70,7 @@ def metrics(
                 time.sleep(3600)
         except KeyboardInterrupt:
             served.close()
+
+
+def _monitor() -> Any:
+    return part("datapipe.workers.monitor", "workers")

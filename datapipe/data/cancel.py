@@ -59,6 +59,11 @@ class CancelToken:
         """Whether somebody asked to stop."""
         return self._event.is_set()
 
+    @property
+    def reason(self) -> DatapipeError | None:
+        """Why, if whoever asked has said so."""
+        return self._reason
+
     def check(self) -> None:
         """Raise RunCancelled, or the reason given, if somebody asked to stop."""
         if self.cancelled:

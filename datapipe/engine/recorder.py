@@ -11,6 +11,7 @@ import socket
 import threading
 import traceback
 import uuid
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from datapipe.engine.result import RunResult
 from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
 from datapipe.errors import DatapipeError, NotPortableError
 from datapipe.plan import Plan, document
-from datapipe.store import RunStore, StepRow, store_or_none
+from datapipe.store import Note, RunStore, StepRow, store_or_none
 
 _EVERY = 1.0  # seconds between two signs of life
 _EVERY_CLAIMED = 0.5  # of a run on a worker, which nothing but the store can tell to stop
@@ -76,6 +77,7 @@ class Recorder:
         self._store, self._options, self._run_id, self._lease = store, options, options.run_id, lease
         self._every = every
         self._steps: dict[str, StepRow] = {}
+        self._notes: deque[Note] = deque()  # not written yet
         self._changed = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="datapipe record", daemon=True)
@@ -101,8 +103,7 @@ class Recorder:
     def __call__(self, event: Event) -> None:
         """Take an event."""
         if event.kind in {"notice", "attempt_failed"} and event.message:
-            message, kind, step = event.message, event.kind, event.step
-            self._try(lambda: self._store.say(self._run_id, kind, message, step))
+            self._notes.append(Note(event.kind, event.message, event.step))
         if event.step is not None:
             with self._changed:
                 known = self._steps.get(event.step) or StepRow(len(self._steps), event.step)
@@ -122,13 +123,19 @@ class Recorder:
             for i, s in enumerate(result.steps if result else ())
         ]
         found = _ended(self._run_id, result, error)
-        self._try(lambda: self._store.end(self._run_id, self._lease, steps, **found))
+        self._try(lambda: self._store.end(self._run_id, self._lease, steps, tuple(self._notes), **found))
 
     def _beat(self) -> None:
         while not self._ended.wait(self._every):
             with self._changed:
                 steps = list(self._steps.values())
-            if self._try(functools.partial(self._store.beat, self._run_id, steps, self._lease)):
+            notes = tuple(self._notes)
+            told = self._try(functools.partial(self._store.beat, self._run_id, steps, self._lease, notes))
+            if told is None:
+                continue
+            for _ in notes:
+                self._notes.popleft()
+            if told:
                 self._options.cancel.cancel()
 
     def _try(self, write: Callable[[], Any]) -> Any:

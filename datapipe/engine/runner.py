@@ -273,7 +273,7 @@ class _Run:
         if self._attempts > 1:
             self.counters, self._seen = counters(self._plan), {}
         first: BaseException | None = None
-        with self._cancel.hook(cancel.cancel):
+        with self._cancel.hook(lambda: cancel.cancel(self._cancel.reason)):
             try:
                 with scratch_directory() as scratch, ExitStack() as stack:
                     try:
@@ -357,6 +357,7 @@ class _Run:
                 self._serve(call)
 
     def _serve(self, call: _Call[Any]) -> None:
+        self._tick(_TICK / 10)  # the function may take long, and nothing is told meanwhile
         try:
             with self._cancel.hook(interruption()):
                 call.value = call.work()
@@ -370,10 +371,10 @@ class _Run:
         finally:
             call.done.set()
 
-    def _tick(self) -> None:
-        """Tell what has moved, at most ten times a second."""
+    def _tick(self, every: float = _TICK) -> None:
+        """Tell what has moved, at most ten times a second, unless ``every`` says otherwise."""
         clock = time.monotonic()
-        if clock - self._ticked >= _TICK:
+        if clock - self._ticked >= every:
             self._ticked = clock
             self._tell()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapipe.store.rows import FINAL, LogRow, RunRow, StepRow
+from datapipe.store.rows import FINAL, Claim, LogRow, Note, RunRow, StepRow
 from datapipe.store.store import RunStore, open_store, store_or_none
 
-__all__ = ["FINAL", "LogRow", "RunRow", "RunStore", "StepRow", "open_store", "store_or_none"]
+__all__ = ["FINAL", "Claim", "LogRow", "Note", "RunRow", "RunStore", "StepRow", "open_store", "store_or_none"]

@@ -37,6 +37,23 @@ class StepRow:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What a run has to say, on its way to its log."""
+
+    kind: str
+    message: str
+    step: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A queued run that somebody has taken: the caller's name for it, and what it needs to run."""
+
+    pipeline_id: str
+    message: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class LogRow:
     """A line of a run's log."""
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from datapipe.data.connections import shared, to_url
 from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
 from datapipe.settings import data_home, expand, settings
-from datapipe.store.rows import FINAL, LogRow, RunRow, StepRow
+from datapipe.store.rows import FINAL, Claim, LogRow, Note, RunRow, StepRow
 from datapipe.store.schema import LOGS, META, RUNS, STEPS, VERSION, migrate, version_of
 
 # The time so many seconds ago, by the store's clock.
@@ -90,9 +90,14 @@ class RunStore:
         with self._writing() as conn:
             return self._change(conn, run_id, when, lease, values)
 
-    def claim(self, run_id: str, lease: str, **place: Any) -> bool:
-        """Take a queued run; whether it was still there to take. From now on only the lease's owner writes to it."""
-        return self.change(run_id, when=("queued",), state="running", new_lease=lease, reason=None, **place)
+    def claim(self, run_id: str, lease: str, **place: Any) -> Claim | None:
+        """Take a queued run; None if it is not there to take. From now on only the lease's owner writes to it."""
+        found = {"state": "running", "lease": lease, "reason": None, **place}
+        found |= {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
+        taken = RUNS.update().where(RUNS.c.id == run_id, RUNS.c.state == "queued").values(**found)
+        with self._writing() as conn:
+            row = conn.execute(taken.returning(RUNS.c.pipeline_id, RUNS.c.message)).first()
+        return Claim(row.pipeline_id, json.loads(row.message or "{}")) if row is not None else None
 
     def give_back(self, run_id: str, lease: str) -> bool:
         """Put a run that did not end back into the queue, as if it had never begun; whether it was ours."""
@@ -120,12 +125,15 @@ class RunStore:
                 self._change(conn, run_id, (), None, {"state": "failed", **_poisoned(cap)})
         return self.run(run_id)
 
-    def end(self, run_id: str, lease: str | None, steps: Iterable[StepRow], **values: Any) -> bool:
-        """Record a run's last steps and how it ended, at once; whether it was under this lease."""
+    def end(
+        self, run_id: str, lease: str | None, steps: Iterable[StepRow], notes: Iterable[Note] = (), **values: Any
+    ) -> bool:
+        """Record a run's last steps and notes and how it ended, at once; whether it was under this lease."""
         with self._writing() as conn:
             ended = self._change(conn, run_id, ("running", "lost"), lease, values)
             if ended:
                 _put_steps(conn, run_id, steps)
+                self._say(conn, run_id, notes)
             return ended
 
     def _change(
@@ -135,7 +143,6 @@ class RunStore:
         state = found.get("state")
         if state == "running":
             found |= {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
-            found["lease"] = found.pop("new_lease", None)
         if state == "queued":
             found |= {"queued": self._now}
         if state in FINAL:
@@ -145,8 +152,10 @@ class RunStore:
         conditions += [RUNS.c.lease == lease] if lease else []
         return conn.execute(RUNS.update().where(*conditions).values(**found)).rowcount > 0
 
-    def beat(self, run_id: str, steps: Iterable[StepRow] = (), lease: str | None = None) -> bool:
-        """A sign of life, with how far the steps are.
+    def beat(
+        self, run_id: str, steps: Iterable[StepRow] = (), lease: str | None = None, notes: Iterable[Note] = ()
+    ) -> bool:
+        """A sign of life, with how far the steps are, and what there is to say since the last one.
 
         Returns
         -------
@@ -159,6 +168,7 @@ class RunStore:
             alive = RUNS.update().where(RUNS.c.id == run_id, RUNS.c.state.in_(("running", "lost")), *ours)
             if conn.execute(alive.values(**found)).rowcount:
                 _put_steps(conn, run_id, steps)
+                self._say(conn, run_id, notes)
             row = conn.execute(sa.select(RUNS.c.cancel_requested, RUNS.c.lease).where(RUNS.c.id == run_id)).first()
             return row is not None and (row.cancel_requested is not None or bool(lease and row.lease != lease))
 
@@ -206,7 +216,11 @@ class RunStore:
     def say(self, run_id: str, kind: str, message: str, step: str | None = None) -> None:
         """Add a line to a run's log."""
         with self._writing() as conn:
-            conn.execute(LOGS.insert().values(run_id=run_id, time=self._now, kind=kind, step=step, message=message))
+            self._say(conn, run_id, [Note(kind, message, step)])
+
+    def _say(self, conn: sa.Connection, run_id: str, notes: Iterable[Note]) -> None:
+        for note in notes:
+            conn.execute(LOGS.insert().values(run_id=run_id, time=self._now, **dataclasses.asdict(note)))
 
     def run(self, run_id: str) -> RunRow:
         """A run with its steps.

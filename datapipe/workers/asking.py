@@ -7,18 +7,20 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from celery.app.control import flatten_reply
+from kombu.connection import Connection
 from kombu.exceptions import ChannelError
 from kombu.pidbox import Mailbox
 
 from datapipe.errors import PlanError
 from datapipe.settings import settings
-from datapipe.workers.app import app
 
 REDIS = ("redis://", "rediss://", "redis+socket://")
 _PATIENCE = 2.0  # seconds for a connection, and for each answer
+_NEVER = 10**9  # seconds
 _MOST = 10_000  # unacknowledged messages that are looked at
 
 
@@ -49,10 +51,17 @@ def connected(url: str) -> Iterator[Any]:
     PlanError
         If the URL does not parse.
     """
-    limits = {"socket_connect_timeout": _PATIENCE, "socket_timeout": _PATIENCE, "max_retries": 0}
-    options = {**limits, "retry_on_timeout": False}
+    options = {
+        "socket_connect_timeout": _PATIENCE,
+        "socket_timeout": _PATIENCE,
+        "retry_on_timeout": False,
+        "max_retries": 0,
+        # While Kombu waits for answers, it delivers again what workers have held for longer: one that asks must not.
+        "visibility_timeout": _NEVER,
+    }
     try:
-        connection = app.connection_for_write(url, connect_timeout=_PATIENCE, transport_options=options)
+        # Not the application's: its settings are fixed by the first use, and a notebook may have other ones by now.
+        connection = Connection(url, connect_timeout=_PATIENCE, transport_options=options)  # type: ignore[no-untyped-call]  # kombu has no types
         connection.default_channel  # noqa: B018  # connects, and asks Redis for an answer
     except (ValueError, KeyError):  # its text may hold the password
         raise PlanError("the URL does not parse", hint="Percent-encode / and @ in the password") from None
@@ -62,8 +71,7 @@ def connected(url: str) -> Iterator[Any]:
 
 def answers(seconds: float) -> Mapping[str, Answer]:
     """What the workers answer that do so in time, by name."""
-    # Not app.control, which sends by a pool of the application: it waits longer, and for another URL.
-    mailbox = Mailbox(app.conf.control_exchange, type="fanout", accept=["json"])  # type: ignore[no-untyped-call]  # kombu has no types
+    mailbox = Mailbox("celery", type="fanout", accept=["json"])  # type: ignore[no-untyped-call]  # kombu has no types
     with connected(broker_url()) as connection:
         ask = mailbox(connection)
         stats = flatten_reply(ask.multi_call("stats", timeout=seconds) or [])
@@ -108,9 +116,5 @@ def _waiting(connection: Any, queue: str) -> int:
 
 def _held(channel: Any) -> Counter[str]:
     """The queues of messages that were delivered and not acknowledged; Redis keeps them in one hash."""
-    found: Counter[str] = Counter()
-    for number, (_, text) in enumerate(channel.client.hscan_iter(channel.unacked_key, count=500)):
-        if number >= _MOST:
-            break
-        found[json.loads(text)[2]] += 1  # message, exchange, routing key
-    return found
+    held = dict(islice(channel.client.hscan_iter(channel.unacked_key, count=500), _MOST))  # some may come twice
+    return Counter(json.loads(text)[2] for text in held.values())  # message, exchange, routing key

@@ -53,9 +53,10 @@ def execute(run_id: str, worker: str, store_id: str | None) -> Mapping[str, Any]
             hint="Set the same DATAPIPE_METADATA_URL (or DATAPIPE_HOME) on both sides and restart the worker",
         )
     lease = str(uuid.uuid4())
-    if not store.claim(run_id, lease, worker=worker, **place()):
+    claim = store.claim(run_id, lease, worker=worker, **place())
+    if claim is None:
         return _known(store.run(run_id))
-    return _run(store, run_id, lease)
+    return {**_run(store, run_id, lease, claim.message), "pipeline_id": claim.pipeline_id}
 
 
 def adopt(run_id: str, pipeline_id: str | None, document: Mapping[str, Any]) -> None:
@@ -87,16 +88,15 @@ def _known(row: RunRow) -> Mapping[str, Any]:
     raise Ignore(f"run {row.id} is with {row.worker}")
 
 
-def _run(store: RunStore, run_id: str, lease: str) -> Mapping[str, Any]:
+def _run(store: RunStore, run_id: str, lease: str, message: Mapping[str, Any]) -> dict[str, Any]:
     found = settings()
 
-    def work(cancel: CancelToken) -> Mapping[str, Any]:
-        message = store.message(run_id) or {}
+    def work(cancel: CancelToken) -> dict[str, Any]:
         plan = opened(message, run_id, key=found.signing_key, modules=found.function_modules)
         options = RunOptions(**{**options_of(message, RunOptions), "run_id": run_id, "cancel": cancel})
         return run_claimed(plan, options, store, lease).to_dict()
 
-    return {**held(store, run_id, lease, work), "pipeline_id": store.run(run_id).pipeline_id}
+    return held(store, run_id, lease, work)
 
 
 def held(store: RunStore, run_id: str, lease: str, work: Callable[[CancelToken], T]) -> T:

@@ -35,6 +35,7 @@ class Collector:
 
     def __init__(self, monitor: WorkerMonitor | None = None) -> None:
         self._monitor = monitor or WorkerMonitor()
+        self._highest: dict[tuple[str, str], float] = {}
 
     def describe(self) -> list[Metric]:
         """Nothing: a registry would else collect everything once to learn the names."""
@@ -50,7 +51,7 @@ class Collector:
         }
         found = together(questions, _PATIENCE)
         if found["runs"].value:
-            yield from runs(found["runs"].value)
+            yield from runs(found["runs"].value, self._highest)
         if found["overview"].value:
             yield from fleet(found["overview"].value)
         if found["health"].value:
@@ -114,22 +115,33 @@ def _totals() -> tuple[StateTotal, ...]:
     return totals(store) if store else ()
 
 
-def runs(found: Iterable[StateTotal]) -> Iterator[Metric]:
-    """Runs by state, and what those that have ended read, wrote and took."""
+def runs(found: Iterable[StateTotal], highest: dict[tuple[str, str], float]) -> Iterator[Metric]:
+    """Runs by state, and what those that have ended read, wrote and took.
+
+    Parameters
+    ----------
+    highest : dict
+        The counters' values so far, which this raises. A failed run that is tried again is failed no more, and
+        Prometheus takes a counter that falls for a new one, and all of it for an increase.
+    """
     known = list(found)
-    ended = [total for total in known if total.state in FINAL]
     yield _gauge("runs", "Runs on record, by state.", ["state"], [([t.state], t.runs) for t in known])
-    counts: dict[str, tuple[str, list[tuple[list[str], float]]]] = {
-        "runs_finished": ("Runs that have ended, by how.", [([t.state], t.runs) for t in ended]),
-        "rows_read": ("Rows read by runs that have ended.", [([t.state], t.rows_read) for t in ended]),
-        "rows_written": ("Rows written by runs that have ended.", [([t.state], t.rows_written) for t in ended]),
-        "run_seconds": ("How long runs that have ended took, together.", [([t.state], t.seconds) for t in ended]),
-    }
-    for name, (text, values) in counts.items():
+    for name, text, field in _OF_RUNS:
         family = CounterMetricFamily(f"datapipe_{name}", text, labels=["state"])
-        for labels, value in values:
-            family.add_metric(labels, value)
+        for total in known:
+            if total.state in FINAL:
+                key = (name, total.state)
+                highest[key] = max(highest.get(key, 0.0), getattr(total, field))
+                family.add_metric([total.state], highest[key])
         yield family
+
+
+_OF_RUNS = (
+    ("runs_finished", "Runs that have ended, by how.", "runs"),
+    ("rows_read", "Rows read by runs that have ended.", "rows_read"),
+    ("rows_written", "Rows written by runs that have ended.", "rows_written"),
+    ("run_seconds", "How long runs that have ended took, together.", "seconds"),
+)
 
 
 def fleet(found: Overview) -> Iterator[Metric]:

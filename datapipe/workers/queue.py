@@ -122,9 +122,12 @@ def reaching_broker() -> Iterator[None]:
     """The errors of a broker that does not answer as ours."""
     try:
         yield
-    except _BROKEN as error:
+    except (*_BROKEN, RuntimeError) as error:
+        cause = error if isinstance(error, _BROKEN) else error.__cause__  # Celery's word for a lost result backend
+        if not isinstance(cause, _BROKEN):
+            raise
         raise TransientError(
-            f"the broker cannot be reached: {_reason(error)}",
+            f"the broker cannot be reached: {_reason(cause)}",
             hint="Nothing was queued. Check CELERY_BROKER_URL or REDIS_URL, and that Redis runs",
         ) from None
 

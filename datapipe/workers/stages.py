@@ -8,7 +8,7 @@ from typing import Any
 from celery.result import AsyncResult
 
 from datapipe.engine import RunOptions, run_recorded
-from datapipe.errors import DatapipeError
+from datapipe.errors import DatapipeError, PlanError, TransientError
 from datapipe.plan import parse
 from datapipe.settings import settings
 from datapipe.workers.app import app
@@ -18,7 +18,13 @@ from datapipe.workers.jobs import Job, do, do_on_worker
 from datapipe.workers.queue import new_id, reaching_broker
 from datapipe.workers.sealing import StageTask, document, plan_of
 
-_OPTIONS: Any = {"bind": True, "base": StageTask, "throws": (DatapipeError,), "resultrepr_maxsize": 80}
+_OPTIONS: Any = {
+    "bind": True,
+    "base": StageTask,
+    "throws": (DatapipeError,),
+    "resultrepr_maxsize": 80,
+    "shared": False,  # of this application only
+}
 _STATES = {"SUCCESS": "succeeded", "FAILURE": "failed", "REVOKED": "cancelled"}
 
 
@@ -191,6 +197,31 @@ def task_status(task_id: str) -> dict[str, Any]:
         elif state is not None:
             told["error"] = {"type": type(found.result).__name__, "message": str(found.result)}
     return told
+
+
+def task_result(task_id: str, *, wait: bool = False, known: bool = False) -> Mapping[str, Any]:
+    """The result of a task that has ended.
+
+    Parameters
+    ----------
+    wait : bool
+        Whether to wait for its end.
+    known : bool
+        Whether there is such a task for sure.
+
+    Raises
+    ------
+    DatapipeError
+        The task's own error; PlanError, if nobody has heard of it; TransientError, if it has not ended.
+    """
+    status = {"state": "queued"} if known else task_status(task_id)
+    if status["state"] == "unknown":
+        raise PlanError(f"no task has the id {task_id!r}", hint="Give the id that ingest or transform has printed")
+    if status["state"] in {"queued", "running"} and not wait:
+        raise TransientError(f"task {task_id} is {status['state']}", hint="Try again when it has ended, or add --wait")
+    with reaching_broker():
+        found: Mapping[str, Any] = AsyncResult(task_id, app=app).get()
+    return found
 
 
 def _waiting(task_id: str) -> str:

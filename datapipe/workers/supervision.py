@@ -23,8 +23,10 @@ from datapipe.settings import settings
 from datapipe.workers.broker import broker_client, look
 from datapipe.workers.queue import needed_store
 from datapipe.workers.reconciler import reconcile
+from datapipe.workers.spool import sweep_spool
 
 _EVERY = 5.0  # seconds between two rounds
+_SWEEP_EVERY = 3600.0  # seconds between two looks for rows that no task came for
 _DEAF_AFTER = 30.0  # seconds without a message, though some wait and there is room, after which a worker restarts
 _ENDING = 5.0  # seconds that runs have to be put back before a restart
 _LOG = logging.getLogger("datapipe")
@@ -53,13 +55,15 @@ def processes(worker: Any) -> list[int]:
 
 def _watch(worker: Any) -> None:
     queues = tuple(worker.app.amqp.queues.consume_from)
-    hearing = Hearing(time.monotonic())
-    warned = False
+    hearing, swept, warned = Hearing(time.monotonic()), 0.0, False
     while True:
         time.sleep(_EVERY)
         try:
             reconcile(needed_store(), worker.hostname, processes(worker))
             hearing = _listened(hearing, worker, queues)
+            if not swept or time.monotonic() - swept > _SWEEP_EVERY:
+                swept = time.monotonic()
+                sweep_spool()
             warned = False
         except (DatapipeError, RedisError) as error:
             if not warned:  # once for each outage

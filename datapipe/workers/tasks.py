@@ -41,7 +41,7 @@ def _arguments(pipeline_config: Mapping[str, Any], pipeline_id: str | None = Non
     return pipeline_config, pipeline_id
 
 
-@app.task(bind=True, base=RunTask, name=TASK, throws=(DatapipeError,), resultrepr_maxsize=80)  # type: ignore[untyped-decorator]  # Celery has no types
+@app.task(bind=True, base=RunTask, name=TASK, throws=(DatapipeError,), resultrepr_maxsize=80, shared=False)  # type: ignore[untyped-decorator]  # Celery has no types
 def run_pipeline(
     self: Any,
     pipeline_config: Mapping[str, Any] | None = None,

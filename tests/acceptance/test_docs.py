@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from brokers import found_program, running_broker, running_worker
+from services import private_redis, redis_program
+from workerside import fresh_workers, running_worker
 
 import datapipe
 from datapipe import plan as plans
@@ -33,7 +34,7 @@ _MOMENT = re.compile(r"at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 _TIMING = re.compile(r"in [\d.,]+ s(?:, [\d,]+ rows/s)?")
 _PROGRAMS = ("datapipe ", "pipeline-cli ", "export ", "echo ")
 # Servers of their own, with tests of their own.
-_ELSEWHERE = ("datapipe demo", "datapipe up", "datapipe metrics --port")
+_ELSEWHERE = ("datapipe demo", "datapipe up", "datapipe metrics --port", "datapipe worker ")
 _WITH_A_WORKER = "<!-- with a worker -->"
 
 
@@ -199,13 +200,13 @@ def test_examples_run(page: str, folder: Path, request: pytest.FixtureRequest, m
 @pytest.fixture
 def worker(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A worker called w1, with a broker of its own."""
-    program = found_program("redis") or found_program("valkey")
-    if program is None:
-        pytest.skip("no redis-server")
-    with running_broker(program, tmp_path_factory.mktemp("broker")) as broker:
+    with private_redis(redis_program()) as broker:
         monkeypatch.setenv("REDIS_URL", broker.url)
-        with running_worker("w1", broker.folder):
+        monkeypatch.setenv("DATAPIPE_SIGNING_KEY", "k" * 64)
+        fresh_workers()
+        with running_worker({}, tmp_path_factory.mktemp("worker")):
             yield
+        fresh_workers()
 
 
 def test_a_reader_notices_other_output(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from datapipe.store import RunStore, open_store
 from datapipe.store.statistics import STATES, WorkerLoad, queue_loads, totals, worker_loads
+from datapipe.store.store import engine_of
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -74,3 +75,14 @@ def test_workers_and_what_they_did(store: RunStore) -> None:
     assert first.rows_per_second is not None
     assert 200 < first.rows_per_second < 10_000
     assert second == WorkerLoad("w2", processed=1, succeeded=1, rows_per_second=0.0)
+
+
+def test_totals_read_an_index_and_no_documents(sqlite_url: str) -> None:
+    engine = engine_of(sqlite_url)
+    RunStore(engine)
+    with engine.connect() as conn:
+        plan = conn.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT state, count(*), sum(rows_read), sum(rows_written), "
+            "sum((julianday(ended) - julianday(started)) * 86400.0) FROM datapipe_runs GROUP BY state"
+        ).all()
+    assert "COVERING INDEX datapipe_runs_totals" in str(plan)

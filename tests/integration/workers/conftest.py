@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Broker, found_program, running_broker, running_worker
+from services import PrivateRedis, private_redis, redis_program
+from workerside import Worker, running_worker
 
 import datapipe
 
 ROOT = Path(__file__).parents[3]
-SECRET = "c4n4ry"
 FUNCTIONS = """
 import time
 
@@ -34,21 +34,15 @@ def wrong(df):
 
 
 @pytest.fixture(params=["redis", "valkey"])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PrivateRedis]:
     """A Redis and a Valkey, with a password."""
-    program = found_program(request.param)
-    if program is None:
-        pytest.skip(f"no {request.param}-server")
-    with running_broker(program, tmp_path, SECRET) as server:
+    with private_redis(redis_program(request.param)) as server:
         yield server
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """Everything that runs on workers need, and the environment that says so."""
-    program = found_program("redis") or found_program("valkey")
-    if program is None:
-        pytest.skip("no redis-server")
     (tmp_path / "functions.py").write_text(FUNCTIONS)
     with sqlite3.connect(tmp_path / "users.db") as conn:
         conn.execute("CREATE TABLE users (id INTEGER)")
@@ -60,7 +54,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("DATAPIPE_FUNCTION_MODULES", "functions")
     monkeypatch.setenv("SOURCE_DB_URL", f"sqlite:///{tmp_path / 'users.db'}")
     monkeypatch.setenv("DEST_DB_URL", f"sqlite:///{tmp_path / 'mart.db'}")
-    with running_broker(program, tmp_path, SECRET) as server:
+    with private_redis(redis_program()) as server:
         monkeypatch.setenv("REDIS_URL", server.url)
         with ExitStack() as ends:
             yield Site(tmp_path, server, ends)
@@ -71,12 +65,12 @@ class Site:
     """A broker and its workers."""
 
     folder: Path
-    broker: Broker
+    broker: PrivateRedis
     ends: ExitStack
 
-    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, name: str) -> Worker:
         """A worker for one run at a time, once it answers."""
-        return self.ends.enter_context(running_worker(name, self.folder))
+        return self.ends.enter_context(running_worker({}, self.folder, name))
 
     def submit(self, function: str | None = None) -> str:
         """Queue a run in a process of its own, which has its own Celery application; its id."""

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from brokers import Broker
+from services import PrivateRedis
 
 from datapipe.workers import IdempotencyStore
 
@@ -23,7 +23,7 @@ print(sum(store.claim(f"k{n}") for n in range(200)))
 
 
 @pytest.fixture
-def store(broker: Broker) -> IdempotencyStore:
+def store(broker: PrivateRedis) -> IdempotencyStore:
     return IdempotencyStore(broker.url)
 
 
@@ -43,14 +43,14 @@ def test_one_of_many_threads_wins(store: IdempotencyStore) -> None:
         assert won == [1]
 
 
-def test_one_of_many_processes_wins_each_key(broker: Broker) -> None:
+def test_one_of_many_processes_wins_each_key(broker: PrivateRedis) -> None:
     begin = str(time.time() + 3)
     command = [sys.executable, "-c", RACE, broker.url, begin]
     racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert sum(int(racer.communicate()[0]) for racer in racers) == 200
 
 
-def test_what_is_done_is_not_done_again(store: IdempotencyStore, broker: Broker) -> None:
+def test_what_is_done_is_not_done_again(store: IdempotencyStore, broker: PrivateRedis) -> None:
     key, other = store.key("orders", 1), IdempotencyStore(broker.url)
     assert store.claim(key)
     assert not other.claim(key)
@@ -60,7 +60,7 @@ def test_what_is_done_is_not_done_again(store: IdempotencyStore, broker: Broker)
     assert (other.result(key), other.done(key)) == ({"rows": 3, "text": "é 😀"}, True)
 
 
-def test_only_the_owner_completes_and_releases(store: IdempotencyStore, broker: Broker) -> None:
+def test_only_the_owner_completes_and_releases(store: IdempotencyStore, broker: PrivateRedis) -> None:
     other = IdempotencyStore(broker.url)
     assert store.claim("k")
     assert not other.complete("k", "mine")
@@ -74,7 +74,7 @@ def test_only_the_owner_completes_and_releases(store: IdempotencyStore, broker: 
     assert not other.done("k")
 
 
-def test_an_owner_that_died_goes_on(store: IdempotencyStore, broker: Broker) -> None:
+def test_an_owner_that_died_goes_on(store: IdempotencyStore, broker: PrivateRedis) -> None:
     again = IdempotencyStore(broker.url)
     assert store.claim("k", owner="run 1")
     assert again.claim("k", owner="run 1")
@@ -84,7 +84,7 @@ def test_an_owner_that_died_goes_on(store: IdempotencyStore, broker: Broker) -> 
     assert store.result("k") == 7
 
 
-def test_a_key_is_forgotten_after_its_time(broker: Broker) -> None:
+def test_a_key_is_forgotten_after_its_time(broker: PrivateRedis) -> None:
     store = IdempotencyStore(broker.url, ttl=0.3)
     assert store.claim("k")
     assert not store.claim("k")
@@ -122,7 +122,7 @@ def test_a_block_is_done_once(store: IdempotencyStore) -> None:
     assert store.done("quiet")
 
 
-def test_redis_sees_hashes_and_every_key_has_an_end(store: IdempotencyStore, broker: Broker) -> None:
+def test_redis_sees_hashes_and_every_key_has_an_end(store: IdempotencyStore, broker: PrivateRedis) -> None:
     store.claim("ann@example.org", owner="c4n4ry")
     store.claim("bob@example.org")
     store.complete("bob@example.org", 1)
@@ -135,7 +135,7 @@ def test_redis_sees_hashes_and_every_key_has_an_end(store: IdempotencyStore, bro
         assert 0 < broker.client.ttl(name) <= 86_400
 
 
-def test_after_a_flush_the_work_may_be_done_again(store: IdempotencyStore, broker: Broker) -> None:
+def test_after_a_flush_the_work_may_be_done_again(store: IdempotencyStore, broker: PrivateRedis) -> None:
     assert store.claim("k")
     broker.client.flushall()
     assert not store.complete("k", 1)
@@ -145,7 +145,7 @@ def test_after_a_flush_the_work_may_be_done_again(store: IdempotencyStore, broke
 
 
 def test_a_server_that_is_killed_and_comes_back(
-    store: IdempotencyStore, broker: Broker, caplog: pytest.LogCaptureFixture
+    store: IdempotencyStore, broker: PrivateRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert store.claim("k")
     broker.kill()
@@ -164,7 +164,7 @@ def test_a_server_that_is_killed_and_comes_back(
     assert len(caplog.records) == 1
 
 
-def test_a_server_that_refuses_lets_the_caller_proceed(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_refuses_lets_the_caller_proceed(broker: PrivateRedis, caplog: pytest.LogCaptureFixture) -> None:
     broker.client.set(f"datapipe:once:{IdempotencyStore.key()}", "x")
     wrong = IdempotencyStore(broker.url.replace("c4n4ry", "0ther"))
     assert wrong.claim("k")

@@ -74,9 +74,33 @@ def test_a_worker_that_succeeds_fails_works_and_goes_silent(
     done = site.cli("workers")
     assert (done.returncode, "the broker cannot be asked: " in done.stdout) == (1, True)
     texts = [done.stdout, done.stderr, caplog.text, repr(monitor), monitor._repr_html_(), json.dumps(told)]
-    assert all(SECRET not in text for text in texts)
+    assert all(site.broker.password not in text for text in texts)
     for run_id in (busy, *waiting):
         datapipe.attach(run_id).cancel()
+
+
+def test_who_asks_does_not_deliver_messages_again(site: Site) -> None:
+    long_ago, message = time.time() - 10_000_000, json.dumps([{"headers": {}, "properties": {}}, "", "datapipe"])
+    with site.broker.client as client:
+        client.hset("unacked", "tag", message)
+        client.zadd("unacked_index", {"tag": long_ago})
+        (queue,) = WorkerMonitor().queues()
+        assert WorkerMonitor().health().workers == 0
+        assert (queue.waiting, queue.unacknowledged) == (0, 1)
+        assert (client.llen("datapipe"), client.hlen("unacked"), client.zscore("unacked_index", "tag")) == (
+            0,
+            1,
+            long_ago,
+        )
+
+
+def test_asking_leaves_the_application_as_it_is(site: Site) -> None:
+    script = (
+        "from datapipe.workers import WorkerMonitor\nimport os\nWorkerMonitor().overview(), WorkerMonitor().health()\n"
+        "os.environ['REDIS_URL'] = 'redis://elsewhere/3'\n"
+        "from datapipe.workers.app import app\nprint(app.conf.broker_url)"
+    )
+    assert site.run("-c", script).stdout.strip() == "redis://elsewhere/3"
 
 
 def test_health_and_its_exit_codes(site: Site, postgresql_url: str, mysql_url: str) -> None:
@@ -101,7 +125,8 @@ def test_health_and_its_exit_codes(site: Site, postgresql_url: str, mysql_url: s
     assert "connection dead  failed" in done.stdout
     metrics = site.cli("metrics", **urls)
     assert 'datapipe_up{part="connection dead"} 0.0' in metrics.stdout
-    assert all(SECRET not in text for text in (done.stdout, done.stderr, metrics.stdout, metrics.stderr))
+    for secret in (SECRET, site.broker.password):
+        assert all(secret not in text for text in (done.stdout, done.stderr, metrics.stdout, metrics.stderr))
 
 
 @pytest.mark.parametrize("variable", ["REDIS_URL", "DEST_DB_URL", "DATAPIPE_CONNECTION_CRM", "DATAPIPE_METADATA_URL"])

@@ -39,10 +39,10 @@ def test_two_lists_of_parts_have_one_key_only_if_they_are_one(first: list[Any], 
     assert (IdempotencyStore.key(*first) == IdempotencyStore.key(*second)) == (form(first) == form(second))
 
 
-@given(st.lists(st.text(alphabet='a",:1[]\\', max_size=6), min_size=1, max_size=4), st.data())
-def test_the_same_letters_cut_elsewhere_have_another_key(parts: list[str], data: st.DataObject) -> None:
+@given(st.lists(st.text('a",:1[]\\', max_size=6), min_size=1, max_size=4), st.lists(st.integers(0, 24), max_size=3))
+def test_the_same_letters_cut_elsewhere_have_another_key(parts: list[str], places: list[int]) -> None:
     text = "".join(parts)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=3)))
+    cuts = sorted(min(place, len(text)) for place in places)
     other = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     assert (IdempotencyStore.key(*parts) == IdempotencyStore.key(*other)) == (parts == other)
 

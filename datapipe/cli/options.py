@@ -1,0 +1,47 @@
+"""The options by which a command is given a plan."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+from datapipe.cli.plans import PlanOptions, pipeline_of
+from datapipe.errors import PlanError
+from datapipe.pipeline import Pipeline
+
+File = Annotated[
+    str | None, typer.Argument(metavar="FILE", help="A plan: YAML, JSON, or a Python file with a variable plan.")
+]
+Config = Annotated[str | None, typer.Option("--config", help="The same as FILE.")]
+Query = Annotated[str | None, typer.Option(help="The query to read.")]
+SourceUrl = Annotated[str | None, typer.Option(help="The source database; SOURCE_DB_URL if left out.")]
+TransformType = Annotated[str | None, typer.Option(help="sql, code or config.")]
+TransformConfig = Annotated[
+    str | None, typer.Option(help='JSON such as {"sql_query": "SELECT …"}, or a YAML or JSON file.')
+]
+TableName = Annotated[str | None, typer.Option(help="The table to write.")]
+Strategy = Annotated[str | None, typer.Option(help="append, insert, upsert or replace.")]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option("--upsert-keys", metavar="COLUMNS", help="Key columns: id,day, or repeat the option."),
+]
+DestUrl = Annotated[str | None, typer.Option(help="The destination database; DEST_DB_URL if left out.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="For the plan's :name; repeat for more.")
+]
+
+
+class IfRunning(enum.StrEnum):
+    """What a run does while another one has its key."""
+
+    wait = "wait"
+    fail = "fail"
+    skip = "skip"
+
+
+def given_pipeline(file: str | None, config: str | None, options: PlanOptions, params: list[str] | None) -> Pipeline:
+    if file and config:
+        raise PlanError("both FILE and --config are given", hint="Give one of them")
+    return pipeline_of(file or config, options, params or ())

@@ -1,0 +1,121 @@
+"""The commands that send plans to workers, and the worker itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from datapipe.cli.options import (
+    Config,
+    DestUrl,
+    File,
+    IfRunning,
+    Keys,
+    Params,
+    Query,
+    SourceUrl,
+    Strategy,
+    TableName,
+    TransformConfig,
+    TransformType,
+    given_pipeline,
+)
+from datapipe.cli.plans import PlanOptions
+from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.history import attach
+from datapipe.hosts import part
+
+RunId = Annotated[str, typer.Argument(metavar="ID", help="A run, or a pipeline for its latest run.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    for command in (submit, cancel, retry, worker):
+        app.command()(command)
+
+
+def submit(
+    file: File = None,
+    config: Config = None,
+    query: Query = None,
+    source_db_url: SourceUrl = None,
+    transform_type: TransformType = None,
+    transform_config: TransformConfig = None,
+    table_name: TableName = None,
+    strategy: Strategy = None,
+    upsert_keys: Keys = None,
+    dest_db_url: DestUrl = None,
+    param: Params = None,
+    memory: Annotated[str, typer.Option(help="What the run may use.")] = "512MB",
+    queue: Annotated[str | None, typer.Option(help="The queue; the plan's, or DATAPIPE_QUEUE, if left out.")] = None,
+    pipeline_id: Annotated[str | None, typer.Option(help="Your name for the run.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="Runs with one key take effect once.")] = None,
+    if_running: Annotated[IfRunning, typer.Option(help="What to do while another run has the key.")] = IfRunning.wait,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code as for run.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Send a plan to the workers, and print the run's id.
+
+    \b
+    datapipe submit recipes/users.yaml --param day=2024-01-01 --wait
+    """
+    options = PlanOptions(
+        query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
+    )
+    with reported(debug=debug, as_json=as_json):
+        run = given_pipeline(file, config, options, param).submit(
+            memory, queue=queue, pipeline_id=pipeline_id, idempotency_key=idempotency_key, if_running=if_running.value
+        )
+        if not wait:
+            typer.echo(json.dumps({"run_id": run.id, "state": "queued"}) if as_json else run.id)
+            return
+        typer.echo(run.id, err=True)
+        run.watch()
+        result = run.result()
+        typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+
+
+def cancel(run_id: RunId, debug: Debug = False) -> None:
+    """Ask a run to stop. Exit code 1: it had ended already.
+
+    \b
+    datapipe cancel 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
+    """
+    with reported(debug=debug):
+        run = attach(run_id)
+        asked = run.cancel()
+        typer.echo(f"run {run.id} is {run.status}" if not asked else f"run {run.id} was asked to stop")
+        raise typer.Exit(not asked)
+
+
+def retry(run_id: RunId, debug: Debug = False) -> None:
+    """Queue a run that failed or was cancelled again, under its id.
+
+    \b
+    datapipe retry 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
+    """
+    with reported(debug=debug):
+        typer.echo(f"run {attach(run_id).retry().id} is queued again")
+
+
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", "-c", min=1, help="Runs at a time; WORKER_CONCURRENCY if left out.")
+    ] = None,
+    queues: Annotated[
+        str | None, typer.Option("--queues", "-Q", help="Queues, with commas between them; DATAPIPE_QUEUE if left out.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Its name, unique on this machine.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Run plans that are submitted, until Ctrl-C or SIGTERM; what does not end in time is queued again.
+
+    \b
+    datapipe worker --concurrency 4 --queues datapipe,heavy
+    """
+    with reported(debug=debug):
+        part("datapipe.workers.app", "workers")  # Celery is there, or it is said what to install
+        part("datapipe.workers.run_worker", "workers").run_worker(concurrency, queues, name)

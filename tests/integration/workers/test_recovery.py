@@ -1,0 +1,178 @@
+"""Runs survive whatever happens to processes, workers and Redis, and take effect once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from services import PrivateRedis, private_redis, redis_program
+from workerside import Worker, fresh_workers, running_worker, until
+
+import datapipe
+from datapipe.errors import FatalError
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[PrivateRedis]:
+    """A server that the test may kill; it keeps nothing on disk."""
+    program = redis_program()
+    with private_redis(program) as server:
+        yield server
+
+
+@pytest.fixture
+def environment(
+    broker: PrivateRedis, postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
+    with psycopg.connect(postgresql_url) as conn:
+        conn.execute("CREATE TABLE slept (id bigint)")
+    found = {
+        "REDIS_URL": broker.url,
+        "SOURCE_DB_URL": postgresql_url,
+        "DEST_DB_URL": postgresql_url,
+        "DATAPIPE_HOME": str(tmp_path / "home"),
+        "DATAPIPE_SIGNING_KEY": "k" * 40,
+        "DATAPIPE_SHUTDOWN_GRACE": "1",
+    }
+    monkeypatch.delenv("DATAPIPE_METADATA_URL")
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    fresh_workers()
+    yield found
+    fresh_workers()
+
+
+def sleeping(seconds: float) -> datapipe.Pipeline:
+    return datapipe.read(f"SELECT 1::bigint AS id FROM pg_sleep({seconds})").write("slept")
+
+
+def rows() -> int:
+    with psycopg.connect(os.environ["DEST_DB_URL"]) as conn:
+        row = conn.execute("SELECT count(*) FROM slept").fetchone()
+    assert row
+    return int(row[0])
+
+
+def running(run: datapipe.Run, but: int | None = None) -> bool:
+    row = run.row
+    return row.state == "running" and row.process != but
+
+
+def test_a_killed_process_costs_a_second(environment: dict[str, str], tmp_path: Path) -> None:
+    with running_worker(environment, tmp_path) as worker:
+        run = sleeping(3).submit()
+        until(lambda: running(run))
+        first = run.row.process
+        os.kill(first or 0, signal.SIGKILL)
+        assert until(lambda: running(run, first), 15) < 10
+        assert run.result(60).rows_written == 1
+        assert (run.row.losses, rows()) == (1, 1)
+        assert worker.process is not None
+        assert worker.process.poll() is None
+
+
+def test_a_run_that_always_kills_its_process_is_given_up(environment: dict[str, str], tmp_path: Path) -> None:
+    def deadly(frame: Any) -> Any:
+        import os
+
+        os.kill(os.getpid(), 9)
+        return frame
+
+    with running_worker(environment, tmp_path) as worker:
+        run = datapipe.read("SELECT 1 AS id").apply(deadly).write("slept").submit()
+        with pytest.raises(FatalError, match="3 workers died with it"):
+            run.result(90)
+        assert (run.status, run.row.reason, run.row.losses) == ("failed", "worker_lost_3x", 3)
+        assert sleeping(0).submit().result(60).rows_written == 1, "the worker lives, the queue goes on"
+        assert worker.process is not None
+        assert worker.process.poll() is None
+        assert worker.log.count("exited prematurely") <= 6
+
+
+def test_a_killed_worker_s_run_goes_to_another_one(environment: dict[str, str], tmp_path: Path) -> None:
+    with running_worker(environment, tmp_path) as worker:
+        run = sleeping(5).submit()
+        until(lambda: running(run))
+        worker.kill()
+    with running_worker(environment, tmp_path, "w2"):
+        assert run.result(90).rows_written == 1
+    assert (run.row.losses, rows()) == (1, 1)
+    assert (run.row.worker or "").startswith("w2@")
+
+
+def test_a_task_longer_than_the_visibility_timeout_runs_once(
+    environment: dict[str, str], tmp_path: Path, postgresql_url: str
+) -> None:
+    command = tmp_path / "impatient.py"
+    command.write_text(
+        "from datapipe.workers.app import app\n"
+        "app.conf.broker_transport_options = {**app.conf.broker_transport_options,"
+        " 'visibility_timeout': 2, 'unacked_restore_interval': 1}\n"
+        "from datapipe.workers.run_worker import main\nmain()\n"
+    )
+    workers = [Worker(name, environment, tmp_path, command=(sys.executable, str(command))) for name in ("w1", "w2")]
+    try:
+        for worker in workers:
+            worker.start()
+        run = sleeping(10).submit()
+        assert run.result(60).rows_written == 1
+        received = sum(worker.log.count(f"[{run.id}] received") for worker in workers)
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert received > 1, "the broker has delivered it again"
+    assert (run.row.losses, rows()) == (0, 1)
+    with psycopg.connect(postgresql_url) as conn:
+        assert conn.execute("SELECT count(*) FROM _datapipe.loads").fetchone() == (1,)
+
+
+def test_what_redis_forgets_is_queued_again(environment: dict[str, str], broker: PrivateRedis, tmp_path: Path) -> None:
+    before = [sleeping(0).submit() for _ in range(5)]
+    broker.client.flushall()
+    with running_worker(environment, tmp_path):
+        for run in before:
+            assert run.result(60).rows_written == 1
+        broker.kill()
+        broker.start()
+        assert sleeping(0).submit().result(60).rows_written == 1, "the worker consumes again"
+    assert rows() == 6
+
+
+def test_a_run_ends_well_while_redis_is_away(environment: dict[str, str], broker: PrivateRedis, tmp_path: Path) -> None:
+    with running_worker(environment, tmp_path):
+        run = sleeping(4).submit()
+        until(lambda: running(run))
+        broker.kill()
+        until(lambda: run.status == "succeeded", 30)
+        broker.start()
+        assert sleeping(0).submit().result(90).rows_written == 1
+    assert rows() == 2
+
+
+def test_a_run_that_takes_too_long_is_stopped(environment: dict[str, str], tmp_path: Path) -> None:
+    with running_worker({**environment, "DATAPIPE_RUN_TIMEOUT": "2"}, tmp_path):
+        run = sleeping(60).submit()
+        with pytest.raises(FatalError, match=r"took longer than 2 s.*DATAPIPE_RUN_TIMEOUT"):
+            run.result(30)
+    assert rows() == 0
+
+
+def test_a_worker_that_takes_no_messages_starts_anew(environment: dict[str, str], tmp_path: Path) -> None:
+    with running_worker(environment, tmp_path) as worker:
+        from datapipe.workers.app import app
+
+        app.control.cancel_consumer("datapipe", reply=True)
+        run = sleeping(0).submit()
+        time.sleep(2)
+        assert run.status == "queued"
+        assert run.result(90).rows_written == 1
+        assert "takes no messages" in worker.log
+        assert worker.process is not None
+        assert worker.process.poll() is None, "the same process"
