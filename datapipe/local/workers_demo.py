@@ -107,7 +107,7 @@ def _killed(url: str, worker: Child, console: Console) -> int:
     show(console, f"{_TARGET}: {_count(url)[0]:,} rows. A load is one transaction; this one is gone with its worker.")
     worker.start()
     show(console, f"A new worker: process {worker.pid}")
-    show(console, f"A run is given to another worker {LOST_AFTER:.0f} s after its last sign of life: it might be alive.")
+    show(console, f"{LOST_AFTER:.0f} s after its last sign of life, a run is given to another worker.")
     began = time.monotonic()
     run.watch(_PATIENCE)
     run.result()
