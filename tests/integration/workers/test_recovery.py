@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from services import PrivateRedis, private_redis, redis_program
 from workerside import Worker, fresh_workers, running_worker, until
 
 import datapipe
-from datapipe.errors import FatalError
+from datapipe.errors import FatalError, TransientError
 
 
 @pytest.fixture
@@ -162,6 +163,43 @@ def test_a_run_that_takes_too_long_is_stopped(environment: dict[str, str], tmp_p
         with pytest.raises(FatalError, match=r"took longer than 2 s.*DATAPIPE_RUN_TIMEOUT"):
             run.result(30)
     assert rows() == 0
+
+
+def test_a_function_that_does_not_stop_is_killed(environment: dict[str, str], tmp_path: Path) -> None:
+    command = tmp_path / "strict.py"
+    command.write_text(
+        "import datapipe.workers.app as module\n"
+        "module.KILL_AFTER = 2.0\n"
+        "from datapipe.workers.run_worker import main\nmain()\n"
+    )
+
+    def stubborn(frame: Any) -> Any:
+        import time
+
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(60)
+
+    patience = {**environment, "DATAPIPE_RUN_TIMEOUT": "2"}
+    worker = Worker("w1", patience, tmp_path, command=(sys.executable, str(command)))
+    try:
+        worker.start()
+        run = datapipe.read("SELECT 1::bigint AS id").apply(stubborn).write("slept").submit()
+        with pytest.raises(FatalError, match="did not end within 4 s, and its process was killed"):
+            run.result(60)
+        assert (run.row.reason, run.row.losses, rows()) == ("timed_out", 0, 0)
+        assert sleeping(0).submit().result(60).rows_written == 1
+    finally:
+        worker.kill()
+
+
+def test_a_full_redis_takes_nothing(environment: dict[str, str], broker: PrivateRedis) -> None:
+    with broker.client as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+    with pytest.raises(TransientError, match="Nothing was queued"):
+        sleeping(0).submit()
+    assert len(datapipe.runs()) == 0
 
 
 def test_a_worker_that_takes_no_messages_starts_anew(environment: dict[str, str], tmp_path: Path) -> None:
