@@ -207,7 +207,7 @@ def test_a_plan_file_that_is_missing_says_so(tmp_path):
 
 def test_the_json_schema_names_every_field():
     schema = Plan.json_schema()
-    assert {"ingestion", "transformation", "persistence", "name", "format"} == set(schema["properties"])
+    assert {"ingestion", "transformation", "persistence", "name", "queue", "format"} == set(schema["properties"])
     assert "upsert_keys" in schema["$defs"]["TableTarget"]["properties"]
 
 
