@@ -282,10 +282,16 @@ class _Run:
                         first = error
                         raise
                     finally:
-                        # What still runs is of no more use; this interrupts it before the streams are closed.
-                        cancel.cancel()
+                        if first is not None or not self._read_out():
+                            # What still runs is of no more use; this interrupts it before the streams are closed.
+                            cancel.cancel()
             except BaseException as error:  # noqa: BLE001  # raised again, or what came before it
                 raise first or error from (first or error).__cause__  # not that of closing what it broke
+
+    def _read_out(self) -> bool:
+        """Whether every stream came to its end, so that nothing runs any more."""
+        further = any(isinstance(step, SqlStep) and step.config.tables for step in self._plan.transformation)
+        return not further and all(counter.ended for counter in self.counters)
 
     def _workspace(self, scratch: Path, cancel: CancelToken) -> Workspace:
         return Workspace(

@@ -349,9 +349,12 @@ def open_store() -> RunStore | None:
         folder = data_home()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = folder / "runs.db"
+            if not file.exists():
+                os.close(os.open(file, os.O_CREAT, 0o600))  # it holds what plans and functions hold
         except OSError as error:
-            raise FatalError(f"cannot make {folder}: {error.strerror}", hint=_ELSEWHERE) from None
-        named = f"sqlite:///{folder / 'runs.db'}"
+            raise FatalError(f"cannot make {folder}/runs.db: {error.strerror}", hint=_ELSEWHERE) from None
+        named = f"sqlite:///{file}"
     return _opened(expand(named), os.getpid())
 
 
