@@ -106,7 +106,8 @@ def mysql_connection(url: DatabaseUrl, work: Workspace, setup: Sequence[str]) ->
         pooled.detach()
         line = Line(lambda: _descriptor(raw))
         line.pin()
-        with watched(Server(raw), line, work.cancel, settings().network_timeout) as watch:
+        server = Server(raw)
+        with watched(server, line, work.cancel, settings().network_timeout) as watch:
             try:
                 with watch.waiting():
                     for statement in setup:
@@ -116,7 +117,7 @@ def mysql_connection(url: DatabaseUrl, work: Workspace, setup: Sequence[str]) ->
                 work.cancel.check()
                 raise translate(error) from None
             finally:
-                _finish(raw)
+                _finish(raw, server)
                 pooled.invalidate()
 
 
@@ -129,10 +130,13 @@ def is_mariadb(raw: Any) -> bool:
     return "mariadb" in raw.server_version.lower()
 
 
-def _finish(raw: Any) -> None:
+def _finish(raw: Any, server: Server) -> None:
     """Close a connection, without reading what is left of a result."""
-    if raw._result is not None:
+    if raw._result is not None and raw._result.unbuffered_active:
         raw._result.unbuffered_active = False
+        # A server at work on the rest notices that nobody listens when its buffers are full, which may take long.
+        with contextlib.suppress(OSError):
+            server.end(Deadline(_SLICE))
     if raw.open:
         raw.close()
 
