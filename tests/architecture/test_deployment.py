@@ -72,6 +72,19 @@ def test_secrets_come_from_the_environment() -> None:
     assert [m["name"] for m in REFERENCE.finditer(TEXT) if m["kind"] == "-" and _SECRET.search(m["name"])] == []
 
 
+def test_jupyterlab_takes_its_token_from_the_environment_and_from_nowhere_else() -> None:
+    """JupyterLab is not installed for the tests: how its command looks must do."""
+    notebook = SERVICES["notebook"]
+    guard, command = notebook["command"][2].splitlines()
+    assert guard.startswith(': "$${JUPYTER_TOKEN:?')
+    assert command.startswith("exec jupyter lab ")
+    assert not re.search("token|password|auth", command, re.I)  # an option wins over the variable
+    (port,) = notebook["ports"]
+    inside = port.rpartition(":")[2]
+    assert f"--port={inside}" in command.split()
+    assert f"127.0.0.1:{inside}/" in notebook["healthcheck"]["test"][-1]
+
+
 def test_no_profile_asks_those_who_do_not_use_it_for_a_secret() -> None:
     """Compose checks ``${NAME:?…}`` of every service, started or not."""
 
@@ -130,7 +143,9 @@ def test_environment_yml_installs_extras_that_exist() -> None:
     found = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     assert (found["name"], found["channels"]) == ("datapipe", ["conda-forge"])
     (pip,) = (entry["pip"] for entry in found["dependencies"] if isinstance(entry, dict))
-    assert f"python{PROJECT['project']['requires-python']}" in found["dependencies"]
+    image = re.search(r"^FROM python:(3\.\d+)-slim", DOCKERFILE)
+    assert image and f"python={image[1]}" in found["dependencies"]
+    assert f"Programming Language :: Python :: {image[1]}" in PROJECT["project"]["classifiers"]
     assert "pip" in found["dependencies"]
     (line,) = pip
     assert line.startswith("-e .[")
