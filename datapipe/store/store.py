@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from datapipe.data.connections import shared, to_url
 from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
@@ -27,6 +28,7 @@ _AGO = {
         """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
     ),
 }
+_INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LOCK = 7_021_962_001  # any number, the same for every process
 _QUIET = 3.0  # seconds without a sign of life after which a worker vouches for its process
 SILENT = 60.0  # seconds without a sign of life after which a run counts as lost
@@ -220,7 +222,7 @@ class RunStore:
 
     def _say(self, conn: sa.Connection, run_id: str, notes: Iterable[Note]) -> None:
         for note in notes:
-            conn.execute(LOGS.insert().values(run_id=run_id, time=self._now, **dataclasses.asdict(note)))
+            conn.execute(LOGS.insert().values(run_id=run_id, time=self._now, **vars(note)))
 
     def run(self, run_id: str) -> RunRow:
         """A run with its steps.
@@ -308,10 +310,11 @@ def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _put_steps(conn: sa.Connection, run_id: str, steps: Iterable[StepRow]) -> None:
-    rows = [{"run_id": run_id, **dataclasses.asdict(step)} for step in steps]
+    rows = [{"run_id": run_id, **vars(step)} for step in steps]
     if rows:
-        conn.execute(STEPS.delete().where(STEPS.c.run_id == run_id))
-        conn.execute(STEPS.insert(), rows)
+        insert = _INSERTS[conn.dialect.name](STEPS)
+        newest = {name: insert.excluded[name] for name in _STEP_NAMES if name != "number"}
+        conn.execute(insert.on_conflict_do_update(index_elements=["run_id", "number"], set_=newest), rows)
 
 
 def _poisoned(cap: int) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A one-row plan on a worker beside a bare Celery task that does the same: python -m tests.benchmarks.workers
 
-The bare task reads the row and appends it with psycopg, and commits one status row before and one after: once with a
-connection of its own for each task, as such tasks are usually written, and once with one that its process keeps.
-Both run on the same worker, with the same databases, in turns.
+The bare task reads the row and appends it with psycopg, and commits one status row before and one after. Source, target
+and status are three databases, as they are when rows are moved from one to another. The bare task connects to them
+itself, as such tasks are usually written; once more with connections that its process keeps; and once with everything
+in one database and over one connection. All run on the same worker, in turns.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,44 +30,58 @@ import os, sys
 import psycopg
 from datapipe.workers.app import app
 
-URL, kept = os.environ["DEST_DB_URL"], []
+SOURCE, TARGET, STATUS = (os.environ[name] for name in ("SOURCE_DB_URL", "DEST_DB_URL", "DATAPIPE_METADATA_URL"))
+kept = []
 
-def work(conn, task_id):
-    conn.execute("INSERT INTO status VALUES (%s, 'running')", [task_id])
-    conn.commit()
-    row = conn.execute("SELECT id, name FROM one").fetchone()
-    conn.execute("INSERT INTO bare VALUES (%s, %s)", row)
-    conn.commit()
-    conn.execute("UPDATE status SET state = 'succeeded' WHERE id = %s", [task_id])
-    conn.commit()
+def work(source, target, status, task_id):
+    status.execute("INSERT INTO status VALUES (%s, 'running')", [task_id])
+    status.commit()
+    row = source.execute("SELECT id, name FROM one").fetchone()
+    source.commit()
+    target.execute("INSERT INTO bare VALUES (%s, %s)", row)
+    target.commit()
+    status.execute("UPDATE status SET state = 'succeeded' WHERE id = %s", [task_id])
+    status.commit()
     return {"rows": 1}
 
 @app.task(bind=True, name="bare.connecting")
 def connecting(self):
-    with psycopg.connect(URL) as conn:
-        return work(conn, self.request.id)
+    with psycopg.connect(SOURCE) as source, psycopg.connect(TARGET) as target, psycopg.connect(STATUS) as status:
+        return work(source, target, status, self.request.id)
+
+@app.task(bind=True, name="bare.together")
+def together(self):
+    with psycopg.connect(TARGET) as conn:
+        return work(conn, conn, conn, self.request.id)
 
 @app.task(bind=True, name="bare.keeping")
 def keeping(self):
     if not kept:
-        kept.append(psycopg.connect(URL))
-    return work(kept[0], self.request.id)
+        kept.extend(psycopg.connect(url) for url in (SOURCE, TARGET, STATUS))
+    return work(*kept, self.request.id)
 
 from datapipe.workers.run_worker import main
 main(sys.argv[1:])
 """
+TABLES = (
+    "CREATE TABLE one (id bigint, name text)",
+    "INSERT INTO one VALUES (1, 'a')",
+    "CREATE TABLE bare (id bigint, name text)",
+    "CREATE TABLE status (id text PRIMARY KEY, state text)",
+)
 
 
-def measure(url: str) -> None:
+def measure(source: str, target: str) -> None:
     """Print the throughput of each, and what a run waits for its start."""
     import datapipe
     from datapipe.workers.app import app
 
-    plan = datapipe.read("SELECT id, name FROM one", source=url).write("copied", to=url)
+    plan = datapipe.read("SELECT id, name FROM one", source=source).write("copied", to=target)
     kinds = {
         "datapipe": lambda: app.AsyncResult(plan.submit().id),
         "connecting": lambda: app.send_task("bare.connecting"),
         "keeping": lambda: app.send_task("bare.keeping"),
+        "together": lambda: app.send_task("bare.together"),
     }
     for submit in kinds.values():  # every process of the worker has loaded what it needs
         finish([submit() for _ in range(20)])
@@ -100,25 +116,24 @@ def waited(plan: Any) -> float:
 
 def main() -> None:
     service, program = find_postgresql(), redis_program()
-    assert service is not None and program is not None
+    assert service is not None
     folder = Path(tempfile.mkdtemp(prefix="datapipe-benchmark-"))
     (folder / "bench_worker.py").write_text(WORKER, encoding="utf-8")
-    with (
-        running_postgresql(service) as server,
-        postgresql_database(server) as url,
-        private_redis(program) as broker,
-    ):
-        with psycopg.connect(url) as conn:
-            conn.execute("CREATE TABLE one (id bigint, name text)")
-            conn.execute("INSERT INTO one VALUES (1, 'a')")
-            conn.execute("CREATE TABLE bare (id bigint, name text)")
-            conn.execute("CREATE TABLE status (id text PRIMARY KEY, state text)")
-        environment = {"REDIS_URL": broker.url, "DEST_DB_URL": url, "SOURCE_DB_URL": url, "DATAPIPE_METADATA_URL": url}
+    with ExitStack() as stack:
+        server = stack.enter_context(running_postgresql(service))
+        urls = [stack.enter_context(postgresql_database(server)) for _ in range(3)]
+        broker = stack.enter_context(private_redis(program))
+        for url in urls:
+            with psycopg.connect(url) as conn:
+                for statement in TABLES:
+                    conn.execute(statement)
+        names = ("SOURCE_DB_URL", "DEST_DB_URL", "DATAPIPE_METADATA_URL")
+        environment = {"REDIS_URL": broker.url, **dict(zip(names, urls, strict=True))}
         os.environ.update(environment)
         worker = Worker("bench", environment, folder, 2, command=(sys.executable, str(folder / "bench_worker.py")))
         try:
             worker.start()
-            measure(url)
+            measure(urls[0], urls[1])
         finally:
             worker.kill()
 
