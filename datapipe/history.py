@@ -163,7 +163,8 @@ class Run:
         if row.state == "failed":
             raise _error_of(row)
         if row.state == "cancelled":
-            raise RunCancelled("the run was cancelled", hint="The target is unchanged")
+            earlier = "An attempt whose worker died may have taken effect: the ledger beside the data knows"
+            raise RunCancelled("the run was cancelled", hint=earlier if row.losses else "The target is unchanged")
         if row.state == "lost":
             raise FatalError(
                 f"run {self.id} is lost: {row.reason}",

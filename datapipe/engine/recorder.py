@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import threading
+import time
 import traceback
 import uuid
 from collections import deque
@@ -26,6 +27,7 @@ from datapipe.store import Note, RunStore, StepRow, store_or_none
 
 _EVERY = 1.0  # seconds between two signs of life
 _EVERY_CLAIMED = 0.5  # of a run on a worker, which nothing but the store can tell to stop
+_AGAIN = 0.3  # seconds between two tries to record an end
 _LONGEST = 20_000  # characters of a traceback
 _PATIENCE = 10.0  # seconds that the end of a run waits for a store that does not answer
 
@@ -75,7 +77,7 @@ class Recorder:
 
     def __init__(self, store: RunStore, options: RunOptions, lease: str, every: float = _EVERY) -> None:
         self._store, self._options, self._run_id, self._lease = store, options, options.run_id, lease
-        self._every = every
+        self._every, self._claimed = every, every == _EVERY_CLAIMED
         self._steps: dict[str, StepRow] = {}
         self._notes: deque[Note] = deque()  # not written yet
         self._changed = threading.Lock()
@@ -122,8 +124,13 @@ class Recorder:
             StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds)
             for i, s in enumerate(result.steps if result else ())
         ]
-        found = _ended(self._run_id, result, error)
-        self._try(lambda: self._store.end(self._run_id, self._lease, steps, tuple(self._notes), **found))
+        found, notes = _ended(self._run_id, result, error), tuple(self._notes)
+        until = time.monotonic() + (_PATIENCE if self._claimed else 0)
+        while self._try(functools.partial(self._store.end, self._run_id, self._lease, steps, notes, **found)) is None:
+            if not steps and not notes and time.monotonic() > until:
+                return  # a worker's run is taken over then, and the ledger knows what it did
+            steps, notes = [], ()  # the end alone, in case they are what the store does not take
+            time.sleep(_AGAIN)
 
     def _beat(self) -> None:
         while not self._ended.wait(self._every):

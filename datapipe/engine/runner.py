@@ -371,7 +371,7 @@ class _Run:
             call.error = error
             if not self._cancel.cancelled or self._interrupted:
                 raise
-            call.error = RunCancelled("the run was cancelled", hint="The target is unchanged")
+            call.error = self._cancel.reason or RunCancelled("the run was cancelled", hint="The target is unchanged")
         except BaseException as error:  # noqa: BLE001  # raised in the step that asked
             call.error = error
         finally:

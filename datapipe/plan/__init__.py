@@ -4,6 +4,7 @@ from datapipe.plan.binding import bind, check_bound
 from datapipe.plan.document import build, load, loads, parse, read_file, to_dict, to_json, to_yaml
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.model import (
+    QUEUE_NAME,
     CodeConfig,
     CodeStep,
     ConfigStep,
@@ -29,6 +30,7 @@ from datapipe.plan.transform import TransformConfig
 from datapipe.plan.urls import DatabaseUrl
 
 __all__ = [
+    "QUEUE_NAME",
     "CodeConfig",
     "CodeStep",
     "ConfigStep",

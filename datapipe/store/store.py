@@ -7,8 +7,9 @@ import functools
 import json
 import logging
 import os
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,9 @@ _AGO = {
         """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
     ),
 }
+# SQLite's locks belong to a process: a child that is forked while they are held would never get them.
+_unforked = threading.RLock()
+os.register_at_fork(before=_unforked.acquire, after_in_parent=_unforked.release, after_in_child=_unforked.release)
 _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LOCK = 7_021_962_001  # any number, the same for every process
 _QUIET = 3.0  # seconds without a sign of life after which a worker vouches for its process
@@ -79,10 +83,10 @@ class RunStore:
         with self._writing() as conn:
             conn.execute(RUNS.insert().values(id=run_id, state=state, created=self._now, **values))
 
-    def remove(self, run_id: str) -> None:
-        """Forget a run that could not be queued."""
+    def remove(self, run_id: str) -> bool:
+        """Forget a run that could not be queued; False if it has begun all the same."""
         with self._writing() as conn:
-            conn.execute(RUNS.delete().where(RUNS.c.id == run_id, RUNS.c.state == "queued"))
+            return conn.execute(RUNS.delete().where(RUNS.c.id == run_id, RUNS.c.state == "queued")).rowcount > 0
 
     def change(self, run_id: str, *, when: Collection[str] = (), lease: str | None = None, **values: Any) -> bool:
         """Change a run, if it is in one of the states ``when`` and under this ``lease``; whether it was.
@@ -104,15 +108,27 @@ class RunStore:
     def give_back(self, run_id: str, lease: str) -> bool:
         """Put a run that did not end back into the queue, as if it had never begun; whether it was ours."""
         with self._writing() as conn:
-            return self._change(conn, run_id, ("running", "lost"), lease, _UNBEGUN)
+            return self._change(conn, run_id, ("running", "lost"), lease, self._unbegun())
 
-    def lose(self, run_id: str, lease: str | None, cap: int) -> RunRow | None:
+    def _unbegun(self) -> dict[str, Any]:
+        """What a run becomes that did not end: queued again, or cancelled if that was asked for."""
+        asked = RUNS.c.cancel_requested.is_not(None)
+        return {
+            "state": sa.case((asked, "cancelled"), else_="queued"),
+            "ended": sa.case((asked, self._now), else_=None),
+            "queued": self._now,
+            **dict.fromkeys(("lease", "worker", "process", "started")),
+        }
+
+    def lose(self, run_id: str, lease: str | None, cap: int, silent: float = 0.0) -> RunRow | None:
         """Count that a run's worker died, and put the run back; the one that has lost ``cap`` of them has failed.
 
         Parameters
         ----------
         lease : str, optional
             The dead worker's; without it the worker died before it took the run.
+        silent : float
+            Only if it has given no sign of life for so many seconds.
 
         Returns
         -------
@@ -121,7 +137,8 @@ class RunStore:
         """
         when = ("running", "lost") if lease else ("queued",)
         with self._writing() as conn:
-            if not self._change(conn, run_id, when, lease, {**_UNBEGUN, "losses": RUNS.c.losses + 1}):
+            quiet = (RUNS.c.heartbeat < self._ago(silent),) if silent else ()
+            if not self._change(conn, run_id, when, lease, {**self._unbegun(), "losses": RUNS.c.losses + 1}, *quiet):
                 return None
             if (conn.scalar(sa.select(RUNS.c.losses).where(RUNS.c.id == run_id)) or 0) >= cap:
                 self._change(conn, run_id, (), None, {"state": "failed", **_poisoned(cap)})
@@ -139,20 +156,30 @@ class RunStore:
             return ended
 
     def _change(
-        self, conn: sa.Connection, run_id: str, when: Collection[str], lease: str | None, values: Mapping[str, Any]
+        self,
+        conn: sa.Connection,
+        run_id: str,
+        when: Collection[str],
+        lease: str | None,
+        values: Mapping[str, Any],
+        *further: sa.ColumnElement[bool],
     ) -> bool:
         found = _texts(values)
         state = found.get("state")
-        if state == "running":
-            found |= {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
-        if state == "queued":
-            found |= {"queued": self._now}
-        if state in FINAL:
-            found |= {"ended": self._now}
-        conditions = [RUNS.c.id == run_id]
+        if isinstance(state, str):
+            found |= self._times(state)
+        conditions = [RUNS.c.id == run_id, *further]
         conditions += [RUNS.c.state.in_(when)] if when else []
         conditions += [RUNS.c.lease == lease] if lease else []
         return conn.execute(RUNS.update().where(*conditions).values(**found)).rowcount > 0
+
+    def _times(self, state: str) -> dict[str, Any]:
+        """The times that a state brings with it."""
+        if state == "running":
+            return {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
+        if state == "queued":
+            return {"queued": self._now}
+        return {"ended": self._now} if state in FINAL else {}
 
     def beat(
         self, run_id: str, steps: Iterable[StepRow] = (), lease: str | None = None, notes: Iterable[Note] = ()
@@ -174,18 +201,29 @@ class RunStore:
             row = conn.execute(sa.select(RUNS.c.cancel_requested, RUNS.c.lease).where(RUNS.c.id == run_id)).first()
             return row is not None and (row.cancel_requested is not None or bool(lease and row.lease != lease))
 
-    def vouch(self, worker: str, processes: Collection[int]) -> None:
-        """A sign of life for the runs in a worker's processes, which may be too busy to give one."""
+    def vouch(self, worker: str, running: Mapping[str, int]) -> None:
+        """A sign of life for the runs that a worker knows to be in its processes, which may be too busy to give one.
+
+        Parameters
+        ----------
+        running : mapping of str to int
+            The process of each run.
+        """
         quiet = (RUNS.c.worker == worker, RUNS.c.state == "running", RUNS.c.heartbeat < self._ago(_QUIET))
+        ours = (RUNS.c.id.in_(running), RUNS.c.process.in_(running.values()))
         with self._writing() as conn:
-            alive = RUNS.update().where(*quiet, RUNS.c.process.in_(processes))
-            conn.execute(alive.values(heartbeat=self._now))
+            conn.execute(RUNS.update().where(*quiet, *ours).values(heartbeat=self._now))
 
     def cancel(self, run_id: str) -> bool:
         """Ask a run to stop: one that is queued is cancelled at once. Whether it had not ended yet."""
-        if self.change(run_id, when=("queued",), state="cancelled"):
-            return True
-        return self.change(run_id, when=("running", "lost"), cancel_requested=self._now)
+        waits = RUNS.c.state == "queued"
+        values = {
+            "cancel_requested": self._now,
+            "state": sa.case((waits, "cancelled"), else_=RUNS.c.state),
+            "ended": sa.case((waits, self._now), else_=RUNS.c.ended),
+        }
+        with self._writing() as conn:
+            return self._change(conn, run_id, ("queued", "running", "lost"), None, values)
 
     def message(self, run_id: str) -> dict[str, Any] | None:
         """What a worker needs for a run; None for one that was never sent to workers."""
@@ -222,7 +260,10 @@ class RunStore:
 
     def _say(self, conn: sa.Connection, run_id: str, notes: Iterable[Note]) -> None:
         for note in notes:
-            conn.execute(LOGS.insert().values(run_id=run_id, time=self._now, **vars(note)))
+            # A user's message may hold what no database takes as text.
+            text = note.message.encode("utf-8", "replace").decode().replace("\0", "")
+            values = {"kind": note.kind, "step": note.step, "message": text}
+            conn.execute(LOGS.insert().values(run_id=run_id, time=self._now, **values))
 
     def run(self, run_id: str) -> RunRow:
         """A run with its steps.
@@ -258,13 +299,16 @@ class RunStore:
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         """A connection without a transaction: SQLite's would wait for writers."""
-        with _named(), self._engine.connect() as conn:
+        with self._guard(), _named(), self._engine.connect() as conn:
             yield conn.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        with _named(), self._engine.begin() as conn:
+        with self._guard(), _named(), self._engine.begin() as conn:
             yield conn
+
+    def _guard(self) -> AbstractContextManager[Any]:
+        return _unforked if self._engine.dialect.name == "sqlite" else nullcontext()
 
     def reading(self) -> AbstractContextManager[sa.Connection]:
         """A connection for questions that are put elsewhere, without a transaction."""
@@ -299,6 +343,8 @@ def _named() -> Iterator[None]:
     """The errors of SQLAlchemy as ours."""
     try:
         yield
+    except sa.exc.IntegrityError:
+        raise PlanError("a run with this id is recorded already", hint="Take another id") from None
     except sa.exc.SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise TransientError(f"the run store fails: {reason}", hint=_ELSEWHERE) from None
@@ -320,13 +366,13 @@ def _put_steps(conn: sa.Connection, run_id: str, steps: Iterable[StepRow]) -> No
 def _poisoned(cap: int) -> dict[str, Any]:
     error = FatalError(
         f"the run was given up: {cap} workers died with it",
-        hint="See the workers' logs for what ended them, such as too little memory; .retry() queues it again",
+        hint="See the workers' logs for what ended them, such as too little memory; .retry() queues it again. "
+        "Whether an attempt took effect before its worker died, the ledger beside the data knows",
     )
     return {"reason": f"worker_lost_{cap}x", "error": error.to_dict()}
 
 
 _COLUMNS = [column for column in RUNS.columns if column.name != "message"]
-_UNBEGUN: Mapping[str, Any] = {"state": "queued", "lease": None, "worker": None, "process": None, "started": None}
 _STEP_NAMES = [field.name for field in dataclasses.fields(StepRow)]
 
 

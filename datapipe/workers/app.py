@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_init
 
 from datapipe.settings import settings
 
+IS_WORKER = "datapipe_is_worker"  # in the configuration of a worker
 KILL_AFTER = 60.0  # seconds past its time limit after which a run's process is killed
 _MARGIN = 600.0  # seconds between the longest run and the redelivery of its message
 
@@ -61,3 +63,9 @@ def _configuration() -> dict[str, Any]:
 
 app = Celery("datapipe", set_as_current=False)
 app.add_defaults(_configuration)
+
+
+@worker_init.connect(weak=False)  # type: ignore[untyped-decorator]  # Celery has no types
+def _is_worker(**_: Any) -> None:
+    """Note, before its processes are forked, that this process takes messages."""
+    app.conf[IS_WORKER] = True

@@ -44,7 +44,9 @@ def broker_client(timeout: float = 5.0) -> redis.Redis:
     """A connection to the broker that answers or fails within so many seconds."""
     found = settings()
     url = found.celery_broker_url or found.redis_url
-    return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+    return redis.Redis.from_url(
+        url.replace("redis+socket://", "unix://", 1), socket_timeout=timeout, socket_connect_timeout=timeout
+    )
 
 
 def look(client: redis.Redis, queues: Sequence[str]) -> BrokerState:
@@ -64,13 +66,21 @@ def look(client: redis.Redis, queues: Sequence[str]) -> BrokerState:
     *lists, held, since = pipe.execute()
     times, now = dict(since), time.time()
     states = {
-        queue: QueueState(depth, tuple(found for item in reversed(head) if (found := _id(json.loads(item)))))
+        queue: QueueState(depth, tuple(found for item in reversed(head) if (found := _id(_parsed(item)))))
         for queue, depth, head in zip(queues, lists[::2], lists[1::2], strict=True)
     }
-    ages = {_id(json.loads(item)[0]): now - times.get(tag, now) for tag, item in held.items()}
+    ages = {_id((_parsed(item) or [None])[0]): now - times.get(tag, now) for tag, item in held.items()}
     return BrokerState(states, {run_id: age for run_id, age in ages.items() if run_id})
 
 
 def _id(message: Any) -> str | None:
-    found = message.get("headers", {}).get("id") if isinstance(message, dict) else None
+    found = (message.get("headers") or {}).get("id") if isinstance(message, dict) else None
     return str(found) if found else None
+
+
+def _parsed(item: bytes) -> Any:
+    """A message, or None for what no Celery has put there."""
+    try:
+        return json.loads(item)
+    except ValueError:
+        return None

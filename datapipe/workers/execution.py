@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,14 +15,15 @@ from celery.exceptions import Ignore
 
 from datapipe.data.cancel import CancelToken
 from datapipe.engine import RunOptions, described, place, run_claimed, told
-from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, from_dict
-from datapipe.plan import parse
+from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, from_dict
+from datapipe.plan import parse, to_dict
 from datapipe.settings import settings
 from datapipe.store import RunRow, RunStore
 from datapipe.workers.envelope import opened, options_of, unsigned
-from datapipe.workers.queue import needed_store, queue_of, result_of
+from datapipe.workers.queue import REFUSED, needed_store, queue_of, result_of
 
 T = TypeVar("T")
+_TRIES = 5  # to put a run back
 _STOP = (signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -49,11 +52,14 @@ def execute(run_id: str, worker: str, store_id: str | None) -> Mapping[str, Any]
     store = needed_store()
     if store_id is not None and store_id != store.id:
         raise PlanError(
-            "the run is recorded in another run store than this worker's",
+            f"{REFUSED} than this worker's",
             hint="Set the same DATAPIPE_METADATA_URL (or DATAPIPE_HOME) on both sides and restart the worker",
         )
     lease = str(uuid.uuid4())
-    claim = store.claim(run_id, lease, worker=worker, **place())
+    try:
+        claim = store.claim(run_id, lease, worker=worker, **place())
+    except TransientError as error:  # the run waits on; it will be queued again
+        raise Ignore(f"run {run_id} cannot be taken: {error}") from None
     if claim is None:
         return _known(store.run(run_id))
     return {**_run(store, run_id, lease, claim.message), "pipeline_id": claim.pipeline_id}
@@ -72,7 +78,7 @@ def adopt(run_id: str, pipeline_id: str | None, document: Mapping[str, Any]) -> 
             state="queued",
             pipeline_id=pipeline_id or run_id,
             queue=queue_of(plan, None),
-            message=unsigned(document, run_id, {}),
+            message=unsigned(to_dict(plan), run_id, {}),
             **described(plan, options),
         )
 
@@ -114,15 +120,33 @@ def held(store: RunStore, run_id: str, lease: str, work: Callable[[CancelToken],
         try:
             return work(cancel)
         except KeyboardInterrupt:  # how a cancelled run leaves a user's function
-            raise RunCancelled("the run was cancelled", hint="The target is unchanged") from None
-        except DatapipeError as error:
-            if not stopped.is_set():  # of a run that has ended nothing is changed
-                with suppress(DatapipeError):
-                    store.end(run_id, lease, (), state="failed", error=told(error))
-            raise
+            unchanged = RunCancelled("the run was cancelled", hint="The target is unchanged")
+            raise cancel.reason or unchanged from None
+        except Exception as error:
+            if not stopped.is_set():
+                _fail(store, run_id, lease, error)
+            if isinstance(error, (DatapipeError, Ignore)):
+                raise
+            raise FatalError(f"{type(error).__name__}: {error}") from error
         finally:
             if stopped.is_set():
+                # Whatever came of it: to Celery, the process was told to end.
                 raise SystemExit("the worker stops; the run is queued again")
+
+
+def _fail(store: RunStore, run_id: str, lease: str, error: Exception) -> None:
+    """Record an error; of a run that has ended nothing is changed.
+
+    Raises
+    ------
+    celery.exceptions.Ignore
+        If another worker has taken the run over.
+    """
+    with suppress(DatapipeError):
+        if not store.end(run_id, lease, (), state="failed", error=told(error)):
+            row = store.run(run_id)
+            if row.lease != lease and not row.ended_for_good:
+                raise Ignore(f"run {run_id} is with another worker")
 
 
 def whole_text(work: Callable[[], T]) -> T:
@@ -140,10 +164,15 @@ def _stoppable(store: RunStore, run_id: str, lease: str, cancel: CancelToken) ->
     stopped = threading.Event()
 
     def give_back() -> None:
-        try:
-            store.give_back(run_id, lease)
-        finally:
+        for _ in range(_TRIES):
+            try:
+                store.give_back(run_id, lease)
+            except DatapipeError:
+                time.sleep(1)
+                continue
             cancel.cancel()
+            return
+        os._exit(1)  # a run that nobody cancelled must not end as cancelled: its silence will be noticed
 
     def on_stop(*_: object) -> None:
         if not stopped.is_set():

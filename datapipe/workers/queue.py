@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from celery.exceptions import OperationalError
@@ -13,16 +14,18 @@ from redis.exceptions import RedisError
 
 from datapipe.engine import RunOptions, described, place
 from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
-from datapipe.plan import Plan
+from datapipe.plan import QUEUE_NAME, Plan
 from datapipe.settings import settings
 from datapipe.store import RunRow, RunStore, open_store
-from datapipe.workers.app import app
+from datapipe.workers.app import IS_WORKER, app
 from datapipe.workers.envelope import renewed, seal
 
 TASK = "datapipe.run_pipeline"
+REFUSED = "the run is recorded in another run store"  # how a worker's refusal begins
+_LONGEST_NAME = 128
 RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
 _AGAIN = frozenset({"failed", "cancelled", "lost"})
-_BROKEN = (OperationalError, KombuError, RedisError, OSError)
+BROKEN = (OperationalError, KombuError, RedisError, OSError)
 
 
 def submit(
@@ -57,15 +60,19 @@ def submit(
     """
     if plan.persistence is None:
         raise PlanError("the plan writes nowhere", hint="Add .write(table, to=…)")
-    store, run_id = recorded(plan, options, queue, pipeline_id)
+    store, run_id = recorded(plan, options, queue, pipeline_id, key=settings().signing_key)
     publish(store, run_id, queue_of(plan, queue), new=True)
     return run_id
 
 
-def recorded(plan: Plan, options: RunOptions, queue: str | None, pipeline_id: str | None) -> tuple[RunStore, str]:
-    """Record a run that is about to be queued."""
-    store, found = needed_store(), settings()
-    message = seal(plan, options.run_id, _sent(options), key=found.signing_key)
+def recorded(
+    plan: Plan, options: RunOptions, queue: str | None, pipeline_id: str | None, *, key: str | None
+) -> tuple[RunStore, str]:
+    """Record a run that is about to be queued, signed if there is a key."""
+    if pipeline_id is not None and not 0 < len(pipeline_id) <= _LONGEST_NAME:
+        raise PlanError(f"a pipeline_id has 1 to {_LONGEST_NAME} characters, not {len(pipeline_id)}")
+    store = needed_store()
+    message = seal(plan, options.run_id, _sent(options), key=key)
     store.add(
         options.run_id,
         state="queued",
@@ -78,9 +85,23 @@ def recorded(plan: Plan, options: RunOptions, queue: str | None, pipeline_id: st
     return store, options.run_id
 
 
+def own_key() -> str | None:
+    """What signs a task's message: nothing on a worker, where what follows a task came with a message of anybody."""
+    return None if app.conf.get(IS_WORKER) else settings().signing_key
+
+
 def queue_of(plan: Plan, queue: str | None) -> str:
-    """The queue a run of a plan goes to."""
-    return queue or plan.queue or settings().queue
+    """The queue a run of a plan goes to.
+
+    Raises
+    ------
+    PlanError
+        If it is no name of a queue.
+    """
+    found = queue or plan.queue or settings().queue
+    if not re.match(QUEUE_NAME, found):
+        raise PlanError(f"{found!r} is no name of a queue", hint="Use up to 64 letters, digits, and any of _.-")
+    return found
 
 
 def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, **options: Any) -> Any:
@@ -111,9 +132,9 @@ def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, **op
                 retry_policy=RETRY,
                 **options,
             )
-    except TransientError:
-        if new:
-            store.remove(run_id)
+    except BaseException:
+        if new and not store.remove(run_id):
+            return app.AsyncResult(run_id)  # the message has arrived, and a worker has taken the run
         raise
 
 
@@ -122,9 +143,12 @@ def reaching_broker() -> Iterator[None]:
     """The errors of a broker that does not answer as ours."""
     try:
         yield
-    except (*_BROKEN, RuntimeError) as error:
-        cause = error if isinstance(error, _BROKEN) else error.__cause__  # Celery's word for a lost result backend
-        if not isinstance(cause, _BROKEN):
+    except (ValueError, KeyError):  # not repeated: it may hold a password
+        hint = "Write redis://user:password@host:port/0, and percent-encode @, / and : in the password"
+        raise PlanError("REDIS_URL, CELERY_BROKER_URL or CELERY_RESULT_BACKEND is no URL", hint=hint) from None
+    except (*BROKEN, RuntimeError) as error:
+        cause = error if isinstance(error, BROKEN) else error.__cause__  # Celery's word for a lost result backend
+        if not isinstance(cause, BROKEN):
             raise
         raise TransientError(
             f"the broker cannot be reached: {_reason(cause)}",
@@ -152,7 +176,10 @@ def retry(run_id: str) -> None:
     unbegun: dict[str, Any] = dict.fromkeys(("lease", "worker", "process", "started", "ended", "error", "result"))
     unbegun |= {"reason": None, "cancel_requested": None, "losses": 0, "message": fresh}
     if store.change(run_id, when=(row.state,), state="queued", **unbegun):
-        publish(store, run_id, row.queue or settings().queue)
+        with suppress(*BROKEN):
+            app.AsyncResult(run_id).forget()  # how it ended before
+        with suppress(TransientError):  # it is accepted: a worker looks for what waits and is in no queue
+            publish(store, run_id, row.queue or settings().queue)
 
 
 def note_refusal(run_id: str) -> None:
@@ -160,9 +187,9 @@ def note_refusal(run_id: str) -> None:
     try:
         told = app.AsyncResult(run_id)
         error = told.result if told.state == "FAILURE" else None
-    except _BROKEN:
+    except BROKEN:
         return
-    if isinstance(error, BaseException):
+    if isinstance(error, BaseException) and str(error).startswith(REFUSED):
         store = needed_store()
         found = error.to_dict() if isinstance(error, DatapipeError) else FatalError(str(error)).to_dict()
         store.change(run_id, when=("queued",), state="failed", reason="refused", error=found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from datapipe.errors import DatapipeError
 from datapipe.store import RunRow, RunStore
@@ -19,19 +19,26 @@ _SLACK = 5.0  # seconds by which runs may overtake each other on their way to th
 _LOG = logging.getLogger("datapipe")
 
 
-def reconcile(store: RunStore, worker: str, processes: Collection[int]) -> None:
+def reconcile(store: RunStore, worker: str, running: Mapping[str, int], *, take_over: bool = True) -> None:
     """One round: vouch for the runs of this worker, take over those of dead ones, queue again what the broker lost.
 
     Any number of workers may do this at the same time: every step is taken by one of them only.
+
+    Parameters
+    ----------
+    running : mapping of str to int
+        The process of each run that this worker is at.
+    take_over : bool
+        Not after the store was away: then others have not been able to give a sign of life.
 
     Raises
     ------
     DatapipeError, redis.exceptions.RedisError
         If the store or the broker does not answer; the next round tries again.
     """
-    store.vouch(worker, processes)
-    for row in store.silent(LOST_AFTER):
-        after = store.lose(row.id, row.lease, CAP)
+    store.vouch(worker, running)
+    for row in store.silent(LOST_AFTER) if take_over else ():
+        after = store.lose(row.id, row.lease, CAP, LOST_AFTER)
         if after is not None:
             _LOG.warning(
                 "run %s gave no sign of life for %.0f s on %s: %s", row.id, LOST_AFTER, row.worker, after.state

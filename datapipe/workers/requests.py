@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
 
 from datapipe.errors import DatapipeError, FatalError, from_dict
+from datapipe.store import RunRow
 from datapipe.workers.queue import needed_store
 
 _LOG = logging.getLogger("datapipe")
@@ -32,12 +34,22 @@ class RunRequest(Request):  # type: ignore[misc]  # Celery has no types
             self._record(state="failed", reason="timed_out", error=_timed_out(timeout))
         super().on_timeout(soft, timeout)
 
+    def _is_here(self, row: RunRow) -> bool:
+        return (row.worker, row.process) == (self.hostname, self.worker_pid)
+
+    def _announce_revoked(self, reason: Any, terminated: Any, signum: Any, expired: Any) -> None:
+        """Called when the message is dropped, because somebody has revoked the task."""
+        with suppress(DatapipeError):
+            why = "expired" if expired else "revoked"
+            needed_store().change(self.id, when=("queued",), state="cancelled", reason=why)
+        super()._announce_revoked(reason, terminated, signum, expired)
+
     def _end(self) -> Exception | None:
         """Count the loss; how the run ends by it, or None if it may be tried again."""
         try:
             store = needed_store()
             row = store.run(self.id)
-            if row.state == "running" and row.process != self.worker_pid:
+            if row.state == "running" and not self._is_here(row):
                 return None  # somebody else has it
             after = store.lose(self.id, row.lease, CAP)
         except DatapipeError as error:
@@ -51,7 +63,7 @@ class RunRequest(Request):  # type: ignore[misc]  # Celery has no types
         try:
             store = needed_store()
             row = store.run(self.id)
-            if row.process == self.worker_pid:
+            if self._is_here(row):
                 store.change(self.id, when=("running", "lost"), lease=row.lease, **values)
         except DatapipeError as error:
             _LOG.warning("the end of run %s could not be recorded: %s", self.id, error)

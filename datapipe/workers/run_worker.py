@@ -42,8 +42,11 @@ def run_worker(concurrency: int | None = None, queues: str | None = None, name: 
         f"--hostname={node}",
     ]
     app.steps["worker"].add(Supervision)
-    app.worker_main(["worker", "--pool=prefork", "--loglevel=INFO", "--without-mingle", "--without-gossip", *options])
-    return 0
+    # Another exit code than 0 when it could not go on, so that whoever keeps it running starts it again.
+    code = app.worker_main(
+        ["worker", "--pool=prefork", "--loglevel=INFO", "--without-mingle", "--without-gossip", *options]
+    )
+    return int(code or 0)
 
 
 if __name__ == "__main__":

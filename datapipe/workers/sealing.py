@@ -12,7 +12,7 @@ from datapipe.errors import PlanError
 from datapipe.plan import DatabaseUrl, Plan, parse
 from datapipe.settings import settings
 from datapipe.workers.envelope import opened, seal, unsigned
-from datapipe.workers.queue import RETRY, new_id, reaching_broker
+from datapipe.workers.queue import RETRY, new_id, own_key, reaching_broker
 from datapipe.workers.requests import RunRequest
 
 _PREFIX = "datapipe."
@@ -35,7 +35,7 @@ class StageTask(Task):  # type: ignore[misc]  # Celery has no types
 
     def signature(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """A signature without passwords, wherever it may be embedded."""
-        return super().signature(_stripped(args or ()), _stripped(kwargs or {}), *rest, **options)
+        return super().signature(stripped(args or ()), stripped(kwargs or {}), *rest, **options)
 
     subtask = signature
 
@@ -50,8 +50,7 @@ class StageTask(Task):  # type: ignore[misc]  # Celery has no types
             If the broker cannot be reached.
         """
         task_id = task_id or new_id()
-        # A worker signs nothing: what follows a task was in that task's message, and anybody may have put it there.
-        key = None if self.app.current_worker_task else settings().signing_key
+        key = own_key()
         args, kwargs = sealed_call(STAGES[self.name], args or (), kwargs or {}, task_id, key)
         found = {name: _sealed(options[name], key) for name in _TRAVELLERS if options.get(name)}
         given = {"retry": True, "retry_policy": RETRY, **options, **found, **_HIDDEN}
@@ -155,7 +154,7 @@ def _sealed_signature(signature: Mapping[str, Any], key: str | None) -> dict[str
     return {**signature, "args": args, "kwargs": kwargs, "options": options}
 
 
-def _stripped(value: Any) -> Any:
+def stripped(value: Any) -> Any:
     """The value with every database URL in it, by position or under a name that ends in _url, without its password."""
     if isinstance(value, Mapping):
         return {name: _safe(item) if str(name).endswith("_url") else _nested(item) for name, item in value.items()}
@@ -164,7 +163,7 @@ def _stripped(value: Any) -> Any:
 
 def _nested(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return _stripped(value)
+        return stripped(value)
     return [_nested(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 

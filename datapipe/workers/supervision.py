@@ -27,6 +27,7 @@ from datapipe.workers.spool import sweep_spool
 
 _EVERY = 5.0  # seconds between two rounds
 _SWEEP_EVERY = 3600.0  # seconds between two looks for rows that no task came for
+_CALM = 2  # rounds in which the others can give a sign of life
 _DEAF_AFTER = 30.0  # seconds without a message, though some wait and there is room, after which a worker restarts
 _ENDING = 5.0  # seconds that runs have to be put back before a restart
 _LOG = logging.getLogger("datapipe")
@@ -40,11 +41,14 @@ class Supervision(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
     def start(self, parent: Any) -> None:
         """Called when the worker starts."""
 
+        draining = threading.Event()
+
         def stopping(**_: object) -> None:
+            draining.set()
             threading.Thread(target=_stop_runs, args=(parent,), name="datapipe grace", daemon=True).start()
 
         worker_shutting_down.connect(stopping, weak=False)
-        threading.Thread(target=_watch, args=(parent,), name="datapipe supervision", daemon=True).start()
+        threading.Thread(target=_watch, args=(parent, draining), name="datapipe supervision", daemon=True).start()
 
 
 def processes(worker: Any) -> list[int]:
@@ -53,13 +57,16 @@ def processes(worker: Any) -> list[int]:
     return [process.pid for process in list(getattr(pool, "_pool", ())) if process.pid]
 
 
-def _watch(worker: Any) -> None:
+def _watch(worker: Any, draining: threading.Event) -> None:
     queues = tuple(worker.app.amqp.queues.consume_from)
     hearing, swept, warned = Hearing(time.monotonic()), 0.0, False
+    calm = 0  # rounds since the store or the broker was away
     while True:
         time.sleep(_EVERY)
         try:
-            reconcile(needed_store(), worker.hostname, processes(worker))
+            running = {request.id: request.worker_pid for request in list(state.active_requests)}
+            reconcile(needed_store(), worker.hostname, running, take_over=calm >= _CALM)
+            calm += 1
             hearing = _listened(hearing, worker, queues)
             if not swept or time.monotonic() - swept > _SWEEP_EVERY:
                 swept = time.monotonic()
@@ -68,10 +75,11 @@ def _watch(worker: Any) -> None:
         except (DatapipeError, RedisError) as error:
             if not warned:  # once for each outage
                 _LOG.warning("the worker cannot look after lost runs: %s", error)
-            warned, hearing = True, Hearing(time.monotonic())
+            calm, warned, hearing = 0, True, Hearing(time.monotonic())
         except Exception:  # noqa: BLE001  # a round must not be the last one
             _LOG.exception("a round of the worker's supervision failed")
-        if time.monotonic() - hearing.since > _DEAF_AFTER:
+            hearing = Hearing(time.monotonic())
+        if time.monotonic() - hearing.since > _DEAF_AFTER and not draining.is_set():
             _LOG.error("the worker takes no messages, though %s wait: it restarts", ", ".join(queues))
             _restart(worker)
 

@@ -8,12 +8,13 @@ from typing import Any
 from celery import Task
 
 from datapipe.engine import RunOptions, run_recorded
-from datapipe.errors import DatapipeError
+from datapipe.errors import DatapipeError, PlanError
 from datapipe.plan import parse
 from datapipe.workers.app import app
 from datapipe.workers.execution import adopt, execute, whole_text
-from datapipe.workers.queue import TASK, new_id, publish, queue_of, recorded
+from datapipe.workers.queue import TASK, new_id, own_key, publish, queue_of, recorded
 from datapipe.workers.requests import RunRequest
+from datapipe.workers.sealing import stripped
 from datapipe.workers.stages import ingest, persist, transform
 
 __all__ = ["RunTask", "ingest", "persist", "run_pipeline", "transform"]
@@ -24,16 +25,26 @@ class RunTask(Task):  # type: ignore[misc]  # Celery has no types
 
     Request = RunRequest
 
+    def signature(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """A signature without passwords, wherever it may be embedded."""
+        return super().signature(stripped(args or ()), stripped(kwargs or {}), *rest, **options)
+
+    subtask = signature
+
     def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
         """Record the run, then queue it; see :func:`run_pipeline`."""
+        if late := sorted(_LATE & {name for name, value in options.items() if value is not None}):
+            raise PlanError(f"a run cannot be queued with {', '.join(late)}", hint="Submit it when it is due")
         config, pipeline_id = _arguments(*(args or ()), **(kwargs or {}))
         plan = parse(config)
         run = RunOptions(run_id=task_id or new_id())
         queue = queue_of(plan, options.pop("queue", None))
-        store, run_id = recorded(plan, run, queue, pipeline_id)
+        store, run_id = recorded(plan, run, queue, pipeline_id, key=own_key())
         return publish(store, run_id, queue, new=True, **{k: v for k, v in options.items() if k not in _OURS})
 
 
+_LATE = {"countdown", "eta", "expires"}
+# What publish() sets itself.
 _OURS = {"retry", "retry_policy", "producer", "shadow"}
 
 

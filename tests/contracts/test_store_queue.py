@@ -107,9 +107,11 @@ def test_what_waits_and_what_is_silent(
     assert [row.id for row in store.waiting(0.2)] == ["a", "b"]
     assert store.waiting(60) == []
     assert [row.id for row in store.silent(0.2)] == ["c"], "an inline run has no worker to lose"
-    store.vouch("w", [8])
+    store.vouch("w", {"c": 8})
     assert [row.id for row in store.silent(0.2)] == ["c"]
-    store.vouch("w", [7])
+    store.vouch("w", {"another": 7})
+    assert [row.id for row in store.silent(0.2)] == ["c"]
+    store.vouch("w", {"c": 7})
     assert store.silent(0.2) == []
     at = store.queued_at(["a", "nobody"])["a"]
     assert store.queued_again("a", at)
