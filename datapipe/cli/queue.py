@@ -118,4 +118,4 @@ def worker(
     """
     with reported(debug=debug):
         part("datapipe.workers.app", "workers")  # Celery is there, or it is said what to install
-        part("datapipe.workers.run_worker", "workers").run_worker(concurrency, queues, name)
+        raise typer.Exit(part("datapipe.workers.run_worker", "workers").run_worker(concurrency, queues, name))

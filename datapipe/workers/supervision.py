@@ -60,7 +60,7 @@ def processes(worker: Any) -> list[int]:
 def _watch(worker: Any, draining: threading.Event) -> None:
     queues = tuple(worker.app.amqp.queues.consume_from)
     hearing, swept, warned = Hearing(time.monotonic()), 0.0, False
-    calm = 0  # rounds since the store or the broker was away
+    calm = _CALM  # rounds since the store was away
     while True:
         time.sleep(_EVERY)
         try:
@@ -75,7 +75,8 @@ def _watch(worker: Any, draining: threading.Event) -> None:
         except (DatapipeError, RedisError) as error:
             if not warned:  # once for each outage
                 _LOG.warning("the worker cannot look after lost runs: %s", error)
-            calm, warned, hearing = 0, True, Hearing(time.monotonic())
+            calm = calm if isinstance(error, RedisError) else 0
+            warned, hearing = True, Hearing(time.monotonic())
         except Exception:  # noqa: BLE001  # a round must not be the last one
             _LOG.exception("a round of the worker's supervision failed")
             hearing = Hearing(time.monotonic())
