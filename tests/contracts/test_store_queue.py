@@ -150,3 +150,31 @@ def test_an_older_store_gets_the_new_columns(url: str) -> None:
     again = RunStore(engine_of(url))
     assert again.id == store.id
     assert (again.run("old").losses, again.run("old").queue) == (0, None)
+
+
+def test_a_run_that_was_told_to_stop_is_not_queued_again(store: RunStore, queued: Callable[[str], None]) -> None:
+    for run_id, end in (("a", store.give_back), ("b", lambda run_id, lease: store.lose(run_id, lease, 3))):
+        queued(run_id)
+        store.claim(run_id, "mine")
+        assert store.cancel(run_id)
+        assert end(run_id, "mine")
+        row = store.run(run_id)
+        assert row.state == "cancelled"
+        assert row.ended is not None
+    assert not store.cancel("a"), "it had ended"
+
+
+def test_a_sign_of_life_in_the_meantime_saves_a_run(store: RunStore, queued: Callable[[str], None]) -> None:
+    queued("r")
+    store.claim("r", "mine")
+    assert store.lose("r", "mine", 3, silent=60) is None
+    assert store.run("r").losses == 0
+
+
+def test_a_message_that_is_no_text_for_databases_is_recorded_all_the_same(
+    store: RunStore, queued: Callable[[str], None]
+) -> None:
+    queued("r")
+    store.claim("r", "mine")
+    assert store.end("r", "mine", (), [Note("notice", "caf\ud800 \0 end")], state="succeeded")
+    assert [row.message for row in store.logs("r")] == ["caf?  end"]
