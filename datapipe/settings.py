@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datapipe.errors import PlanError, did_you_mean
@@ -16,6 +16,15 @@ from datapipe.errors import PlanError, did_you_mean
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _PREFIX = "DATAPIPE_CONNECTION_"
 _QUEUE = r"^[A-Za-z0-9_.-]{1,64}$"
+
+
+def _redis_url(text: str) -> str:
+    if not re.match(r"(rediss?|redis\+socket|unix)://", text):
+        raise ValueError("it must begin with redis://, or rediss:// for TLS")
+    return text
+
+
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
 
 class Settings(BaseSettings):
@@ -95,8 +104,8 @@ class Settings(BaseSettings):
     lock_timeout: float = Field(default=600, ge=0, validation_alias="DATAPIPE_LOCK_TIMEOUT")
     metadata_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_METADATA_URL")
     network_timeout: int = Field(default=30, ge=2, validation_alias="DATAPIPE_NETWORK_TIMEOUT")
-    redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
-    celery_broker_url: str | None = Field(default=None, repr=False)
+    redis_url: RedisUrl = Field(default="redis://localhost:6379/0", repr=False)
+    celery_broker_url: RedisUrl | None = Field(default=None, repr=False)
     celery_result_backend: str | None = Field(default=None, repr=False)
     worker_concurrency: int = Field(default=4, ge=1)
     queue: str = Field(default="datapipe", pattern=_QUEUE, validation_alias="DATAPIPE_QUEUE")

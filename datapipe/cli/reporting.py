@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ def reported(*, debug: bool = False, as_json: bool = False) -> Iterator[None]:
     except DatapipeError as error:
         _report(error, str(error), debug=debug, as_json=as_json)
         raise typer.Exit(2 if isinstance(error, PlanError) else 1) from None
+    except BrokenPipeError:  # such as of: datapipe runs | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt as error:
         unknown = getattr(getattr(error, "result", None), "state", None) == "failed"  # COMMIT was lost
         text = str(error) if unknown else "cancelled; the target is unchanged"

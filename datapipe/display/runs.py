@@ -29,6 +29,8 @@ def run_html(row: RunRow) -> str:
 
 def rows_of(step: StepRow) -> str:
     """How far a step is, for people."""
+    if step.rows_in and step.rows_out and step.rows_in != step.rows_out:
+        return f"{step.rows_in:,} -> {step.rows_out:,} rows"
     done = max(step.rows_in, step.rows_out)
     return f"{done:,} of {step.total:,} rows" if step.total else f"{done:,} rows"
 

@@ -111,7 +111,7 @@ def _killed(url: str, worker: Child, console: Console) -> int:
     began = time.monotonic()
     run.watch(_PATIENCE)
     run.result()
-    show(console, f"The new worker began anew and ended after {time.monotonic() - began:.0f} s:\n")
+    show(console, f"It ended {time.monotonic() - began:.0f} s later, the wait for the new worker included:\n")
     show(console, run)
     rows, ids = _count(url)
     show(console, f"{_TARGET}: {rows:,} rows with {ids:,} different ids, counted over a second connection")

@@ -144,7 +144,8 @@ def reaching_broker() -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError):  # not repeated: it may hold a password
-        hint = "Write redis://user:password@host:port/0, and percent-encode @, / and : in the password"
+        hint = "Write redis://user:password@host:port/0 and percent-encode @, / and : in the password; or, for TLS, "
+        hint += "rediss://…?ssl_cert_reqs=required"
         raise PlanError("REDIS_URL, CELERY_BROKER_URL or CELERY_RESULT_BACKEND is no URL", hint=hint) from None
     except (*BROKEN, RuntimeError) as error:
         cause = error if isinstance(error, BROKEN) else error.__cause__  # Celery's word for a lost result backend

@@ -6,8 +6,11 @@ import argparse
 import importlib
 import os
 import socket
+import sys
 from collections.abc import Sequence
 
+from datapipe.errors import DatapipeError
+from datapipe.hosts import part
 from datapipe.settings import settings
 
 # Loaded before the worker's processes are forked, so that the first run of each does not wait for them.
@@ -21,7 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--queues", "-Q", help="queues, with commas between them; DATAPIPE_QUEUE if left out")
     parser.add_argument("--name", "-n", help="the worker's name, another one for each worker of a machine")
     given = parser.parse_args(arguments)
-    return run_worker(given.concurrency, given.queues, given.name)
+    try:
+        part("datapipe.workers.app", "workers")
+        return run_worker(given.concurrency, given.queues, given.name)
+    except DatapipeError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a program
+        return 2
 
 
 def run_worker(concurrency: int | None = None, queues: str | None = None, name: str | None = None) -> int:
