@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,8 @@ class Workspace:
         Runs a user's function in the thread that called ``run()``.
     tell : callable
         Takes a note for the user, which ends in the run's result.
+    run_id : str
+        The run's, the same at every attempt; a run without an id gets one here.
     """
 
     memory: int = 512 * MIB
@@ -68,6 +71,7 @@ class Workspace:
     cancel: CancelToken = field(default_factory=CancelToken)
     call: Callable[[Callable[[], T]], T] = lambda work: work()
     tell: Callable[[str], object] = lambda _: None
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def batch_bytes(self) -> int:

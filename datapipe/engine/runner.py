@@ -302,6 +302,7 @@ class _Run:
             cancel=cancel,
             call=self._call,
             tell=self._note,
+            run_id=self._options.run_id,
         )
 
     def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:

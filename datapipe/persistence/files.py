@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +22,14 @@ from datapipe.errors import DataError, FatalError, PlanError, SchemaError
 from datapipe.persistence.load import Loaded
 from datapipe.plan import FileTarget, WriteStrategy
 
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 Writer = Callable[[Path, pa.Schema, Iterator[pa.RecordBatch], Workspace], None]
 
 
 def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
-    """Write a stream to one file; with APPEND, to one more file of a directory.
+    """Write a stream to one file; with APPEND, to the run's own file in a directory.
+
+    A run that is done again replaces its file, so files need no ledger for that.
 
     Raises
     ------
@@ -36,7 +41,7 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
         If the disk refuses.
     """
     check_names(stream.schema.names, what="the data")
-    path = _path(target)
+    path = _path(target, work.run_id)
     writer = _writer(target.path)
     created, fresh = not path.exists(), not path.parent.exists()
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -79,7 +84,7 @@ def describe_files(target: FileTarget) -> tuple[str, ...]:
     return (f"{verb} {target.path}",)
 
 
-def _path(target: FileTarget) -> Path:
+def _path(target: FileTarget, run_id: str) -> Path:
     path = Path(target.path)
     if target.strategy is WriteStrategy.REPLACE:
         if path.is_dir():
@@ -87,7 +92,18 @@ def _path(target: FileTarget) -> Path:
         return path
     if path.is_file():
         raise PlanError(f"{target.path!r} is a file", hint="append adds a file to a directory; name one")
-    return path / f"part-{uuid.uuid4().hex}{path.suffix or '.parquet'}"
+    return path / f"part-{_plain_id(run_id)}{path.suffix or '.parquet'}"
+
+
+def _plain_id(run_id: str) -> str:
+    """A run's id as it may be in a file's name; that of no other run.
+
+    Examples
+    --------
+    >>> _plain_id("load-2013.05_01"), len(_plain_id("../etc/passwd"))
+    ('load-2013.05_01', 64)
+    """
+    return run_id if _PLAIN_ID.fullmatch(run_id) else hashlib.sha256(run_id.encode()).hexdigest()
 
 
 def _writer(path: str) -> Writer:

@@ -13,7 +13,7 @@ from celery.exceptions import Ignore
 from datapipe.data.cancel import CancelToken
 from datapipe.data.stream import Stream, Workspace
 from datapipe.engine import RunOptions, RunResult, described, place, run_claimed
-from datapipe.errors import FatalError, PlanError, RunCancelled, TransientError, from_dict
+from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, from_dict
 from datapipe.persistence import hashed
 from datapipe.plan import FrameSource, Plan
 from datapipe.store import RunRow, RunStore
@@ -95,22 +95,21 @@ def do(job: Job, options: RunOptions, run: Runner) -> Mapping[str, Any]:
 
 
 def _spooled(job: Job, options: RunOptions, run: Runner) -> Mapping[str, Any]:
-    files: list[spool.SpoolFile] = []
+    notes: list[Mapping[str, Any]] = []
 
     def take(stream: Stream, work: Workspace) -> None:
-        files.append(spool.write(stream, work, options.run_id))
-
-    note = None
-    try:
-        run(job.plan, options, take=take)
-        file = files[-1]
-        columns = {"columns": dict(file.columns)}
-        note = _note(job, options.run_id, {"spool": file.name, "row_count": file.row_count, **columns})
-    finally:
-        for file in files:
-            if note is None or file.name != note["spool"]:
+        """Rows and their note are there before the run is on record as done, so whoever finds that finds them."""
+        file = spool.write(stream, work, options.run_id)
+        found = {"spool": file.name, "row_count": file.row_count, "columns": dict(file.columns)}
+        try:
+            notes.append(_note(job, options.run_id, found))
+        finally:  # it may have failed and be there all the same
+            first = notes[-1] if notes else (spool.remembered(options.run_id) or {}).get("result", {})
+            if first.get("spool") != file.name:
                 spool.discard(file.name)
-    return note
+
+    run(job.plan, options, take=take)
+    return notes[-1]
 
 
 def _persisted(job: Job, options: RunOptions, run: Runner) -> Mapping[str, Any]:
@@ -169,7 +168,8 @@ def do_on_worker(job: Job, options: RunOptions, worker: str) -> Mapping[str, Any
         return do(job, RunOptions(**{**vars(options), "cancel": cancel}), run)
 
     found = held(store, run_id, lease, work)
-    store.end(run_id, lease, (), state="succeeded")  # if nothing had to be run any more
+    with suppress(DatapipeError):  # the work is done, whatever becomes of its record
+        store.end(run_id, lease, (), state="succeeded")  # if nothing had to be run any more
     return found
 
 

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import json
 import math
+import re
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -16,8 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from contracts.sinks import failing, streamed, table
 
+import datapipe
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.data.types import CARRIERS, INTERVAL, TIMESTAMPTZ
+from datapipe.engine import RunOptions, run_plan
 from datapipe.errors import DataError, FatalError, PlanError, SchemaError
 from datapipe.persistence import Loaded, describe_write, write
 from datapipe.plan import FileTarget, build
@@ -27,10 +30,11 @@ FORMATS = pytest.mark.parametrize("ending", ["parquet", "csv", "json", "jsonl"])
 ERRORS = [ValueError("why"), DataError("why"), OSError("why"), KeyboardInterrupt()]
 
 
-def put(data: pa.Table | Stream, path: Path, strategy: str = "replace") -> Loaded:
+def put(data: pa.Table | Stream, path: Path, strategy: str = "replace", run_id: str | None = None) -> Loaded:
     stream = data if isinstance(data, Stream) else streamed(data, rows=2)
     with scratch_directory() as scratch:
-        return write(build(FileTarget, {"path": str(path), "strategy": strategy}), stream, Workspace(scratch=scratch))
+        work = Workspace(scratch=scratch) if run_id is None else Workspace(scratch=scratch, run_id=run_id)
+        return write(build(FileTarget, {"path": str(path), "strategy": strategy}), stream, work)
 
 
 def found(path: Path) -> list[tuple[Any, ...]]:
@@ -127,6 +131,47 @@ def test_append_adds_a_part_to_a_directory(tmp_path: Path, name: str) -> None:
     parts = sorted((tmp_path / name).iterdir())
     assert [part.suffix for part in parts] == [".csv" if name.endswith("csv") else ".parquet"] * 2
     assert [len(found(part)) for part in parts] == [3, 3]
+
+
+@pytest.mark.parametrize("name", ["parts", "parts.csv"])
+def test_a_run_that_appends_twice_leaves_one_part_and_two_runs_two(tmp_path: Path, name: str) -> None:
+    ending = ".csv" if name.endswith("csv") else ".parquet"
+    first = put(USERS, tmp_path / name, "append", "run-1")
+    again = put(USERS.slice(0, 2), tmp_path / name, "append", "run-1")
+    assert (first.created, again.created, again.rows) == (True, False, 2)
+    assert put(USERS, tmp_path / name, "append", "run-2").created
+    parts = sorted((tmp_path / name).iterdir())
+    assert [part.name for part in parts] == [f"part-run-1{ending}", f"part-run-2{ending}"]
+    assert [len(found(part)) for part in parts] == [2, 3]
+
+
+def test_a_second_attempt_that_fails_leaves_the_part_of_the_first(tmp_path: Path) -> None:
+    put(USERS, tmp_path / "parts", "append", "run-1")
+    with pytest.raises(ValueError, match="why"):
+        put(failing(USERS, ValueError("why")), tmp_path / "parts", "append", "run-1")
+    (part,) = (tmp_path / "parts").iterdir()
+    assert len(found(part)) == 3
+
+
+@pytest.mark.parametrize("run_id", ["../up", "a/b", "", "x" * 129, "a\n", "a\0", "ü", "a b", "*"], ids=repr)
+def test_no_run_id_leads_out_of_the_directory(tmp_path: Path, run_id: str) -> None:
+    for id_ in (run_id, run_id, "a"):
+        put(USERS, tmp_path / "parts", "append", id_)
+    assert [path.name for path in tmp_path.iterdir()] == ["parts"]
+    names = sorted((path.name for path in (tmp_path / "parts").iterdir()), key=len)
+    assert names[0] == "part-a.parquet"
+    assert [re.fullmatch(r"part-[0-9a-f]{64}\.parquet", name) is not None for name in names] == [False, True]
+
+
+@pytest.mark.parametrize("ledger", ["on", "off"])
+def test_the_part_is_named_by_the_run_with_a_ledger_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: str
+) -> None:
+    monkeypatch.setenv("DATAPIPE_LEDGER", ledger)
+    plan = datapipe.read(USERS).write(str(tmp_path / "parts"), strategy="append").plan
+    for run_id in ("run-1", "run-1", "run-2"):
+        run_plan(plan, RunOptions(run_id=run_id))
+    assert sorted(path.stem for path in (tmp_path / "parts").iterdir()) == ["part-run-1", "part-run-2"]
 
 
 def test_append_to_a_file_and_replace_of_a_directory_are_refused(tmp_path: Path) -> None:
