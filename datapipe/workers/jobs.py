@@ -178,7 +178,7 @@ def _row(store: RunStore, job: Job, options: RunOptions) -> RunRow:
     try:
         return store.run(options.run_id)
     except PlanError:
-        with suppress(TransientError):  # somebody else has added it
+        with suppress(TransientError, PlanError):  # somebody else has added it
             pipeline = options.correlation_id or options.run_id
             store.add(options.run_id, state="queued", pipeline_id=pipeline, **described(job.plan, options))
         return store.run(options.run_id)
