@@ -103,7 +103,7 @@ class RunRow:
     @property
     def waiting(self) -> float | None:
         """Seconds since it was put into its queue; None for a run that waits for no worker."""
-        return _between(self.queued, self.now) if self.queued and self.state == "queued" else None
+        return seconds_between(self.queued, self.now) if self.queued and self.state == "queued" else None
 
     @property
     def ended_for_good(self) -> bool:
@@ -113,13 +113,14 @@ class RunRow:
     @property
     def silence(self) -> float | None:
         """Seconds since it last gave a sign of life; None for a run that has ended or has not begun."""
-        return None if self.heartbeat is None or self.ended_for_good else _between(self.heartbeat, self.now)
+        return None if self.heartbeat is None or self.ended_for_good else seconds_between(self.heartbeat, self.now)
 
     @property
     def seconds(self) -> float | None:
         """How long it took, or takes so far."""
-        return _between(self.started, self.ended or self.now) if self.started else None
+        return seconds_between(self.started, self.ended or self.now) if self.started else None
 
 
-def _between(first: str, last: str) -> float:
+def seconds_between(first: str, last: str) -> float:
+    """From one of the store's times to another."""
     return (dt.datetime.fromisoformat(last) - dt.datetime.fromisoformat(first)).total_seconds()

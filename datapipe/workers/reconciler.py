@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from datapipe.errors import DatapipeError
-from datapipe.store import RunRow, RunStore
+from datapipe.store import RunRow, RunStore, seconds_between
 from datapipe.workers.broker import BrokerState, broker_client, look
 from datapipe.workers.queue import publish
 from datapipe.workers.requests import CAP
@@ -73,8 +72,8 @@ def stranded(waiting: Sequence[RunRow], state: BrokerState, times: Mapping[str, 
             continue
         queue = state.queues[str(row.queue)]
         known = [times[run_id] for run_id in queue.head if run_id in times]
-        oldest = min(known, default=None)
-        if row.id not in queue.head and (not queue.depth or (oldest and _seconds(str(row.queued), oldest) > _SLACK)):
+        overtaken = bool(known) and seconds_between(str(row.queued), min(known)) > _SLACK
+        if row.id not in queue.head and (overtaken or not queue.depth):
             yield row
 
 
@@ -85,7 +84,3 @@ def _queue_again(store: RunStore, row: RunRow) -> None:
         publish(store, row.id, row.queue)
     except DatapipeError as error:
         _LOG.warning("run %s could not be queued again: %s", row.id, error)  # it waits, so the next rounds try
-
-
-def _seconds(first: str, last: str) -> float:
-    return (dt.datetime.fromisoformat(last) - dt.datetime.fromisoformat(first)).total_seconds()

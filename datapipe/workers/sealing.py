@@ -28,8 +28,8 @@ _URL = re.compile(r"[A-Za-z][\w+.-]*://")
 _HIDDEN = {"argsrepr": "(…)", "kwargsrepr": "{…}"}
 
 
-class StageTask(Task):  # type: ignore[misc]  # Celery has no types
-    """A single stage: whoever queues it checks it first; passwords stay here, functions travel as those of plans do."""
+class SafeTask(Task):  # type: ignore[misc]  # Celery has no types
+    """What all tasks have in common: signatures without passwords, and a count of the processes a run costs."""
 
     Request = RunRequest
 
@@ -38,6 +38,10 @@ class StageTask(Task):  # type: ignore[misc]  # Celery has no types
         return super().signature(stripped(args or ()), stripped(kwargs or {}), *rest, **options)
 
     subtask = signature
+
+
+class StageTask(SafeTask):
+    """A single stage: whoever queues it checks it first; passwords stay here, functions travel as those of plans do."""
 
     def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
         """Queue the stage, and with it what is to follow.

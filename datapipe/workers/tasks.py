@@ -5,31 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from celery import Task
-
 from datapipe.engine import RunOptions, run_recorded
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.plan import parse
 from datapipe.workers.app import app
 from datapipe.workers.execution import adopt, execute, whole_text
 from datapipe.workers.queue import TASK, new_id, own_key, publish, queue_of, recorded
-from datapipe.workers.requests import RunRequest
-from datapipe.workers.sealing import stripped
+from datapipe.workers.sealing import SafeTask
 from datapipe.workers.stages import ingest, persist, transform
 
 __all__ = ["RunTask", "ingest", "persist", "run_pipeline", "transform"]
 
 
-class RunTask(Task):  # type: ignore[misc]  # Celery has no types
+class RunTask(SafeTask):
     """A run: whoever calls ``delay`` records it before it is queued; a worker counts the processes it costs."""
-
-    Request = RunRequest
-
-    def signature(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
-        """A signature without passwords, wherever it may be embedded."""
-        return super().signature(stripped(args or ()), stripped(kwargs or {}), *rest, **options)
-
-    subtask = signature
 
     def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
         """Record the run, then queue it; see :func:`run_pipeline`."""

@@ -9,6 +9,8 @@ import pytest
 from contracts.sinks import KINDS, Sink
 from services import postgresql_database
 
+from datapipe.store import RunStore, open_store
+
 
 @pytest.fixture(scope="module")
 def module_postgresql_url(postgresql_server: str) -> Iterator[str]:
@@ -43,3 +45,19 @@ def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
         found: Sink = request.getfixturevalue(f"{request.param}_sink")
         return found
     return Sink(request.param, f"{request.param}:///{tmp_path / 'test.db'}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of each kind that runs may be recorded in, named in the environment."""
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", found)
+    return found
+
+
+@pytest.fixture
+def store(store_url: str) -> RunStore:
+    """A run store of each kind."""
+    found = open_store()
+    assert found is not None
+    return found

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
-from datapipe.store import RunStore, open_store
+from datapipe.store import RunStore
 from datapipe.store.statistics import STATES, WorkerLoad, queue_loads, totals, worker_loads
 from datapipe.store.store import engine_of
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> RunStore:
-    monkeypatch.setenv("DATAPIPE_METADATA_URL", request.getfixturevalue(f"{request.param}_url"))
-    found = open_store()
-    assert found is not None
-    return found
 
 
 def run(store: RunStore, run_id: str, worker: str | None, state: str, rows: int = 0) -> None:

@@ -13,20 +13,6 @@ from datapipe.store import RunStore, StepRow, open_store
 from datapipe.store.store import engine_of
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    found: str = request.getfixturevalue(f"{request.param}_url")
-    monkeypatch.setenv("DATAPIPE_METADATA_URL", found)
-    return found
-
-
-@pytest.fixture
-def store(url: str) -> RunStore:
-    found = open_store()
-    assert found is not None
-    return found
-
-
 def test_a_run_from_its_beginning_to_its_end(store: RunStore) -> None:
     store.add("r", state="queued", source="users", target="members", pipeline_id="nightly")
     row = store.run("r")
@@ -95,12 +81,12 @@ def test_a_run_that_nobody_knows(store: RunStore) -> None:
         store.run("nope")
 
 
-def test_many_open_a_new_store_at_once(url: str) -> None:
+def test_many_open_a_new_store_at_once(store_url: str) -> None:
     ids, errors = [], []
 
     def opening() -> None:
         try:
-            engine = engine_of(url)
+            engine = engine_of(store_url)
             ids.append(RunStore(engine).id)
         except Exception as error:  # noqa: BLE001  # looked at below
             errors.append(error)
@@ -115,8 +101,8 @@ def test_many_open_a_new_store_at_once(url: str) -> None:
     assert len(set(ids)) == 1
 
 
-def test_a_store_of_a_newer_library_is_left_alone(url: str, store: RunStore) -> None:
-    engine = engine_of(url)
+def test_a_store_of_a_newer_library_is_left_alone(store_url: str, store: RunStore) -> None:
+    engine = engine_of(store_url)
     with engine.begin() as conn:
         conn.execute(sa.text("UPDATE datapipe_meta SET value = '99' WHERE name = 'version'"))
     with pytest.raises(FatalError, match="version 99"):

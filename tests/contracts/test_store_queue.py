@@ -15,20 +15,6 @@ from datapipe.store import store as module
 from datapipe.store.store import engine_of
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    found: str = request.getfixturevalue(f"{request.param}_url")
-    monkeypatch.setenv("DATAPIPE_METADATA_URL", found)
-    return found
-
-
-@pytest.fixture
-def store(url: str) -> RunStore:
-    found = open_store()
-    assert found is not None
-    return found
-
-
 @pytest.fixture
 def queued(store: RunStore) -> Callable[[str], None]:
     def add(run_id: str) -> None:
@@ -139,15 +125,15 @@ def test_a_run_that_could_not_be_queued_is_forgotten(store: RunStore, queued: Ca
     assert [row.id for row in store.runs()] == ["b"], "what has begun stays"
 
 
-def test_an_older_store_gets_the_new_columns(url: str) -> None:
+def test_an_older_store_gets_the_new_columns(store_url: str) -> None:
     store = open_store()
     assert store is not None
     store.add("old", state="succeeded")
-    with engine_of(url).begin() as conn:
+    with engine_of(store_url).begin() as conn:
         for column in ("lease", "queue", "queued", "message", "worker", "losses"):
             conn.execute(sa.text(f"ALTER TABLE datapipe_runs DROP COLUMN {column}"))
         conn.execute(sa.text("UPDATE datapipe_meta SET value = '1' WHERE name = 'version'"))
-    again = RunStore(engine_of(url))
+    again = RunStore(engine_of(store_url))
     assert again.id == store.id
     assert (again.run("old").losses, again.run("old").queue) == (0, None)
 
