@@ -166,6 +166,7 @@ def test_plan_runs_with_the_environment_that_is_written(home: Path, tmp_path: Pa
         assert "Traceback" not in up.said
 
 
+@pytest.mark.soak  # it takes half a minute
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_ends_and_the_same_environment_next_time(home: Path, tmp_path: Path, number: signal.Signals) -> None:
     with running_up(home, tmp_path, "--env-file", "stack.env", "--concurrency", "1") as up:
@@ -179,6 +180,7 @@ def test_other_ends_and_the_same_environment_next_time(home: Path, tmp_path: Pat
     kept.write_text(text)
 
 
+@pytest.mark.soak  # it takes half a minute
 def test_worker_that_dies_is_started_again(home: Path, tmp_path: Path) -> None:
     with running_up(home, tmp_path, "--env-file", "stack.env", "--concurrency", "1") as up:
         up.wait_for("Ctrl-C stops everything")
@@ -193,6 +195,7 @@ def test_worker_that_dies_is_started_again(home: Path, tmp_path: Path) -> None:
         assert done.stdout.strip() == "16", done.stderr
 
 
+@pytest.mark.soak  # it takes half a minute
 def test_kill_9_leaves_no_worker_and_the_next_one_finds_the_servers(home: Path, tmp_path: Path) -> None:
     with running_up(home, tmp_path, "--concurrency", "1") as up:
         up.wait_for("Ctrl-C stops everything")

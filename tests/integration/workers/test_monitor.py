@@ -129,7 +129,15 @@ def test_health_and_its_exit_codes(site: Site, postgresql_url: str, mysql_url: s
         assert all(secret not in text for text in (done.stdout, done.stderr, metrics.stdout, metrics.stderr))
 
 
-@pytest.mark.parametrize("variable", ["REDIS_URL", "DEST_DB_URL", "DATAPIPE_CONNECTION_CRM", "DATAPIPE_METADATA_URL"])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "REDIS_URL",
+        pytest.param("DEST_DB_URL", marks=pytest.mark.soak),
+        "DATAPIPE_CONNECTION_CRM",
+        pytest.param("DATAPIPE_METADATA_URL", marks=pytest.mark.soak),
+    ],
+)
 def test_a_server_that_says_nothing_does_not_hang_health(
     variable: str, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

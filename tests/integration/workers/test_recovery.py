@@ -202,6 +202,7 @@ def test_a_full_redis_takes_nothing(environment: dict[str, str], broker: Private
     assert len(datapipe.runs()) == 0
 
 
+@pytest.mark.soak  # it takes a minute
 def test_a_worker_that_takes_no_messages_starts_anew(environment: dict[str, str], tmp_path: Path) -> None:
     with running_worker(environment, tmp_path) as worker:
         from datapipe.workers.app import app
