@@ -115,6 +115,16 @@ class Settings(BaseSettings):
     run_timeout: float = Field(default=86_400, gt=0, validation_alias="DATAPIPE_RUN_TIMEOUT")
     shutdown_grace: float = Field(default=20, ge=0, validation_alias="DATAPIPE_SHUTDOWN_GRACE")
 
+    @property
+    def broker_url(self) -> str:
+        """Where Celery queues tasks."""
+        return self.celery_broker_url or self.redis_url
+
+    @property
+    def result_url(self) -> str:
+        """Where Celery keeps results."""
+        return self.celery_result_backend or self.redis_url
+
 
 _FILE = Path(".env")
 _latest: tuple[object, Settings] | None = None  # the settings, and what they were made from

@@ -59,18 +59,19 @@ class RunStore:
         if engine.dialect.name not in _AGO:
             hint = "Set DATAPIPE_METADATA_URL to a postgresql:// or sqlite:// URL"
             raise PlanError(f"runs cannot be recorded in {engine.dialect.name}", hint=hint)
-        self._now = self._ago(0)
-        with self._reading() as conn:
+        self._now = self.ago(0)
+        with self.reading() as conn:
             is_current = version_of(conn) == VERSION
         if not is_current:
             with self._writing() as conn:
                 if engine.dialect.name == "postgresql":
                     conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
                 migrate(conn)
-        with self._reading() as conn:
+        with self.reading() as conn:
             self.id = str(conn.scalar(sa.select(META.c.value).where(META.c.name == "store_id")))
 
-    def _ago(self, seconds: float) -> sa.ColumnElement[str]:
+    def ago(self, seconds: float) -> sa.ColumnElement[str]:
+        """The time so many seconds ago, by the store's clock, as SQL."""
         return sa.literal_column(_AGO[self._engine.dialect.name].format(seconds))
 
     def add(self, run_id: str, *, state: str, **values: Any) -> None:
@@ -137,7 +138,7 @@ class RunStore:
         """
         when = ("running", "lost") if lease else ("queued",)
         with self._writing() as conn:
-            quiet = (RUNS.c.heartbeat < self._ago(silent),) if silent else ()
+            quiet = (RUNS.c.heartbeat < self.ago(silent),) if silent else ()
             if not self._change(conn, run_id, when, lease, {**self._unbegun(), "losses": RUNS.c.losses + 1}, *quiet):
                 return None
             if (conn.scalar(sa.select(RUNS.c.losses).where(RUNS.c.id == run_id)) or 0) >= cap:
@@ -209,7 +210,7 @@ class RunStore:
         running : mapping of str to int
             The process of each run.
         """
-        quiet = (RUNS.c.worker == worker, RUNS.c.state == "running", RUNS.c.heartbeat < self._ago(_QUIET))
+        quiet = (RUNS.c.worker == worker, RUNS.c.state == "running", RUNS.c.heartbeat < self.ago(_QUIET))
         ours = (RUNS.c.id.in_(running), RUNS.c.process.in_(running.values()))
         with self._writing() as conn:
             conn.execute(RUNS.update().where(*quiet, *ours).values(heartbeat=self._now))
@@ -227,24 +228,24 @@ class RunStore:
 
     def message(self, run_id: str) -> dict[str, Any] | None:
         """What a worker needs for a run; None for one that was never sent to workers."""
-        with self._reading() as conn:
+        with self.reading() as conn:
             found = conn.scalar(sa.select(RUNS.c.message).where(RUNS.c.id == run_id))
         return json.loads(found) if found else None
 
     def waiting(self, seconds: float, *, limit: int = 1000) -> list[RunRow]:
         """The runs that were put into a queue so long ago and are still not begun, the oldest first."""
-        waits = (RUNS.c.state == "queued", RUNS.c.message.is_not(None), RUNS.c.queued < self._ago(seconds))
+        waits = (RUNS.c.state == "queued", RUNS.c.message.is_not(None), RUNS.c.queued < self.ago(seconds))
         return self._rows(sa.select(*_COLUMNS, self._now.label("now")).where(*waits).order_by(RUNS.c.queued), limit)
 
     def silent(self, seconds: float) -> list[RunRow]:
         """The runs of workers that have given no sign of life for so long."""
-        dead = (RUNS.c.state.in_(("running", "lost")), RUNS.c.queue.is_not(None), RUNS.c.heartbeat < self._ago(seconds))
+        dead = (RUNS.c.state.in_(("running", "lost")), RUNS.c.queue.is_not(None), RUNS.c.heartbeat < self.ago(seconds))
         return self._rows(sa.select(*_COLUMNS, self._now.label("now")).where(*dead), 1000)
 
     def queued_at(self, run_ids: Collection[str]) -> dict[str, str]:
         """When the runs among these that are known were put into their queue."""
         query = sa.select(RUNS.c.id, RUNS.c.queued).where(RUNS.c.id.in_(run_ids), RUNS.c.queued.is_not(None))
-        with self._reading() as conn:
+        with self.reading() as conn:
             return {row.id: row.queued for row in conn.execute(query)}
 
     def queued_again(self, run_id: str, queued: str) -> bool:
@@ -273,7 +274,7 @@ class RunStore:
         PlanError
             If there is none of this id.
         """
-        with self._reading() as conn:
+        with self.reading() as conn:
             query = sa.select(*_COLUMNS, self._now.label("now")).where(RUNS.c.id == run_id)
             found = conn.execute(query).mappings().first()
             if found is None:
@@ -293,11 +294,11 @@ class RunStore:
         return found[0] if found else None
 
     def _rows(self, query: sa.Select[Any], limit: int) -> list[RunRow]:
-        with self._reading() as conn:
+        with self.reading() as conn:
             return [_run(row) for row in conn.execute(query.limit(limit)).mappings()]
 
     @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
         """A connection without a transaction: SQLite's would wait for writers."""
         with self._guard(), _named(), self._engine.connect() as conn:
             yield conn.execution_options(isolation_level="AUTOCOMMIT")
@@ -310,18 +311,10 @@ class RunStore:
     def _guard(self) -> AbstractContextManager[Any]:
         return _unforked if self._engine.dialect.name == "sqlite" else nullcontext()
 
-    def reading(self) -> AbstractContextManager[sa.Connection]:
-        """A connection for questions that are put elsewhere, without a transaction."""
-        return self._reading()
-
-    def ago(self, seconds: float) -> sa.ColumnElement[str]:
-        """The time so many seconds ago, by the store's clock, as SQL."""
-        return self._ago(seconds)
-
     def logs(self, run_id: str, *, after: int = 0) -> list[LogRow]:
         """The lines of a run's log that are younger than one."""
         query = sa.select(LOGS).where(LOGS.c.run_id == run_id, LOGS.c.id > after).order_by(LOGS.c.id)
-        with self._reading() as conn:
+        with self.reading() as conn:
             return [LogRow(row.id, row.time, row.kind, row.step, row.message) for row in conn.execute(query)]
 
     def find_lost(self) -> int:
@@ -329,8 +322,8 @@ class RunStore:
 
         Those of workers are queued again as soon as a worker lives.
         """
-        silent = sa.and_(RUNS.c.state == "running", RUNS.c.heartbeat < self._ago(SILENT))
-        with self._reading() as conn:
+        silent = sa.and_(RUNS.c.state == "running", RUNS.c.heartbeat < self.ago(SILENT))
+        with self.reading() as conn:
             if not conn.scalar(sa.select(sa.func.count()).where(silent)):
                 return 0
         reason = f"no sign of life for {SILENT:.0f} s"

@@ -19,8 +19,8 @@ def _configuration() -> dict[str, Any]:
     found = settings()
     longest = found.run_timeout + KILL_AFTER
     return {
-        "broker_url": found.celery_broker_url or found.redis_url,
-        "result_backend": found.celery_result_backend or found.redis_url,
+        "broker_url": found.broker_url,
+        "result_backend": found.result_url,
         # Plain data only, in both directions.
         "task_serializer": "json",
         "result_serializer": "json",

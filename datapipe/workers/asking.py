@@ -38,8 +38,7 @@ class Answer:
 
 def broker_url() -> str:
     """Where runs are queued, as the environment has it now."""
-    found = settings()
-    return found.celery_broker_url or found.redis_url
+    return settings().broker_url
 
 
 @contextmanager

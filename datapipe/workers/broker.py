@@ -42,11 +42,8 @@ class BrokerState:
 
 def broker_client(timeout: float = 5.0) -> redis.Redis:
     """A connection to the broker that answers or fails within so many seconds."""
-    found = settings()
-    url = found.celery_broker_url or found.redis_url
-    return redis.Redis.from_url(
-        url.replace("redis+socket://", "unix://", 1), socket_timeout=timeout, socket_connect_timeout=timeout
-    )
+    url = settings().broker_url.replace("redis+socket://", "unix://", 1)  # as Kombu calls it
+    return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
 
 
 def look(client: redis.Redis, queues: Sequence[str]) -> BrokerState:

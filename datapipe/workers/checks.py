@@ -42,7 +42,7 @@ Check = Callable[[], Finding]  # raises what is wrong
 def checks() -> Mapping[str, Check]:
     """Every part by name, with its question."""
     found = settings()
-    backend = found.celery_result_backend or found.redis_url
+    backend = found.result_url
     defaults = {"SOURCE_DB_URL": found.source_db_url, "DEST_DB_URL": found.dest_db_url}
     return {
         "broker": lambda: _server(broker_url()),
