@@ -364,7 +364,7 @@ class _Run:
                 self._serve(call)
 
     def _serve(self, call: _Call[Any]) -> None:
-        self._tick(_TICK / 10)  # the function may take long, and nothing is told meanwhile
+        self._tell()  # the function may take long, and nothing is told meanwhile
         try:
             with self._cancel.hook(interruption()):
                 call.value = call.work()
@@ -378,10 +378,10 @@ class _Run:
         finally:
             call.done.set()
 
-    def _tick(self, every: float = _TICK) -> None:
-        """Tell what has moved, at most ten times a second, unless ``every`` says otherwise."""
+    def _tick(self) -> None:
+        """Tell what has moved, at most ten times a second."""
         clock = time.monotonic()
-        if clock - self._ticked >= every:
+        if clock - self._ticked >= _TICK:
             self._ticked = clock
             self._tell()
 
