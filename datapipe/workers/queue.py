@@ -143,6 +143,8 @@ def reaching_broker() -> Iterator[None]:
     """The errors of a broker that does not answer as ours."""
     try:
         yield
+    except DatapipeError:  # a task's own; some of them are ValueErrors too
+        raise
     except (ValueError, KeyError):  # not repeated: it may hold a password
         hint = "Write redis://user:password@host:port/0 and percent-encode @, / and : in the password; or, for TLS, "
         hint += "rediss://…?ssl_cert_reqs=required"
