@@ -22,6 +22,8 @@ class StepResult:
         From its first row to its last.
     version : str, optional
         The content hash of a transformation.
+    rejected : int
+        Rows that a validation has kept from the next step.
     """
 
     name: str
@@ -29,6 +31,7 @@ class StepResult:
     rows_out: int = 0
     seconds: float = 0.0
     version: str | None = None
+    rejected: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class RunResult:
         Rows inserted or updated in the target.
     deduplicated : int
         Rows handed to the target that were equal to, or older than, another row of the run.
+    rejected : int
+        Rows that validations have kept out, all steps together.
+    schema_version : str, optional
+        The version of the target's schema after the load.
     seconds : float
     started : str
         ISO 8601, UTC.
@@ -74,7 +81,9 @@ class RunResult:
     steps: tuple[StepResult, ...] = field(default=())
     rows_written: int = 0
     deduplicated: int = 0
+    rejected: int = 0
     created: bool = False
+    schema_version: str | None = None
     seconds: float = 0.0
     started: str = ""
     name: str | None = None

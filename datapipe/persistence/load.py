@@ -19,6 +19,7 @@ from datapipe.persistence import statements
 from datapipe.persistence.arrays import array_text
 from datapipe.persistence.tables import Column, Layout, Table, check_unique, find_keys, match_columns
 from datapipe.plan import TableTarget, WriteStrategy
+from datapipe.schemas import ColumnSpec
 
 STAGE = Table("_datapipe_stage")
 ROW_NUMBER = "_datapipe_row"
@@ -48,6 +49,7 @@ class Loaded:
     created: bool = False
     replayed: Mapping[str, Any] | None = None  # the result of the run that did it, if it was another one
     skipped: str | None = None  # the run that is at it, if this one left it to that
+    columns: tuple[ColumnSpec, ...] = ()  # of the target, after the load
 
 
 class CommitLost(Exception):  # noqa: N818  # a question, which the ledger answers
