@@ -10,7 +10,8 @@ from datapipe.display import Explanation, Preview, Section
 from datapipe.engine import RunOptions, collect_plan, outline_plan
 from datapipe.errors import PlanError
 from datapipe.ingestion import source_sql
-from datapipe.plan import CodeStep, Plan, SqlStep, Step
+from datapipe.plan import CodeStep, Plan, SqlStep, Step, ValidateStep
+from datapipe.schemas import contract_lines
 from datapipe.transformation import compile_config
 
 
@@ -37,6 +38,8 @@ def _step_text(step: Step, columns: list[str]) -> str:
     if isinstance(step, CodeStep):
         how = "once per batch" if step.config.per_batch else "once with the whole table"
         return f"{step.config.function} (version {step.config.function.version()}), called {how}"
+    if isinstance(step, ValidateStep):
+        return "\n".join([*contract_lines(step.config), f"on error: {step.config.on_error}"])
     return compile_config(step.config, columns)
 
 

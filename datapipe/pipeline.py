@@ -15,15 +15,17 @@ from datapipe.plan import (
     ConfigStep,
     Feed,
     FrameSource,
+    FunctionRef,
     Plan,
     SqlStep,
     Step,
+    ValidateStep,
     bind,
     build,
     document,
     names,
 )
-from datapipe.plan.given import connection_of, refuse_url, source_of
+from datapipe.plan.given import connection_of, refuse_url, schema_of, source_of
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
@@ -178,6 +180,37 @@ class Pipeline:
         """
         data = config if isinstance(config, Mapping) else document.read_file(config)
         return self._then(ConfigStep, {"config": data})
+
+    def validate(
+        self,
+        schema: Any = None,
+        *,
+        on_error: Literal["raise", "quarantine", "drop", "warn"] = "raise",
+        max_failures: int | None = None,
+        checks: Sequence[Any] | str = (),
+    ) -> Pipeline:
+        """Hold the rows to a contract.
+
+        Parameters
+        ----------
+        schema : pandera.DataFrameSchema, subclass of pandera.DataFrameModel, mapping, str or Path, optional
+            A Pandera schema or model, ``"package.module:name"`` of one, a YAML or JSON file (Pandera's own form, or
+            the mapping), or a mapping with columns and checks.
+        on_error : {"raise", "quarantine", "drop", "warn"}
+            What becomes of rows that break it: the run fails; they are kept aside in the target's database, in the
+            load's own transaction; they are left out and counted; or they are handed on and told.
+        max_failures : int, optional
+            More rows than this fail the run, whatever ``on_error`` says.
+        checks : sequence of str
+            Further checks in SQL: of a row (``"price >= cost"``) or the table (``"AVG(price) BETWEEN 10 AND 20"``).
+
+        Raises
+        ------
+        PlanError
+            If there is nothing to check, or the schema asks for what a stream of rows cannot do.
+        """
+        config = {"schema": _contract(schema), "checks": checks, "on_error": on_error, "max_failures": max_failures}
+        return self._then(ValidateStep, {"config": config})
 
     def write(
         self,
@@ -426,6 +459,17 @@ def _feed(name: str, value: Any) -> Feed:
     if isinstance(value, str):
         raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
     return Feed(ingestion=FrameSource(frame=value))
+
+
+def _contract(schema: Any) -> Any:
+    """A schema's reference if it can be imported by name, else its content."""
+    if type(schema).__module__.startswith("pandera.") or (
+        isinstance(schema, type) and not FunctionRef.of(schema).portable
+    ):
+        from datapipe.schemas import contract_of  # loads pyarrow
+
+        return contract_of(schema)
+    return schema_of(schema)
 
 
 def _from_script(path: Path) -> Pipeline:

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from datapipe.plan import Contract
 from datapipe.schemas.changes import SchemaChange, SchemaDiff, diff
 from datapipe.schemas.columns import ColumnSpec, columns_of, version_of
+from datapipe.schemas.failures import Failure
+from datapipe.schemas.pandera_form import contract_lines, contract_of, is_pandera, row_wise
+from datapipe.schemas.validation import run_validate
 
-__all__ = ["ColumnSpec", "SchemaChange", "SchemaDiff", "columns_of", "diff", "version_of"]
+__all__ = [
+    "ColumnSpec",
+    "Contract",
+    "Failure",
+    "SchemaChange",
+    "SchemaDiff",
+    "columns_of",
+    "contract_lines",
+    "contract_of",
+    "diff",
+    "is_pandera",
+    "row_wise",
+    "run_validate",
+    "version_of",
+]
