@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -29,11 +28,10 @@ from datapipe.plan.given import connection_of, refuse_url, schema_of, source_of
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
-    from datapipe.engine import Listener, RunOptions, RunResult
+    from datapipe.engine import Listener, RunResult
     from datapipe.history import Run
 
 SAMPLE_ROWS = 10_000
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*\Z", re.IGNORECASE)
 
 
 def read(
@@ -351,9 +349,9 @@ class Pipeline:
             If the run fails. Its ``result`` says how far it came; the target is unchanged.
         """
         from datapipe.display.terminal import progress
-        from datapipe.engine import run_recorded
+        from datapipe.engine import run_options, run_recorded
 
-        options = _options(memory, idempotency_key, if_running)
+        options = run_options(memory, idempotency_key, if_running)
         with progress() as shown:
             return run_recorded(self.plan, dataclasses.replace(options, listeners=(*shown, *listeners)))
 
@@ -390,10 +388,11 @@ class Pipeline:
         TransientError
             If the broker cannot be reached; nothing is queued then.
         """
+        from datapipe.engine import run_options  # loads pyarrow
         from datapipe.history import Run
         from datapipe.hosts import host
 
-        options = _options(memory, idempotency_key, if_running)
+        options = run_options(memory, idempotency_key, if_running)
         host("queue").submit(self.plan, options, queue=queue, pipeline_id=pipeline_id)
         return Run(options.run_id)
 
@@ -410,9 +409,10 @@ class Pipeline:
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
         """
+        from datapipe.engine import run_options  # loads pyarrow
         from datapipe.inspection import collect
 
-        return collect(self.plan, as_, _bytes(memory))
+        return collect(self.plan, as_, run_options(memory, None, "wait").memory)
 
     # --- carrying -------------------------------------------------------------------------------------------
 
@@ -481,28 +481,4 @@ def _from_script(path: Path) -> Pipeline:
     found = vars(module).get("plan")
     if not isinstance(found, Pipeline):
         raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
-    return found
-
-
-def _options(memory: str | int, key: str | None, if_running: Literal["wait", "fail", "skip"]) -> RunOptions:
-    from datapipe.engine import RunOptions  # loads pyarrow
-
-    if if_running not in {"wait", "fail", "skip"}:
-        raise PlanError(f"if_running cannot be {if_running!r}", hint="Use 'wait', 'fail' or 'skip'")
-    if key == "":
-        raise PlanError("the idempotency key is empty", hint="Give a text, such as the day that is loaded")
-    return RunOptions(memory=_bytes(memory), idempotency_key=key, if_running=if_running)
-
-
-def _bytes(size: str | int) -> int:
-    """A size in bytes: ``"512MB"`` is 512 MiB, as everywhere in databases."""
-    if isinstance(size, (int, float)):
-        found = int(size)
-    else:
-        match = _SIZE.match(size)
-        if match is None:
-            raise PlanError(f"memory {size!r} is not a size", hint="Write it as '512MB' or '2GB'")
-        found = int(float(match.group(1)) * 1024 ** " kmgt".index(match.group(2).lower() or " "))
-    if found < 64 << 20:
-        raise PlanError(f"memory={size!r} is too little", hint="Give at least '64MB'")
     return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
-from datapipe.errors import PlanError, did_you_mean
+from datapipe.errors import NotPortableError, PlanError, did_you_mean
 from datapipe.plan.base import Function, Text, Value
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.sqltext import check_one_query
@@ -308,6 +309,30 @@ class Contract(Value):
         }
         checks = with_functions(self.checks, change)
         return self.model_copy(update={"columns": freeze(columns), "checks": checks})
+
+    def to_yaml(self) -> str:
+        """The contract as YAML, which ``.validate()`` takes.
+
+        Raises
+        ------
+        NotPortableError
+            If it calls a function that only this process has.
+        """
+        for function in self.functions:
+            if not function.portable:
+                hint = "Move it into a module that can be imported"
+                raise NotPortableError(f"the function {function.name!r} exists only in this process", hint=hint)
+        text: str = yaml.safe_dump(self.form(), sort_keys=False, allow_unicode=True, width=100)
+        return text
+
+    def to_python(self, name: str = "schema") -> str:
+        """The contract as Python code that makes a Pandera schema."""
+        from datapipe.plan.printing import contract_python
+
+        return contract_python(self, name)
+
+    def __str__(self) -> str:
+        return yaml.safe_dump(self.form(), sort_keys=False, allow_unicode=True, width=100)
 
     def form(self) -> dict[str, Any]:
         """The document form: plain JSON values, defaults left out."""
