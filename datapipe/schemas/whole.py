@@ -54,19 +54,21 @@ class Whole:
         self._work = work
         self._is_made = False
         self._waiting: list[pa.Table] = []
+        self._waiting_bytes = 0
 
     def add(self, batch: pa.RecordBatch, numbers: Rows) -> None:
         """Take the rows of a batch, whose numbers these are."""
         table = computable(batch.select(self._columns), int(numbers[0])).append_column(ROW, pa.array(numbers))
         self._waiting.append(table)
-        if sum(waiting.nbytes for waiting in self._waiting) >= self._work.batch_bytes:
+        self._waiting_bytes += table.nbytes
+        if self._waiting_bytes >= self._work.batch_bytes:
             self._flush()
 
     def _flush(self) -> None:
         if not self._waiting:
             return
         self._con.register("batch", pa.concat_tables(self._waiting))
-        self._waiting = []
+        self._waiting, self._waiting_bytes = [], 0
         begin = f"INSERT INTO {TABLE}" if self._is_made else f"CREATE TABLE {TABLE} AS"
         try:
             with self._work.cancel.hook(self._con.interrupt):
