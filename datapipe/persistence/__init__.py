@@ -4,6 +4,7 @@ from datapipe.persistence.delivery import Claim
 from datapipe.persistence.ledger import Delivery, hashed
 from datapipe.persistence.leftovers import Leftover, drop_stages, remove_leftovers
 from datapipe.persistence.load import Loaded
+from datapipe.persistence.standing import Standing, look_at
 from datapipe.persistence.writer import BatchWriter, begin_write, describe_write, write
 from datapipe.plan import WriteStrategy
 
@@ -13,11 +14,13 @@ __all__ = [
     "Delivery",
     "Leftover",
     "Loaded",
+    "Standing",
     "WriteStrategy",
     "begin_write",
     "describe_write",
     "drop_stages",
     "hashed",
+    "look_at",
     "remove_leftovers",
     "write",
 ]

@@ -12,8 +12,9 @@ from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, RunCancelled, TransientError
 from datapipe.persistence import ledger
 from datapipe.persistence.ledger import Delivery
-from datapipe.persistence.load import CommitLost, Loaded, Session, plan_load, run_load
+from datapipe.persistence.load import CommitLost, Loaded, Session, columns_after, plan_load, run_load
 from datapipe.persistence.sessions import open_session
+from datapipe.persistence.standing import table_subject
 from datapipe.persistence.tables import Table
 from datapipe.plan import TableTarget, WriteStrategy
 from datapipe.settings import settings
@@ -171,6 +172,8 @@ def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Deli
             load = plan_load(session, target, stream.schema)
             session.define(load.ddl)
             loaded = run_load(session, load, stream, work)
+            after, subject = columns_after(session, load), table_subject(target, place)
+            loaded = dataclasses.replace(loaded, columns=after, subject=subject)
             if delivery is not None:
                 if target.strategy is WriteStrategy.APPEND and (note := ledger.repeated(session, place, delivery)):
                     work.tell(note)

@@ -15,6 +15,7 @@ from datapipe.errors import IdempotencyConflict, StaleRun
 from datapipe.persistence.load import Load, Loaded, Session
 from datapipe.persistence.tables import Table
 from datapipe.plan import WriteStrategy
+from datapipe.schemas import version_of
 from datapipe.settings import settings
 
 _COLUMNS = (
@@ -178,7 +179,7 @@ def record(session: Session, place: str, load: Load, loaded: Loaded, delivery: D
         "rows_read": int(result.get("ingestion", {}).get("row_count", loaded.rows + loaded.deduplicated)),
         "rows_written": loaded.rows,
         "deduplicated": loaded.deduplicated,
-        "schema_version": hashed(*(f"{column.name} {column.type}" for column in load.columns))[:16],
+        "schema_version": version_of(loaded.columns),
         "watermark": None,
         "versions": json.dumps(dict(delivery.versions)),
         "result": json.dumps(result),

@@ -4,5 +4,19 @@ from __future__ import annotations
 
 from datapipe.schemas.changes import SchemaChange, SchemaDiff, diff
 from datapipe.schemas.columns import ColumnSpec, columns_of, version_of
+from datapipe.schemas.registry import Compatibility, SchemaRegistry, SchemaVersion
+from datapipe.schemas.targets import diff_target, landed
 
-__all__ = ["ColumnSpec", "SchemaChange", "SchemaDiff", "columns_of", "diff", "version_of"]
+__all__ = [
+    "ColumnSpec",
+    "Compatibility",
+    "SchemaChange",
+    "SchemaDiff",
+    "SchemaRegistry",
+    "SchemaVersion",
+    "columns_of",
+    "diff",
+    "diff_target",
+    "landed",
+    "version_of",
+]
