@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datapipe.schemas.changes import SchemaChange, SchemaDiff, diff
+from datapipe.schemas.changes import MODES, Mode, SchemaChange, SchemaDiff, diff
 from datapipe.schemas.columns import ColumnSpec, columns_of, version_of
 from datapipe.schemas.registry import Compatibility, SchemaRegistry, SchemaVersion
 from datapipe.schemas.targets import diff_target, landed
 
 __all__ = [
+    "MODES",
     "ColumnSpec",
     "Compatibility",
+    "Mode",
     "SchemaChange",
     "SchemaDiff",
     "SchemaRegistry",

@@ -39,7 +39,7 @@ def _row(change: SchemaChange) -> tuple[str, ...]:
     what = f"{'✗ breaking: ' if change.breaking else ''}{change.change}"
     effect = f"{what}; {change.effect}" if change.effect else what
     style = _BREAKING if change.breaking else _OTHER
-    return style, change.column, change.before or "–", change.after or "–", effect
+    return style, change.column, change.before or "", change.after or "", effect
 
 
 def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], count: int) -> str:

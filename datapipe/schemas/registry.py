@@ -90,14 +90,14 @@ class Compatibility:
         return f"{self.changes.after} is {verdict} with {self.changes.before} ({self.mode})\n{self.changes}"
 
     def _repr_html_(self) -> str:
-        return self.changes._repr_html_()  # noqa: SLF001  # a notebook's name for it
+        return self.changes._repr_html_()
 
 
 class SchemaRegistry:
     """Versions of schemas, by subject.
 
-    The subject of a table is its full name and where it is, such as ``public.users on postgresql db.example/crm``; you may
-    register others. Wherever one is looked up, a shorter name that only one subject has does as well: ``users``.
+    The subject of a table is its full name and where it is, such as ``public.users on postgresql db.example/crm``;
+    you may register others. Wherever one is looked up, a shorter name does as well if it fits only one: ``users``.
 
     Parameters
     ----------

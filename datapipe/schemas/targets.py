@@ -61,7 +61,8 @@ def diff_target(
     added day: date (the load adds it to the target)
     """
     found = diff(target, landed(target, data), titles=titles)
-    told = tuple(dataclasses.replace(change, effect=_effect(change, refused=refused)) for change in found)
+    created = "" if target else "the load creates it"
+    told = tuple(dataclasses.replace(c, effect=created or _effect(c, refused=refused)) for c in found)
     return dataclasses.replace(found, changes=told).judged(lambda change: _breaks(change, refused=refused))
 
 
