@@ -61,6 +61,13 @@ def test_a_difference_mirrored_swaps_what_came_and_what_went(before, after):
     assert called(there, "widened") <= called(back, "narrowed")
 
 
+@given(schemas, schemas, st.randoms())
+def test_schemas_have_one_version_where_they_have_no_difference(before, after, random):
+    assert (version_of(before) == version_of(after)) == (not diff(before, after).changes)
+    mixed = random.sample(before, len(before))
+    assert version_of(mixed) == version_of(before)
+
+
 @given(schemas, schemas)
 def test_what_breaks_comes_first(before, after):
     flags = [change.breaking for change in diff(before, after)]
