@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from datapipe.errors import PlanError, did_you_mean
-from datapipe.schemas.changes import MODES, Mode, SchemaDiff, diff
+from datapipe.schemas.changes import MODES, Mode, SchemaChange, SchemaDiff, diff
 from datapipe.schemas.columns import ColumnSpec, columns_of, version_of
 from datapipe.store import RunStore, SchemaRow, add_schema, open_store, schema_subjects, schemas_of, store_at
 
@@ -81,7 +81,7 @@ class Compatibility:
         return not self.changes.breaking
 
     @property
-    def breaking(self) -> tuple[Any, ...]:
+    def breaking(self) -> tuple[SchemaChange, ...]:
         """The changes that break it."""
         return self.changes.breaking
 

@@ -78,7 +78,8 @@ def test_what_the_load_would_refuse_is_breaking(sink: Sink) -> None:
 def test_a_column_that_the_target_needs(postgresql_sink: Sink) -> None:
     postgresql_sink.sql("CREATE TABLE users (id bigint, name text, a int NOT NULL, b int NOT NULL DEFAULT 0)")
     found = plan(postgresql_sink).diff()
-    assert [(change.column, change.change) for change in found.breaking][0] == ("a", "removed")
+    assert next((change.column, change.change) for change in found) == ("a", "removed")
+    assert [change.column for change in found.breaking] == ["a"]
     postgresql_sink.sql("ALTER TABLE users ALTER a SET DEFAULT 1")
     assert not plan(postgresql_sink).diff().breaking
     postgresql_sink.sql("CREATE TABLE made (id bigint, name text GENERATED ALWAYS AS ('x') STORED)")
@@ -116,7 +117,7 @@ def test_a_version_in_the_registry(sink: Sink, tmp_path: Path, monkeypatch: pyte
         (change,) = wider.diff(version)
         assert (change.change, change.column) == ("added", "day")
     assert not plan(sink).diff(1).changes
-    with pytest.raises(PlanError, match="has no version 2. It has version 1"):
+    with pytest.raises(PlanError, match=r"has no version 2\. It has version 1"):
         wider.diff(2)
     with pytest.raises(PlanError, match="no schema is registered for"):
         plan(sink, table="other").diff(1)

@@ -45,7 +45,7 @@ def test_a_version_is_found_by_number_by_fingerprint_or_as_the_latest(registry: 
     assert registry.get("a", version_of(TWO)).version == 2
     assert registry.get("a", version_of(ONE)).version == 3, "the latest that is so"
     assert registry.get("a").version == 3
-    with pytest.raises(PlanError, match="'a' has no version 9. It has versions 1, 2, 3"):
+    with pytest.raises(PlanError, match=r"'a' has no version 9\. It has versions 1, 2, 3"):
         registry.get("a", 9)
 
 
@@ -71,7 +71,7 @@ def test_promises(registry: SchemaRegistry) -> None:
     assert "not compatible with version 1 of a (forward)\nbreaking: widened id" in str(forward)
     assert "breaking" in forward._repr_html_()
     assert registry.compatible("a", ONE, "full")
-    with pytest.raises(PlanError, match="unknown mode 'backwards'. Did you mean 'backward'"):
+    with pytest.raises(PlanError, match=r"unknown mode 'backwards'\. Did you mean 'backward'"):
         registry.compatible("a", ONE, "backwards")
 
 
