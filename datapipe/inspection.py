@@ -72,10 +72,13 @@ def diff_with_target(plan: Plan, version: int | str | None = None) -> SchemaDiff
         return diff(found.columns, landed(found.columns, standing.data), titles=titles)
     there = _in_file(plan) if isinstance(plan.persistence, FileTarget) else standing.columns
     titles = (f"{standing.subject}{'' if there else ', which is not there yet'}", title)
-    found_diff = diff_target(there or (), standing.data, refused=standing.refusal is not None, titles=titles)
-    if standing.refusal is not None and not found_diff.breaking:
-        raise standing.refusal
-    return found_diff
+    refusal = standing.refusal
+    changes = diff_target(
+        there or (), standing.data, needed=standing.needed, refused=refusal is not None, titles=titles
+    )
+    if refusal is not None and not changes.breaking:
+        raise refusal
+    return changes
 
 
 def check_with_registry(plan: Plan, mode: Mode) -> Compatibility | None:

@@ -35,6 +35,8 @@ class Standing:
         Those of the table as it is now; None if there is none, and for a file.
     data : tuple of ColumnSpec
         The columns of what is to be written, in the types the database would create for them.
+    needed : tuple of str
+        The table's columns that every load must fill.
     refusal : SchemaError or None
         Why a load would not begin.
     """
@@ -42,6 +44,7 @@ class Standing:
     subject: str
     columns: tuple[ColumnSpec, ...] | None
     data: tuple[ColumnSpec, ...]
+    needed: tuple[str, ...] = ()
     refusal: SchemaError | None = None
 
 
@@ -62,7 +65,8 @@ def look_at(target: Target, schema: pa.Schema, work: Workspace) -> Standing:
             subject, layout = table_subject(target, session.place(table)), session.layout(table, keyed=False)
             there = tuple(column.spec for column in layout.columns) if layout else None
             data = _declared(session, target, schema, layout)
-            return Standing(subject, there, data, _refusal(session, target, schema))
+            needed = [c.name for c in layout.columns if not (c.nullable or c.optional)] if layout else ()
+            return Standing(subject, there, data, tuple(needed), _refusal(session, target, schema))
     except DatapipeError as error:
         raise error.at(STEP) from error.__cause__
 

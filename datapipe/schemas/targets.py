@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from datapipe.data.names import find_name
 from datapipe.schemas.changes import SchemaChange, SchemaDiff, diff
@@ -45,6 +45,7 @@ def diff_target(
     target: Sequence[ColumnSpec],
     data: Sequence[ColumnSpec],
     *,
+    needed: Collection[str] = (),
     refused: bool = False,
     titles: tuple[str, str] = ("target", "plan"),
 ) -> SchemaDiff:
@@ -52,8 +53,10 @@ def diff_target(
 
     Parameters
     ----------
+    needed : collection of str
+        The target's columns that every load must fill: neither NULL nor a default is possible.
     refused : bool
-        Whether the load would not begin: what the target lacks or needs is breaking then.
+        Whether the load would not begin: what the target lacks is breaking then.
 
     Examples
     --------
@@ -61,25 +64,27 @@ def diff_target(
     added day: date (the load adds it to the target)
     """
     found = diff(target, landed(target, data), titles=titles)
-    created = "" if target else "the load creates it"
-    told = tuple(dataclasses.replace(c, effect=created or _effect(c, refused=refused)) for c in found)
-    return dataclasses.replace(found, changes=told).judged(lambda change: _breaks(change, refused=refused))
+    created = None if target else "the load creates it"
+    told = [
+        dataclasses.replace(
+            change,
+            effect=created or _effect(change, needed, refused=refused),
+            breaking=_breaks(change, needed, refused=refused),
+        )
+        for change in found
+    ]
+    return dataclasses.replace(found, changes=tuple(told)).judged(lambda change: change.breaking)
 
 
-def _breaks(change: SchemaChange, *, refused: bool) -> bool:
+def _breaks(change: SchemaChange, needed: Collection[str], *, refused: bool) -> bool:
     if change.change == "removed":
-        return refused and _needed(change)
+        return change.column in needed
     return change.change == "retyped" or (refused and change.change == "added")
 
 
-def _needed(change: SchemaChange) -> bool:
-    return (change.before or "").endswith(" NOT NULL")
-
-
-def _effect(change: SchemaChange, *, refused: bool) -> str:
+def _effect(change: SchemaChange, needed: Collection[str], *, refused: bool) -> str:
     if change.change == "added":
         return "the target lacks it, and the load is refused" if refused else "the load adds it to the target"
     if change.change == "removed":
-        needed = refused and _needed(change)
-        return "the target needs it, and the load is refused" if needed else "the target keeps it, without new values"
+        return "the target needs it" if change.column in needed else "the target keeps it, without new values"
     return _EFFECTS[change.change]
