@@ -29,6 +29,7 @@ _SHOWN = (
     "target",
     "rows_read",
     "rows_written",
+    "schema_version",
     "seconds",
     "created",
     "owner",
@@ -50,7 +51,7 @@ def runs(limit: int = 50, *, state: str | None = None) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row a run: ``id``, ``state``, ``reason``, ``name``, ``source``, ``target``, ``rows_read``, ``rows_written``,
-        ``seconds``, ``created`` (UTC), ``owner``, ``host``.
+        ``schema_version`` (of the target), ``seconds``, ``created`` (UTC), ``owner``, ``host``.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def runs(limit: int = 50, *, state: str | None = None) -> pd.DataFrame:
     found = [{name: getattr(row, name) for name in _SHOWN} for row in latest(limit, state=state)]
     frame = pd.DataFrame(found, columns=list(_SHOWN))
     frame["created"] = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
-    return frame.astype({"rows_read": "Int64", "rows_written": "Int64"})
+    return frame.astype({"rows_read": "Int64", "rows_written": "Int64", "schema_version": "Int64"})
 
 
 def latest(limit: int = 50, *, state: str | None = None) -> list[RunRow]:

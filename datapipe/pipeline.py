@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
     from datapipe.engine import Listener, RunResult
     from datapipe.history import Run
+    from datapipe.schemas import SchemaDiff
 
 SAMPLE_ROWS = 10_000
 
@@ -313,6 +314,40 @@ class Pipeline:
         from datapipe.inspection import preview
 
         return preview(self.plan, n, step, SAMPLE_ROWS)
+
+    def diff(self, against: Pipeline | int | str | None = None) -> SchemaDiff:
+        """What differs between a schema and that of this plan's rows. Nothing is written.
+
+        Connects as :meth:`explain` does, and reads no rows except a few for Python steps.
+
+        Parameters
+        ----------
+        against : Pipeline, int or str, optional
+            Another plan; a version of the target's schema in the registry, by its number or fingerprint; the plan's
+            own target as it is now, if left out.
+
+        Returns
+        -------
+        SchemaDiff
+            Shows itself as text and as HTML. What stands in the way of the plan is marked as breaking.
+
+        Raises
+        ------
+        PlanError
+            If the plan has no target, or there is no such version.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> people = read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
+        >>> print(people.sql("SELECT id, length(name) AS name FROM input_data").diff(people))
+        breaking: retyped name: text -> bigint
+        """
+        from datapipe.inspection import diff_plans, diff_with_target
+
+        if isinstance(against, Pipeline):
+            return diff_plans(against.plan, self.plan)
+        return diff_with_target(self.plan, against)
 
     # --- running --------------------------------------------------------------------------------------------
 

@@ -27,8 +27,14 @@ from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
 from datapipe.errors import DatapipeError, FatalError, OutcomeUnknown, PlanError, RunCancelled, TransientError
 from datapipe.ingestion import content_hash
+<<<<<<< HEAD
 from datapipe.persistence import Delivery, Loaded, Replay, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, Target, ValidateStep, check_bound
+=======
+from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, hashed, write
+from datapipe.plan import Feed, FrameSource, Plan, SqlStep, Target, check_bound
+from datapipe.schemas import version_of
+>>>>>>> reg
 from datapipe.settings import settings
 
 T = TypeVar("T")
@@ -441,6 +447,9 @@ class _Run:
             deduplicated=loaded.deduplicated,
             rejected=sum(counter.rejected for counter in self.counters),
             created=loaded.created,
+            schema_version=version_of(loaded.columns) if loaded.columns else None,
+            subject=loaded.subject,
+            columns=loaded.columns,
             seconds=time.perf_counter() - self._clock,
             started=self._started.isoformat(timespec="milliseconds"),
             name=plan.name,

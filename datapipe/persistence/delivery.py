@@ -13,8 +13,13 @@ from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, R
 from datapipe.persistence import ledger, rejects
 from datapipe.persistence.internal import ledger_table, rejects_table
 from datapipe.persistence.ledger import Delivery
+<<<<<<< HEAD
 from datapipe.persistence.load import CommitLost, Load, Loaded, Session, plan_load, run_load
+=======
+from datapipe.persistence.load import CommitLost, Loaded, Session, columns_after, plan_load, run_load
+>>>>>>> reg
 from datapipe.persistence.sessions import open_session
+from datapipe.persistence.standing import table_subject
 from datapipe.persistence.tables import Table
 from datapipe.plan import TableTarget, WriteStrategy
 from datapipe.settings import settings
@@ -188,6 +193,8 @@ def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Deli
             load = plan_load(session, target, stream.schema)
             session.define(load.ddl)
             loaded = run_load(session, load, stream, work)
+            after, subject = columns_after(session, load), table_subject(target, place)
+            loaded = dataclasses.replace(loaded, columns=after, subject=subject)
             if delivery is not None:
                 _record(session, place, load, loaded, delivery, work)
             work.cancel.check()

@@ -16,6 +16,7 @@ from datapipe.persistence.internal import ledger_table
 from datapipe.persistence.load import Load, Loaded, Session
 from datapipe.persistence.rejects import Replay
 from datapipe.plan import WriteStrategy
+from datapipe.schemas import version_of
 from datapipe.settings import settings
 
 _COLUMNS = (
@@ -179,7 +180,7 @@ def record(session: Session, place: str, load: Load, loaded: Loaded, delivery: D
         "rows_read": int(result.get("ingestion", {}).get("row_count", loaded.rows + loaded.deduplicated)),
         "rows_written": loaded.rows,
         "deduplicated": loaded.deduplicated,
-        "schema_version": hashed(*(f"{column.name} {column.type}" for column in load.columns))[:16],
+        "schema_version": version_of(loaded.columns),
         "watermark": None,
         "versions": json.dumps(dict(delivery.versions)),
         "result": json.dumps(result),

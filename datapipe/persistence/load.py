@@ -50,6 +50,7 @@ class Loaded:
     replayed: Mapping[str, Any] | None = None  # the result of the run that did it, if it was another one
     skipped: str | None = None  # the run that is at it, if this one left it to that
     columns: tuple[ColumnSpec, ...] = ()  # of the target, after the load
+    subject: str | None = None  # the target, as the schema registry calls it
 
 
 class CommitLost(Exception):  # noqa: N818  # a question, which the ledger answers
@@ -175,6 +176,7 @@ class Load:
     keys: tuple[str, ...]  # as the data name them
     latest: str | None
     names: tuple[str, ...]  # of the data
+    target_columns: tuple[ColumnSpec, ...] = ()  # all of them; none if the table is created
 
     @property
     def staged(self) -> bool:
@@ -250,7 +252,14 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
     latest = find_name(target.latest, schema.names) if target.latest else None
     if latest:
         _check_order(schema.field(latest), wires[schema.names.index(latest)])
-    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names))
+    there = tuple(column.spec for column in layout.columns) if layout else ()
+    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names), there)
+
+
+def columns_after(session: Session, load: Load) -> tuple[ColumnSpec, ...]:
+    """The target's columns once the DDL has run: a database may spell a type in other words than those it was given."""
+    layout = None if load.target_columns else session.layout(load.table, keyed=False)
+    return tuple(column.spec for column in layout.columns) if layout else load.target_columns
 
 
 def _check_order(field: pa.Field, wire: Wire) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from datapipe.data.names import find_name, quote, quoted
 from datapipe.data.types import describe
 from datapipe.errors import PlanError, SchemaError, did_you_mean
 from datapipe.plan import TableTarget, WriteStrategy
+from datapipe.schemas import ColumnSpec
+
+_NO_TYPE = re.compile(r"\s+(?:(?:not\s+)?null|default|character set|collate)\b.*", re.I | re.S)  # MySQL's further words
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,17 @@ class Column:
     arrow: pa.DataType | None = None  # where the database tells it
     compared: str = "{}"  # what a value is compared as when it is a key, where that is not the value itself
     generated: bool = False  # the database alone fills it in
+
+    @property
+    def spec(self) -> ColumnSpec:
+        """The column as schemas have it.
+
+        Examples
+        --------
+        >>> str(Column("at", "timestamp(6) null").spec)
+        'at timestamp(6)'
+        """
+        return ColumnSpec(self.name, _NO_TYPE.sub("", self.type), self.nullable)
 
 
 @dataclass(frozen=True)
