@@ -14,12 +14,8 @@ from datapipe.display import Explanation, Preview, Section
 from datapipe.engine import RunOptions, collect_plan, outline_plan
 from datapipe.errors import PlanError
 from datapipe.ingestion import source_sql
-<<<<<<< HEAD
-from datapipe.plan import CodeStep, Plan, SqlStep, Step, ValidateStep
-from datapipe.schemas import contract_lines
-=======
 from datapipe.persistence import Standing, look_at
-from datapipe.plan import CodeStep, FileTarget, Plan, SqlStep, Step, build
+from datapipe.plan import CodeStep, FileTarget, Plan, SqlStep, Step, ValidateStep, build
 from datapipe.schemas import (
     ColumnSpec,
     Compatibility,
@@ -27,11 +23,11 @@ from datapipe.schemas import (
     SchemaDiff,
     SchemaRegistry,
     columns_of,
+    contract_lines,
     diff,
     diff_target,
     landed,
 )
->>>>>>> reg
 from datapipe.transformation import compile_config
 
 

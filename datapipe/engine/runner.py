@@ -27,14 +27,9 @@ from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
 from datapipe.errors import DatapipeError, FatalError, OutcomeUnknown, PlanError, RunCancelled, TransientError
 from datapipe.ingestion import content_hash
-<<<<<<< HEAD
 from datapipe.persistence import Delivery, Loaded, Replay, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, Target, ValidateStep, check_bound
-=======
-from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, hashed, write
-from datapipe.plan import Feed, FrameSource, Plan, SqlStep, Target, check_bound
 from datapipe.schemas import version_of
->>>>>>> reg
 from datapipe.settings import settings
 
 T = TypeVar("T")

@@ -4,11 +4,8 @@ from datapipe.persistence.delivery import Claim
 from datapipe.persistence.ledger import Delivery, hashed
 from datapipe.persistence.leftovers import Leftover, drop_stages, remove_leftovers
 from datapipe.persistence.load import Loaded
-<<<<<<< HEAD
 from datapipe.persistence.rejects import Replay, fields_of, find_rejects
-=======
 from datapipe.persistence.standing import Standing, look_at
->>>>>>> reg
 from datapipe.persistence.writer import BatchWriter, begin_write, describe_write, write
 from datapipe.plan import WriteStrategy
 
@@ -18,11 +15,8 @@ __all__ = [
     "Delivery",
     "Leftover",
     "Loaded",
-<<<<<<< HEAD
     "Replay",
-=======
     "Standing",
->>>>>>> reg
     "WriteStrategy",
     "begin_write",
     "describe_write",

@@ -13,11 +13,7 @@ from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, R
 from datapipe.persistence import ledger, rejects
 from datapipe.persistence.internal import ledger_table, rejects_table
 from datapipe.persistence.ledger import Delivery
-<<<<<<< HEAD
-from datapipe.persistence.load import CommitLost, Load, Loaded, Session, plan_load, run_load
-=======
-from datapipe.persistence.load import CommitLost, Loaded, Session, columns_after, plan_load, run_load
->>>>>>> reg
+from datapipe.persistence.load import CommitLost, Load, Loaded, Session, columns_after, plan_load, run_load
 from datapipe.persistence.sessions import open_session
 from datapipe.persistence.standing import table_subject
 from datapipe.persistence.tables import Table
