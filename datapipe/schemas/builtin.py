@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -46,6 +47,8 @@ def scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
     if isinstance(value, dt.datetime) and pa.types.is_timestamp(type_):
         zoned = value if value.tzinfo or not type_.tz else value.replace(tzinfo=dt.UTC)
         return pa.scalar(zoned if type_.tz else zoned.replace(tzinfo=None), type_)
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        value = float(value) if pa.types.is_floating(type_) else Decimal(value)
     found = pa.scalar(value)
     if pa.types.is_integer(found.type) and pa.types.is_floating(type_):
         return pa.scalar(float(value), type_)
@@ -61,6 +64,8 @@ def _places(value: float) -> int:
 def _moment(text: str, type_: pa.DataType) -> pa.Scalar:
     if pa.types.is_timestamp(type_):
         return scalar(dt.datetime.fromisoformat(text), type_)
+    if pa.types.is_time(type_):
+        return pa.scalar(dt.time.fromisoformat(text), type_)
     return pa.scalar(text).cast(type_)
 
 

@@ -119,7 +119,8 @@ def _check(check: Any) -> CheckSpec:
     if check.name in BUILT_IN and not callable(getattr(check._check_fn, "__code__", None)) and check.statistics:
         given = {name: value for name, value in check.statistics.items() if value is not None}
         given = {name: _argument(value) for name, value in given.items()}
-        return build(CheckSpec, {"check": check.name, "arguments": given, "name": check.error, **options}, step="contract")
+        name = None if str(check.error).startswith(f"{check.name}(") else check.error  # Pandera's own words
+        return build(CheckSpec, {"check": check.name, "arguments": given, "name": name, **options}, step="contract")
     function = check._check_fn
     if check._check_kwargs:
         function = functools.partial(function, **check._check_kwargs)
