@@ -191,6 +191,8 @@ def _check_arguments(name: str, given: Mapping[str, Any]) -> None:
 def _check_argument(name: str, argument: str, value: Any) -> None:
     if name in _LISTS and not isinstance(value, (list, tuple)):
         raise PlanError(f"the check {name} needs a list, not {value!r}", hint=f"Write it as {name}: [{value!r}]")
+    if any(isinstance(item, float) and item != item for item in (value if name in _LISTS else [value])):
+        raise PlanError(f"the check {name} compares with NaN, which equals nothing", hint="In SQL: isnan(price)")
     if argument in _TEXTS and not isinstance(value, str):
         raise PlanError(f"the check {name} needs text, not {value!r}")
     if name == "str_length" and (isinstance(value, bool) or not isinstance(value, int)):
