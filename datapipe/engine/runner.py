@@ -183,7 +183,8 @@ class _Run:
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self._told: queue.SimpleQueue[tuple[Kind, str]] = queue.SimpleQueue()  # on its way to the listeners
         self._notices: tuple[str, ...] = ()
-        self.counters = counters(plan, options.replay.number if options.replay else 1)
+        self._first = options.replay.number if options.replay else 1
+        self.counters = counters(plan, self._first)
         self._seen: dict[str, tuple[int, int]] = {}
         self._loaded = Loaded(0)
         self._error: BaseException | None = None
@@ -288,7 +289,7 @@ class _Run:
         cancel = self._attempt_cancel = CancelToken()
         self._attempts += 1
         if self._attempts > 1:
-            self.counters, self._seen = counters(self._plan), {}
+            self.counters, self._seen = counters(self._plan, self._first), {}
         first: BaseException | None = None
         with self._cancel.hook(lambda: cancel.cancel(self._cancel.reason)):
             try:

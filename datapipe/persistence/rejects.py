@@ -138,7 +138,7 @@ def find_rejects(target: TableTarget, run_id: str, work: Workspace) -> pa.Table:
         table = rejects_table(session)
         if not session.exists(table):
             return _WRITTEN.empty_table()
-        text = f"SELECT {quoted(_COLUMNS)} FROM {table.sql} WHERE run_id = ? ORDER BY step, row_number"
+        text = f"SELECT {quoted(_COLUMNS)} FROM {table.sql} WHERE run_id = ? ORDER BY {quoted(['step', 'row_number'])}"
         rows = session.query(text, run_id)
     columns = [pa.array([row[index] for row in rows], field.type) for index, field in enumerate(_WRITTEN)]
     return pa.Table.from_arrays(columns, schema=_WRITTEN)
