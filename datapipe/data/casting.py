@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -258,8 +258,45 @@ def misfits(values: pa.Array, to: pa.DataType) -> npt.NDArray[np.bool_]:
     if encoded is not None and len(encoded.dictionary) < len(values) // 2:  # most values are there several times
         wrong = misfits(encoded.dictionary, to)
         return np.asarray(pc.fill_null(pc.take(pa.array(wrong), encoded.indices), False))
-    _find_misfits(values, to, bad)
+    hopeless = _hopeless(values, to)
+    if hopeless is None:
+        _find_misfits(values, to, bad)
+        return bad
+    bad = hopeless.to_numpy(zero_copy_only=False)
+    rest = np.flatnonzero(~bad)
+    if len(rest):
+        wrong = np.zeros(len(rest), bool)
+        _find_misfits(values.take(pa.array(rest)), to, wrong)
+        bad[rest] = wrong
     return bad
+
+
+_TEXTS: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
+    (pa.types.is_integer, r"^[-+]?\d+$"),
+    (pa.types.is_floating, r"(?i)^\s*[-+]?(?:[\d.]|inf|nan)"),
+    (pa.types.is_decimal, r"^\s*[-+]?[\d.]"),
+    (pa.types.is_boolean, r"(?i)^(?:true|false|0|1)$"),
+    (pa.types.is_time, r"^\d\d:\d\d"),
+    (pa.types.is_temporal, r"^-?\d{4}-\d\d-\d\d"),
+    (lambda type_: type_ == pa.uuid(), r"^[-0-9a-fA-F]{32,36}$"),
+)
+
+
+def _hopeless(values: pa.Array, to: pa.DataType) -> pa.Array | None:
+    """Which values surely have no counterpart, found at once; None if that cannot be told."""
+    source = values.type
+    likely = None
+    if pa.types.is_string(source):
+        pattern = next((pattern for is_such, pattern in _TEXTS if is_such(to)), None)
+        likely = None if pattern is None else pc.match_substring_regex(values, pattern)
+    elif pa.types.is_floating(source) and pa.types.is_integer(to):
+        likely = pc.equal(pc.floor(values), values)
+    elif pa.types.is_integer(source) and pa.types.is_integer(to) and to != pa.uint64() and source != pa.uint64():
+        signed = not pa.types.is_unsigned_integer(to)
+        low, high = (-(2 ** (to.bit_width - 1)), 2 ** (to.bit_width - 1) - 1) if signed else (0, 2**to.bit_width - 1)
+        wide = values.cast(pa.int64())
+        likely = pc.and_(pc.greater_equal(wide, low), pc.less_equal(wide, high))
+    return None if likely is None else pc.invert(pc.fill_null(likely, True))
 
 
 def _find_misfits(values: pa.Array, to: pa.DataType, bad: npt.NDArray[np.bool_]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -191,7 +192,7 @@ def _check_arguments(name: str, given: Mapping[str, Any]) -> None:
 def _check_argument(name: str, argument: str, value: Any) -> None:
     if name in _LISTS and not isinstance(value, (list, tuple)):
         raise PlanError(f"the check {name} needs a list, not {value!r}", hint=f"Write it as {name}: [{value!r}]")
-    if any(isinstance(item, float) and item != item for item in (value if name in _LISTS else [value])):
+    if any(isinstance(item, float) and math.isnan(item) for item in (value if name in _LISTS else [value])):
         raise PlanError(f"the check {name} compares with NaN, which equals nothing", hint="In SQL: isnan(price)")
     if argument in _TEXTS and not isinstance(value, str):
         raise PlanError(f"the check {name} needs text, not {value!r}")
@@ -224,7 +225,9 @@ def _named(check: Any) -> Any:
     options = check.get("options") if isinstance(check, Mapping) else None
     if not isinstance(options, Mapping) or "check_name" not in options:
         return check
-    return {str(options["check_name"]): {key: value for key, value in check.items() if key != "value" or value is not None}}
+    return {
+        str(options["check_name"]): {key: value for key, value in check.items() if key != "value" or value is not None}
+    }
 
 
 def _of_table(checks: tuple[CheckSpec, ...]) -> tuple[CheckSpec, ...]:

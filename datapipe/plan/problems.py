@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from datapipe.errors import PlanError, did_you_mean
 from datapipe.plan import model
+from datapipe.plan.contract import Contract
 
 _MODELS: dict[str, type[BaseModel]] = {
     "query": model.QuerySource,
@@ -20,7 +21,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "config": model.ConfigStep,
     "validate": model.ValidateStep,
     "file": model.FileTarget,
-    "Contract": model.Contract,
+    "Contract": Contract,
 }
 
 

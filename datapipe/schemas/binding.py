@@ -92,8 +92,8 @@ def bind(contract: Contract, schema: pa.Schema) -> Bound:
     """
     matches = tuple(_matches(contract, schema))
     found: dict[str, ColumnRule] = {}
-    for name, rule in matches:
-        found[name] = _both(found[name], rule) if name in found else rule
+    for name, matched in matches:
+        found[name] = _both(found[name], matched) if name in found else matched
     problems = [*_missing(contract, [rule for _, rule in matches]), *_unknown(contract, found, schema)]
     columns, checks, unique = [], [], []
     for index, field in enumerate(schema):

@@ -140,8 +140,8 @@ class _Validation:
             (self.warnings if warn else self.failures).add(label, column, rows)
             self.told += [] if warn or not self._tells else [rows]
         if self._tells:
-            rows = len(np.unique(np.concatenate(self.told or [np.array([], np.int64)])))
-            self._check_limit(rows - self.failures.rows)
+            told = len(np.unique(np.concatenate(self.told or [np.array([], np.int64)])))
+            self._check_limit(told - self.failures.rows)
         self._end()
 
     def late(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -273,7 +273,9 @@ class _Validation:
 
 def _among(numbers: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
     """Which of these numbers, in order, are among others, in order too."""
-    some = rows[np.searchsorted(rows, numbers[0]) : np.searchsorted(rows, numbers[-1], "right")] if len(numbers) else rows
+    some = (
+        rows[np.searchsorted(rows, numbers[0]) : np.searchsorted(rows, numbers[-1], "right")] if len(numbers) else rows
+    )
     found: npt.NDArray[np.bool_] = np.isin(numbers, some, assume_unique=True)
     return found
 

@@ -22,7 +22,9 @@ import datapipe
 from datapipe.errors import DataError, DatapipeError, PlanError, StaleRun
 
 ROOT = Path(__file__).parents[2]
-PEOPLE = pa.table({"id": pa.array([1, 2, 3, 4], pa.int64()), "price": [1.5, -1.0, None, -7.0], "name": ["a", "ü'\\\n", None, ""]})
+PEOPLE = pa.table(
+    {"id": pa.array([1, 2, 3, 4], pa.int64()), "price": [1.5, -1.0, None, -7.0], "name": ["a", "ü'\\\n", None, ""]}
+)
 STRICT = {"columns": {"id": {"type": "int", "unique": True}, "price": {"type": "float", "checks": {"ge": 0}}}}
 LAX = {"columns": {"id": "int", "price": {"type": "float", "nullable": True}}}
 
@@ -36,13 +38,17 @@ def rejects_table(sink: Sink) -> str:
     return '"_datapipe"."rejects"' if sink.kind in {"postgresql", "duckdb"} else '"_datapipe_rejects"'
 
 
-def kept(sink: Sink, columns: str = "run_id, step, row_number, column_name, check_name, reason, data, replayed") -> list[Any]:
+def kept(
+    sink: Sink, columns: str = "run_id, step, row_number, column_name, check_name, reason, data, replayed"
+) -> list[Any]:
     exists = any(name in {"rejects", "_datapipe_rejects"} for name in sink.tables())
     columns = columns.replace("row_number", '"row_number"')
-    return sink.sql(f"SELECT {columns} FROM {rejects_table(sink)} ORDER BY run_id, \"row_number\"") if exists else []
+    return sink.sql(f'SELECT {columns} FROM {rejects_table(sink)} ORDER BY run_id, "row_number"') if exists else []
 
 
-def plan(sink: Sink, schema: Any = STRICT, table: Any = PEOPLE, on_error: Any = "quarantine", **options: Any) -> datapipe.Pipeline:
+def plan(
+    sink: Sink, schema: Any = STRICT, table: Any = PEOPLE, on_error: Any = "quarantine", **options: Any
+) -> datapipe.Pipeline:
     return datapipe.read(table).validate(schema, on_error=on_error).write("t", to=sink.url, **options)
 
 
@@ -73,7 +79,10 @@ def test_rows_land_with_reason_and_content(sink: Sink) -> None:
 
 
 def test_nothing_is_kept_when_the_load_fails(sink: Sink) -> None:
-    sink.sql('CREATE TABLE "t" (id integer PRIMARY KEY, price double precision, name varchar(100))', "INSERT INTO t VALUES (1, 0, 'x')")
+    sink.sql(
+        'CREATE TABLE "t" (id integer PRIMARY KEY, price double precision, name varchar(100))',
+        "INSERT INTO t VALUES (1, 0, 'x')",
+    )
     with pytest.raises(DatapipeError):
         plan(sink, strategy="insert", keys=["id"]).run()
     assert kept(sink) == []
@@ -81,7 +90,9 @@ def test_nothing_is_kept_when_the_load_fails(sink: Sink) -> None:
 
 def test_a_check_of_the_table_fails_the_load_and_keeps_nothing(sink: Sink) -> None:
     with pytest.raises(DataError, match="whole table"):
-        datapipe.read(PEOPLE).validate(STRICT, checks=["COUNT(*) > 3"], on_error="quarantine").write("t", to=sink.url).run()
+        datapipe.read(PEOPLE).validate(STRICT, checks=["COUNT(*) > 3"], on_error="quarantine").write(
+            "t", to=sink.url
+        ).run()
     assert kept(sink) == []
     assert "t" not in sink.tables()
 
@@ -143,11 +154,17 @@ def test_a_key_that_ran_is_not_quarantined_twice(sink: Sink) -> None:
 
 
 def test_two_validations(sink: Sink) -> None:
-    made = datapipe.read(PEOPLE).validate(checks=["id <> 2"], on_error="quarantine").sql("SELECT id, price FROM input_data")
+    made = (
+        datapipe.read(PEOPLE)
+        .validate(checks=["id <> 2"], on_error="quarantine")
+        .sql("SELECT id, price FROM input_data")
+    )
     made = made.validate({"columns": {"price": "float"}}, on_error="quarantine").write("t", to=sink.url)
     run = datapipe.attach(made.run().run_id)
     assert ids(sink) == [1, 4]
-    lax = datapipe.read(PEOPLE).validate(checks=["id > 0"], on_error="quarantine").sql("SELECT id, price FROM input_data")
+    lax = (
+        datapipe.read(PEOPLE).validate(checks=["id > 0"], on_error="quarantine").sql("SELECT id, price FROM input_data")
+    )
     lax = lax.validate(LAX).write("t", to=sink.url)
     with pytest.raises(PlanError, match="several steps"):
         run.replay_rejects(lax)
@@ -202,7 +219,15 @@ def child(tmp_path: Path, sink: Sink) -> Iterator[Any]:
     (tmp_path / "child.py").write_text(textwrap.dedent(CHILD))
 
     def start(action: str, run_id: str = "", kill: str = "") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(tmp_path / "child.py"), kill, action, str(tmp_path / "people.parquet"), sink.url, run_id]
+        command = [
+            sys.executable,
+            str(tmp_path / "child.py"),
+            kill,
+            action,
+            str(tmp_path / "people.parquet"),
+            sink.url,
+            run_id,
+        ]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
 
@@ -243,7 +268,9 @@ def test_without_a_ledger(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> N
 def test_further_tables_have_none(sqlite_url: str) -> None:
     further = datapipe.read(PEOPLE).validate(STRICT, on_error="quarantine")
     with pytest.raises(PlanError, match="further table of an SQL step has no quarantine"):
-        datapipe.read(PEOPLE).sql("SELECT * FROM input_data JOIN o USING (id)", o=further).write("t", to=sqlite_url).run()
+        datapipe.read(PEOPLE).sql("SELECT * FROM input_data JOIN o USING (id)", o=further).write(
+            "t", to=sqlite_url
+        ).run()
 
 
 def test_no_rejects_at_all(sqlite_url: str) -> None:
@@ -260,7 +287,7 @@ def test_a_role_that_may_not_create_the_table(postgresql_url: str) -> None:
         conn.execute("GRANT CREATE, USAGE ON SCHEMA public TO reader")
     owner = Sink("postgresql", postgresql_url)
     owner.sql("DROP SCHEMA IF EXISTS _datapipe CASCADE")
-    host = postgresql_url.split("@")[-1]
+    host = postgresql_url.rpartition("@")[2]
     made = plan(Sink("postgresql", f"postgresql://reader:hunter2@{host}"))
     try:
         with pytest.raises(PlanError) as caught:
@@ -269,7 +296,11 @@ def test_a_role_that_may_not_create_the_table(postgresql_url: str) -> None:
         assert "hunter2" not in text
         ddl = text.partition("Have it created: ")[2]
         assert 'CREATE TABLE "_datapipe"."rejects"' in ddl
-        owner.sql(*ddl.split("; "), "GRANT USAGE ON SCHEMA _datapipe TO reader", "GRANT ALL ON ALL TABLES IN SCHEMA _datapipe TO reader")
+        owner.sql(
+            *ddl.split("; "),
+            "GRANT USAGE ON SCHEMA _datapipe TO reader",
+            "GRANT ALL ON ALL TABLES IN SCHEMA _datapipe TO reader",
+        )
         assert made.run().rejected == 3
     finally:
         owner.sql("DROP OWNED BY reader", "DROP ROLE reader")
