@@ -257,7 +257,8 @@ def misfits(values: pa.Array, to: pa.DataType) -> npt.NDArray[np.bool_]:
     encoded = values.dictionary_encode() if not isinstance(values.type, pa.BaseExtensionType) else None
     if encoded is not None and len(encoded.dictionary) < len(values) // 2:  # most values are there several times
         wrong = misfits(encoded.dictionary, to)
-        return np.asarray(pc.fill_null(pc.take(pa.array(wrong), encoded.indices), False))
+        taken: npt.NDArray[np.bool_] = pc.fill_null(pc.take(pa.array(wrong), encoded.indices), False).to_numpy(False)
+        return taken
     hopeless = _hopeless(values, to)
     if hopeless is None:
         _find_misfits(values, to, bad)

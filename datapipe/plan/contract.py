@@ -144,7 +144,7 @@ class CheckSpec(Value):
             defaults = BUILT_IN[self.check]
             shown = (_shown(v) for n, v in self.arguments.items() if v != defaults.get(n))
             return f"{self.check}({', '.join(shown)})"
-        return self.sql or str(self.function.name).rpartition(":")[2]  # type: ignore[union-attr]  # it is one of three
+        return self.sql or str(self.function.name).rpartition(":")[2].rpartition("<locals>.")[2]  # type: ignore[union-attr]  # it is one of three
 
 
 def _shown(value: Any) -> str:

@@ -81,11 +81,18 @@ class Expected:
 
     def takes(self, field: pa.Field) -> bool:
         """Whether a field is of the type."""
-        found = kind_of(describe(field))
+        found = _integer_kind(field.type) if pa.types.is_integer(field.type) else kind_of(describe(field))
         if self.kind is not None:
             return found.family in self.families and holds(self.kind, found)
         # What a database has beyond the usual, such as inet, travels as text.
         return found.family in self.families or (self.families == ("text",) and _is_other_text(field, found))
+
+
+def _integer_kind(type_: pa.DataType) -> Kind:
+    """The range of an integer: PostgreSQL, in whose words a type is described, has no unsigned ones."""
+    if pa.types.is_unsigned_integer(type_):
+        return Kind("integer", 0, 2**type_.bit_width - 1)
+    return Kind("integer", -(2 ** (type_.bit_width - 1)), 2 ** (type_.bit_width - 1) - 1)
 
 
 def _is_other_text(field: pa.Field, found: Kind) -> bool:

@@ -69,6 +69,9 @@ def _call(spec: CheckSpec, data: pd.Series[Any] | pd.DataFrame) -> Any:
     except DatapipeError:
         raise
     except Exception as error:
+        if isinstance(error, NotImplementedError) and not str(error):  # Pandera's own, for what is no answer
+            hint = "Return one boolean, or a Series of booleans"
+            raise DataError(f"the check {spec.label} returned neither a boolean nor a Series", hint=hint) from error
         raise DataError(
             f"the check {spec.label} failed: {type(error).__name__}: {error}", hint="Correct its function"
         ) from error

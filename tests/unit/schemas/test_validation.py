@@ -110,7 +110,7 @@ def test_functions_that_go_wrong() -> None:
 
     for function, words in (
         (breaks, "the check breaks failed: ValueError: no such user"),
-        (lambda column: [True] * len(column), "returned a"),
+        (lambda column: [True] * len(column), "returned neither a boolean nor a Series"),
         (lambda column: pd.concat([column, column]).notna(), "returned other rows"),
     ):
         with pytest.raises(DataError, match=re.escape(words)):
