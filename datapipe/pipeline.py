@@ -179,7 +179,7 @@ class Pipeline:
         data = config if isinstance(config, Mapping) else document.read_file(config)
         return self._then(ConfigStep, {"config": data})
 
-    def write(
+    def write(  # the fields of a target
         self,
         table: str | Path,
         to: Any = None,
@@ -188,6 +188,8 @@ class Pipeline:
         keys: Sequence[str] | str = (),
         schema: str | None = None,
         latest: str | None = None,
+        schema_mode: Literal["evolve", "strict", "discard"] | None = None,
+        rename: Mapping[str, str] | None = None,
     ) -> Pipeline:
         """End the plan with a target.
 
@@ -205,6 +207,11 @@ class Pipeline:
             The table's schema, if not written as ``schema.table``.
         latest : str, optional
             Of different rows with one key, the one with the greatest value in this column wins.
+        schema_mode : {"evolve", "strict", "discard"}, optional
+            Where the table and the data differ: alter the table as far as nothing is lost, fail, or leave columns
+            out that the table lacks. ``evolve`` for tables that datapipe created, ``strict`` for all others.
+        rename : mapping of str to str, optional
+            Columns of the table to rename before the load, old name to new; what has the new name already is left.
 
         Raises
         ------
@@ -217,8 +224,9 @@ class Pipeline:
         chosen = {"strategy": strategy} if strategy else {}
         if to is None and names.is_path(str(table)):
             target: dict[str, Any] = {"path": str(table), **chosen}
-            if keys or schema or latest:
-                raise PlanError("files have no keys, schema or latest", step="persistence", hint="Leave them out")
+            if keys or schema or latest or schema_mode or rename:
+                message = "files have no keys, schema, latest, schema_mode or rename"
+                raise PlanError(message, step="persistence", hint="Leave them out")
         else:
             listed = [keys] if isinstance(keys, str) else list(keys)
             target = {
@@ -226,6 +234,8 @@ class Pipeline:
                 "schema": schema,
                 "upsert_keys": listed,
                 "latest": latest,
+                "schema_mode": schema_mode,
+                "rename": dict(rename or {}),
                 **chosen,
             }
             target |= connection_of(to, "dest_db_url", "destination")

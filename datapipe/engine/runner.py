@@ -29,6 +29,7 @@ from datapipe.errors import DatapipeError, FatalError, OutcomeUnknown, PlanError
 from datapipe.ingestion import content_hash
 from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FrameSource, Plan, SqlStep, Target, check_bound
+from datapipe.schemas import version_of
 from datapipe.settings import settings
 
 T = TypeVar("T")
@@ -422,6 +423,7 @@ class _Run:
             rows_written=loaded.rows,
             deduplicated=loaded.deduplicated,
             created=loaded.created,
+            schema_version=version_of(loaded.columns) if loaded.columns else None,
             seconds=time.perf_counter() - self._clock,
             started=self._started.isoformat(timespec="milliseconds"),
             name=plan.name,

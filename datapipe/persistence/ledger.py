@@ -15,6 +15,7 @@ from datapipe.errors import IdempotencyConflict, StaleRun
 from datapipe.persistence.load import Load, Loaded, Session
 from datapipe.persistence.tables import Table
 from datapipe.plan import WriteStrategy
+from datapipe.schemas import version_of
 from datapipe.settings import settings
 
 _COLUMNS = (
@@ -134,6 +135,15 @@ def find_load(session: Session, delivery: Delivery) -> Loaded | None:
     return Loaded(int(written), int(double), replayed=json.loads(result))
 
 
+def has_created(session: Session, place: str) -> bool:
+    """Whether a load has created a table, as the ledger knows."""
+    if not session.exists(ledger_table(session)):
+        return False
+    # A quote inside a text of the result has a backslash before it.
+    text = f"SELECT 1 FROM {_from(session)} WHERE target = ? AND result LIKE ? ORDER BY generation LIMIT 1"
+    return bool(session.query(text, place, '%"created": true%'))
+
+
 def check_newest(session: Session, place: str, delivery: Delivery) -> None:
     """Refuse to replace what a run that began later has put there.
 
@@ -178,7 +188,7 @@ def record(session: Session, place: str, load: Load, loaded: Loaded, delivery: D
         "rows_read": int(result.get("ingestion", {}).get("row_count", loaded.rows + loaded.deduplicated)),
         "rows_written": loaded.rows,
         "deduplicated": loaded.deduplicated,
-        "schema_version": hashed(*(f"{column.name} {column.type}" for column in load.columns))[:16],
+        "schema_version": version_of(loaded.columns),
         "watermark": None,
         "versions": json.dumps(dict(delivery.versions)),
         "result": json.dumps(result),

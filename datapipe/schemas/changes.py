@@ -49,7 +49,8 @@ class SchemaChange:
 
     def __str__(self) -> str:
         values = " -> ".join(value for value in (self.before, self.after) if value)
-        return f"{self.change} {self.column}: {values}{f' ({self.effect})' if self.effect else ''}"
+        head = "renamed" if self.change == "renamed" else f"{self.change} {self.column}:"
+        return f"{head} {values}{f' ({self.effect})' if self.effect else ''}"
 
     def breaks(self, mode: Mode) -> bool:
         """Whether it breaks a promise: that the new schema reads old data (backward), the old one new data, or both."""
