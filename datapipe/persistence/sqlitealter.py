@@ -22,7 +22,9 @@ _TOKEN = re.compile(
     r"""(?P<gap>\s+|--[^\n]*\n?|/\*.*?\*/)|(?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|'(?:[^']|'')*'|[^\W]\w*)|.""",
     re.S,
 )
-_ENDS = frozenset("constraint primary not null unique check default collate references generated as".split())
+_END = re.compile(
+    r"(?:constraint|primary|not|null|unique|check|default|collate|references|generated|as)\Z", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _type_end(tokens: Sequence[re.Match[str]], end: int) -> int:
     depth = 0
     for token in tokens:
         text = token.group()
-        if depth == 0 and not token["gap"] and (text in {",", ")"} or text.casefold() in _ENDS):
+        if depth == 0 and not token["gap"] and (text in {",", ")"} or _END.match(text)):
             return end
         depth += {"(": 1, ")": -1}.get(text, 0)
         end = end if token["gap"] else token.end()
