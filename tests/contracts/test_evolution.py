@@ -155,3 +155,147 @@ def test_a_table_walks_through_the_changes(sink: Sink, mode: str) -> None:
             assert sink.columns() == after, case
         sink.sql("DROP TABLE t")
     assert wrong == {}
+
+
+# --- the default ----------------------------------------------------------------------------------------------
+
+
+def test_tables_that_datapipe_created_evolve_and_all_others_are_strict(sink: Sink) -> None:
+    data, wide = pa.table({"id": [1]}), pa.table({"id": [2], "color": ["red"]})
+    plan(sink, data).run()
+    result = plan(sink, wide).run()
+    assert [note for note in result.notices if note.startswith("added")] == [f"added color: {sink.columns()['color']}"]
+    assert sink.rows() == [(1, None), (2, "red")]
+    sink.sql("CREATE TABLE other (id BIGINT)")
+    for _ in range(2):  # it has loads in the ledger, and none of them created it
+        datapipe.read(data).write("other", to=sink.url).run()
+    with pytest.raises(SchemaError, match=r"schema_mode strict.*\n +added color: .*the table lacks it"):
+        datapipe.read(wide).write("other", to=sink.url).run()
+    assert len(sink.rows("other")) == 2
+
+
+def test_without_a_ledger_nobody_knows_who_created_a_table(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPIPE_LEDGER", "off")
+    plan(sink, pa.table({"id": [1]})).run()
+    with pytest.raises(SchemaError, match="schema_mode strict"):
+        plan(sink, pa.table({"id": [2], "color": ["red"]})).run()
+    result = plan(sink, pa.table({"id": [2], "color": ["red"]}), schema_mode="evolve").run()
+    assert result.schema_version is not None
+
+
+def test_a_batch_writer_takes_the_mode_too(sink: Sink) -> None:
+    writer = datapipe.persistence.BatchWriter(sink.url)
+    writer.write(pa.table({"id": [1], "colour": ["red"]}), "t")
+    writer.write(pa.table({"id": [2], "size": [3]}), "t", schema_mode="discard")
+    writer.write(pa.table({"id": [3], "size": [4]}), "t", schema_mode="evolve")
+    writer.write(pa.table({"id": [4], "color": ["blue"]}), "t", rename={"colour": "color"})
+    assert list(sink.columns()) == ["id", "color", "size"]
+    assert sink.rows() == [(1, "red", None), (2, None, None), (3, None, 4), (4, "blue", None)]
+
+
+# --- what a run tells -----------------------------------------------------------------------------------------
+
+
+def test_the_result_and_the_ledger_name_the_version_of_the_schema(sink: Sink) -> None:
+    first = plan(sink, pa.table({"id": [1]})).run()
+    same = plan(sink, pa.table({"id": [2]})).run()
+    other = plan(sink, pa.table({"id": [3], "color": ["red"]})).run()
+    known = plan(sink, pa.table({"id": [4]})).run()  # the table's schema, not the data's
+    assert first.created and not other.created
+    assert first.schema_version == same.schema_version != other.schema_version == known.schema_version
+    name = "_datapipe_loads" if sink.kind in {"sqlite", "mysql"} else "_datapipe.loads"
+    versions = [version for (version,) in sink.sql(f"SELECT schema_version FROM {name} ORDER BY generation")]
+    assert versions == [run.schema_version for run in (first, same, other, known)]
+
+
+def test_explain_shows_the_statements_and_what_they_cost(sink: Sink) -> None:
+    created(sink)
+    data = rows(changed(price=pa.decimal128(10, 4), color=pa.string()), color="red")
+    text = str(plan(sink, data).explain())
+    lines = [line.strip() for line in text[text.index("persistence") :].splitlines()]
+    costs = {
+        "postgresql": ["-- ACCESS EXCLUSIVE lock until the load commits, rewrites the table and its indexes"],
+        "mysql": ["-- commits before the rows come; copies the table, writers wait"],
+        "sqlite": ["-- no rewrite", "-- no rewrite"],
+        "duckdb": ["-- rewrites the column", "-- no rewrite"],
+    }
+    assert [line for line in lines if line.startswith("--")] == costs[sink.kind]
+    assert list(sink.columns()) == SCHEMA.names
+
+
+# --- a crash in the middle ------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+import pyarrow as pa
+import datapipe
+from datapipe.persistence import ledger
+
+ledger.record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # after the rows, before COMMIT
+data = pa.table({"id": [2], "price": pa.array([7], pa.decimal128(12, 4)), "remark": ["b"], "color": ["red"]})
+datapipe.read(data).write("t", to=sys.argv[1], rename={"note": "remark"}).run()
+"""
+
+
+def test_a_kill_in_the_middle_leaves_the_old_schema_and_rows(sink: Sink) -> None:
+    plan(sink, pa.table({"id": [1], "price": pa.array([1], pa.decimal128(8, 2)), "note": ["a"]})).run()
+    before = sink.columns()
+    done = subprocess.run([sys.executable, "-c", KILLED, sink.url], check=False, capture_output=True)
+    assert done.returncode == -9, done.stderr.decode()
+    if sink.kind == "mysql":  # commits DDL by itself
+        assert list(sink.columns()) == ["id", "price", "remark", "color"]
+        assert sink.rows() == [(1, Decimal(1), "a", None)]
+    else:
+        assert sink.columns() == before
+        assert sink.sql("SELECT id, note FROM t") == [(1, "a")]
+    script = KILLED.replace("ledger.record = ", "unused = ")
+    subprocess.run([sys.executable, "-c", script, sink.url], check=True)
+    assert sink.sql("SELECT id, remark, color FROM t ORDER BY id") == [(1, "a", None), (2, "b", "red")]
+
+
+def test_a_failed_load_leaves_the_old_schema(sink: Sink) -> None:
+    plan(sink, pa.table({"id": [1], "n": pa.array([1], pa.decimal128(4, 0))}), strategy="insert", keys=["id"]).run()
+    before = sink.columns()
+    with pytest.raises(DatapipeError, match="is there already"):
+        wide = pa.table({"id": [2, 1], "n": pa.array([7, 8], pa.decimal128(9, 0)), "color": ["red", "blue"]})
+        plan(sink, wide, strategy="insert", keys=["id"]).run()
+    assert (sink.columns() == before) == (sink.kind != "mysql")
+    assert len(sink.rows()) == 1
+
+
+def test_two_runs_that_add_the_same_column_wait_for_each_other(sink: Sink) -> None:
+    plan(sink, pa.table({"id": [0]})).run()
+    results: list[Any] = []
+
+    def run(number: int) -> None:
+        results.append(plan(sink, pa.table({"id": [number], "color": ["red"]})).run())
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(sink.rows()) == 4
+    assert sum("added color" in " ".join(result.notices) for result in results) == 1
+
+
+# --- strategies -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["append", "insert", "upsert", "replace"])
+def test_every_strategy_evolves(sink: Sink, strategy: str) -> None:
+    keys = ["id"] if strategy in {"insert", "upsert"} else []
+    plan(sink, pa.table({"id": [1, 2], "n": pa.array([1, 2], pa.int16())}), strategy=strategy, keys=keys).run()
+    number = 2 if strategy in {"upsert", "replace"} else 3
+    wide = pa.table({"color": ["red"], "n": pa.array([2**40], pa.int64()), "id": [number]})
+    plan(sink, wide, strategy=strategy, keys=keys).run()
+    assert sink.sql("SELECT n, color FROM t WHERE id = " + str(number)) == [(2**40, "red")]
+    assert len(sink.rows()) == {"append": 3, "insert": 3, "upsert": 2, "replace": 1}[strategy]
+
+
+@pytest.mark.parametrize("options", [{"keys": ["id"]}, {"keys": ["k"], "latest": "id"}])
+def test_what_the_write_needs_is_not_discarded(sink: Sink, options: dict[str, Any]) -> None:
+    sink.sql("CREATE TABLE t (k INTEGER PRIMARY KEY)")
+    with pytest.raises(SchemaError, match="lacks 'id', which the write needs"):
+        plan(sink, pa.table({"k": [1], "id": [2]}), strategy="upsert", schema_mode="discard", **options).run()
+    assert sink.rows() == []
