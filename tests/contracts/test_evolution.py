@@ -10,14 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pyarrow as pa
 import pytest
 from contracts.sinks import KINDS, Sink
 
 import datapipe
 from datapipe.data.types import tagged
-from datapipe.errors import DatapipeError, PlanError, SchemaError
+from datapipe.errors import DatapipeError, SchemaError
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "schema-evolution.md"
 MODES = ("evolve", "strict", "discard")
@@ -72,8 +71,12 @@ CASES: dict[str, tuple[pa.Table, dict[str, Any]]] = {
 
 REQUIRE = {
     "mysql": ("ALTER TABLE t MODIFY qty int NOT NULL",),
-    "sqlite": ("CREATE TABLE u (id INTEGER, qty INTEGER NOT NULL, price DECIMAL(8,2), name TEXT, note TEXT)",)
-    + ("INSERT INTO u SELECT * FROM t", "DROP TABLE t", "ALTER TABLE u RENAME TO t"),
+    "sqlite": (
+        "CREATE TABLE u (id INTEGER, qty INTEGER NOT NULL, price DECIMAL(8,2), name TEXT, note TEXT)",
+        "INSERT INTO u SELECT * FROM t",
+        "DROP TABLE t",
+        "ALTER TABLE u RENAME TO t",
+    ),
 }
 
 
@@ -82,21 +85,6 @@ def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sink]:
     kind = request.param
     is_server = kind in {"postgresql", "mysql"}
     yield Sink(kind, request.getfixturevalue(f"{kind}_url") if is_server else f"{kind}:///{tmp_path / 'evolving.db'}")
-
-
-@pytest.fixture
-def postgresql(postgresql_url: str) -> Sink:
-    return Sink("postgresql", postgresql_url)
-
-
-@pytest.fixture
-def mysql(mysql_url: str) -> Sink:
-    return Sink("mysql", mysql_url)
-
-
-@pytest.fixture
-def sqlite(tmp_path: Path) -> Sink:
-    return Sink("sqlite", f"sqlite:///{tmp_path / 'evolving.db'}")
 
 
 def plan(sink: Sink, data: pa.Table, **options: Any) -> datapipe.Pipeline:
@@ -112,7 +100,11 @@ def created(sink: Sink, data: pa.Table | None = None) -> None:
 
 def expected(kind: str) -> dict[tuple[str, str], str]:
     """The documentation's table for a database: what becomes of a change in a mode."""
-    cells = [[c.strip() for c in line.strip("| \n").split("|")] for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ")][2:]
+    cells = [
+        [c.strip() for c in line.strip("| \n").split("|")]
+        for line in PAGE.read_text("utf-8").splitlines()
+        if line.startswith("| ")
+    ][2:]
     found = {(row[0], mode): cell.replace("`", "") for row in cells for mode, cell in zip(MODES, row[1:], strict=True)}
     for key, cell in found.items():
         for mark, kinds in {"¹": {"sqlite"}, "²": {"sqlite", "duckdb"}}.items():
