@@ -1,17 +1,34 @@
-"""Looking at a plan: explain, preview and collect."""
+"""Looking at a plan: explain, diff, preview and collect."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import pyarrow as pa
+
+from datapipe.data.stream import Workspace, scratch_directory
 from datapipe.data.types import describe
 from datapipe.display import Explanation, Preview, Section
 from datapipe.engine import RunOptions, collect_plan, outline_plan
 from datapipe.errors import PlanError
 from datapipe.ingestion import source_sql
-from datapipe.plan import CodeStep, Plan, SqlStep, Step
+from datapipe.persistence import Standing, look_at
+from datapipe.plan import CodeStep, FileTarget, Plan, SqlStep, Step, ValidateStep, build
+from datapipe.schemas import (
+    ColumnSpec,
+    Compatibility,
+    Mode,
+    SchemaDiff,
+    SchemaRegistry,
+    columns_of,
+    contract_lines,
+    diff,
+    diff_target,
+    landed,
+)
 from datapipe.transformation import compile_config
 
 
@@ -43,7 +60,63 @@ def _step_text(step: Step, columns: list[str]) -> str:
     if isinstance(step, CodeStep):
         how = "once per batch" if step.config.per_batch else "once with the whole table"
         return f"{step.config.function} (version {step.config.function.version()}), called {how}"
+    if isinstance(step, ValidateStep):
+        return "\n".join([*contract_lines(step.config), f"on error: {step.config.on_error}"])
     return compile_config(step.config, columns)
+
+
+def diff_plans(before: Plan, after: Plan) -> SchemaDiff:
+    """What differs between the rows of two plans."""
+    titles = (before.name or "the other plan", after.name or "the plan")
+    return diff(columns_of(_output(before)), columns_of(_output(after)), titles=titles)
+
+
+def diff_with_target(plan: Plan, version: int | str | None = None) -> SchemaDiff:
+    """What differs between a plan's target, as it is or as it was in a version of its schema, and the plan's rows."""
+    standing = _standing(plan)
+    title = plan.name or "the plan"
+    if version is not None:
+        found = SchemaRegistry().get(standing.subject, version)
+        titles = (f"version {found.version} of {found.subject}", title)
+        return diff(found.columns, landed(found.columns, standing.data), titles=titles)
+    there = _in_file(plan) if isinstance(plan.persistence, FileTarget) else standing.columns
+    titles = (f"{standing.subject}{'' if there else ', which is not there yet'}", title)
+    refusal = standing.refusal
+    changes = diff_target(
+        there or (), standing.data, needed=standing.needed, refused=refusal is not None, titles=titles
+    )
+    if refusal is not None and not changes.breaking:
+        raise refusal
+    return changes
+
+
+def check_with_registry(plan: Plan, mode: Mode) -> Compatibility | None:
+    """Whether a plan's rows may follow the latest version of its target's schema; None if there is none yet."""
+    standing, registry = _standing(plan), SchemaRegistry()
+    if standing.subject not in registry.subjects():
+        return None
+    return registry.compatible(standing.subject, landed(registry.get(standing.subject).columns, standing.data), mode)
+
+
+def _standing(plan: Plan) -> Standing:
+    if plan.persistence is None:
+        raise PlanError("the plan writes nowhere", hint="Add .write(table, to=…), or compare it with another plan")
+    with scratch_directory() as scratch:
+        return look_at(plan.persistence, _output(plan), Workspace(scratch=scratch))
+
+
+def _output(plan: Plan) -> pa.Schema:
+    """The columns that a plan's last step hands on."""
+    outline = outline_plan(plan.model_copy(update={"persistence": None}), RunOptions())
+    return outline.schemas[-1][1]
+
+
+def _in_file(plan: Plan) -> tuple[ColumnSpec, ...]:
+    """The columns of the file that a plan writes, if it is there."""
+    path = Path(getattr(plan.persistence, "path", ""))
+    if not path.is_file() and not (path.is_dir() and any(path.iterdir())):
+        return ()
+    return columns_of(_output(build(Plan, {"ingestion": {"files": str(path)}})))
 
 
 def preview(plan: Plan, n: int, step: int | None, sample: int) -> Preview:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from datapipe.errors import PlanError
@@ -18,20 +16,20 @@ from datapipe.plan import (
     Plan,
     SqlStep,
     Step,
+    ValidateStep,
     bind,
     build,
     document,
-    names,
 )
-from datapipe.plan.given import connection_of, refuse_url, source_of
+from datapipe.plan.given import source_of, target_of, variable_of
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
-    from datapipe.engine import Listener, RunOptions, RunResult
+    from datapipe.engine import Listener, RunResult
     from datapipe.history import Run
+    from datapipe.schemas import SchemaDiff
 
 SAMPLE_ROWS = 10_000
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*\Z", re.IGNORECASE)
 
 
 def read(
@@ -94,7 +92,10 @@ def load(path: str | Path) -> Pipeline:
     datapipe.errors.PlanError: cannot read 'recipes/missing.yaml': No such file or directory. Check the path
     """
     if str(path).endswith(".py"):
-        return _from_script(Path(path))
+        found = variable_of(Path(path), "plan")
+        if not isinstance(found, Pipeline):
+            raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
+        return found
     return Pipeline(document.load(path))
 
 
@@ -179,6 +180,44 @@ class Pipeline:
         data = config if isinstance(config, Mapping) else document.read_file(config)
         return self._then(ConfigStep, {"config": data})
 
+    def validate(
+        self,
+        schema: Any = None,
+        *,
+        on_error: Literal["raise", "quarantine", "drop", "warn"] = "raise",
+        max_failures: int | None = None,
+        checks: Sequence[Any] | str = (),
+    ) -> Pipeline:
+        """Hold the rows to a contract.
+
+        Parameters
+        ----------
+        schema : pandera.DataFrameSchema, subclass of pandera.DataFrameModel, mapping, str or Path, optional
+            A Pandera schema or model, ``"package.module:name"`` of one, a YAML or JSON file (Pandera's own form, or
+            the mapping), or a mapping with columns and checks.
+        on_error : {"raise", "quarantine", "drop", "warn"}
+            What becomes of rows that break it: the run fails; they are kept aside in the target's database, in the
+            load's own transaction; they are left out and counted; or they are handed on and told.
+        max_failures : int, optional
+            More rows than this fail the run, whatever ``on_error`` says.
+        checks : sequence of str
+            Further checks in SQL: of a row (``"price >= cost"``) or the table (``"AVG(price) BETWEEN 10 AND 20"``).
+
+        Raises
+        ------
+        PlanError
+            If there is nothing to check, or the schema asks for what a stream of rows cannot do.
+        """
+        from datapipe.schemas import portable_schema  # loads pyarrow
+
+        config = {
+            "schema": portable_schema(schema),
+            "checks": checks,
+            "on_error": on_error,
+            "max_failures": max_failures,
+        }
+        return self._then(ValidateStep, {"config": config})
+
     def write(  # the fields of a target
         self,
         table: str | Path,
@@ -220,25 +259,14 @@ class Pipeline:
         """
         if self.plan.persistence is not None:
             raise PlanError("the plan has a target already", hint="A plan has one write; build a second plan")
-        refuse_url(str(table), "to=")
-        chosen = {"strategy": strategy} if strategy else {}
-        if to is None and names.is_path(str(table)):
-            target: dict[str, Any] = {"path": str(table), **chosen}
-            if keys or schema or latest or schema_mode or rename:
-                message = "files have no keys, schema, latest, schema_mode or rename"
-                raise PlanError(message, step="persistence", hint="Leave them out")
-        else:
-            listed = [keys] if isinstance(keys, str) else list(keys)
-            target = {
-                "table_name": str(table),
-                "schema": schema,
-                "upsert_keys": listed,
-                "latest": latest,
-                "schema_mode": schema_mode,
-                "rename": dict(rename or {}),
-                **chosen,
-            }
-            target |= connection_of(to, "dest_db_url", "destination")
+        fields = {
+            "schema": schema,
+            "latest": latest,
+            "schema_mode": schema_mode,
+            "rename": rename,
+            "strategy": strategy,
+        }
+        target = target_of(table, to, keys, fields)
         return Pipeline(build(Plan, {**_parts(self.plan), "persistence": target}))
 
     def named(self, name: str) -> Pipeline:
@@ -293,6 +321,40 @@ class Pipeline:
 
         return preview(self.plan, n, step, SAMPLE_ROWS)
 
+    def diff(self, against: Pipeline | int | str | None = None) -> SchemaDiff:
+        """What differs between a schema and that of this plan's rows. Nothing is written.
+
+        Connects as :meth:`explain` does, and reads no rows except a few for Python steps.
+
+        Parameters
+        ----------
+        against : Pipeline, int or str, optional
+            Another plan; a version of the target's schema in the registry, by its number or fingerprint; the plan's
+            own target as it is now, if left out.
+
+        Returns
+        -------
+        SchemaDiff
+            Shows itself as text and as HTML. What stands in the way of the plan is marked as breaking.
+
+        Raises
+        ------
+        PlanError
+            If the plan has no target, or there is no such version.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> people = read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
+        >>> print(people.sql("SELECT id, length(name) AS name FROM input_data").diff(people))
+        breaking: retyped name: text -> bigint
+        """
+        from datapipe.inspection import diff_plans, diff_with_target
+
+        if isinstance(against, Pipeline):
+            return diff_plans(against.plan, self.plan)
+        return diff_with_target(self.plan, against)
+
     # --- running --------------------------------------------------------------------------------------------
 
     def run(
@@ -328,9 +390,9 @@ class Pipeline:
             If the run fails. Its ``result`` says how far it came; the target is unchanged.
         """
         from datapipe.display.terminal import progress
-        from datapipe.engine import run_recorded
+        from datapipe.engine import run_options, run_recorded
 
-        options = _options(memory, idempotency_key, if_running)
+        options = run_options(memory, idempotency_key, if_running)
         with progress() as shown:
             return run_recorded(self.plan, dataclasses.replace(options, listeners=(*shown, *listeners)))
 
@@ -367,10 +429,11 @@ class Pipeline:
         TransientError
             If the broker cannot be reached; nothing is queued then.
         """
+        from datapipe.engine import run_options  # loads pyarrow
         from datapipe.history import Run
         from datapipe.hosts import host
 
-        options = _options(memory, idempotency_key, if_running)
+        options = run_options(memory, idempotency_key, if_running)
         host("queue").submit(self.plan, options, queue=queue, pipeline_id=pipeline_id)
         return Run(options.run_id)
 
@@ -387,9 +450,10 @@ class Pipeline:
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
         """
+        from datapipe.engine import run_options  # loads pyarrow
         from datapipe.inspection import collect
 
-        return collect(self.plan, as_, _bytes(memory))
+        return collect(self.plan, as_, run_options(memory, None, "wait").memory)
 
     # --- carrying -------------------------------------------------------------------------------------------
 
@@ -436,39 +500,3 @@ def _feed(name: str, value: Any) -> Feed:
     if isinstance(value, str):
         raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
     return Feed(ingestion=FrameSource(frame=value))
-
-
-def _from_script(path: Path) -> Pipeline:
-    if not path.is_file():
-        raise PlanError(f"cannot read {str(path)!r}: no such file", hint="Check the path")
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    exec(compile(path.read_text("utf-8"), str(path), "exec"), vars(module))  # noqa: S102  # the user's own script
-    found = vars(module).get("plan")
-    if not isinstance(found, Pipeline):
-        raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
-    return found
-
-
-def _options(memory: str | int, key: str | None, if_running: Literal["wait", "fail", "skip"]) -> RunOptions:
-    from datapipe.engine import RunOptions  # loads pyarrow
-
-    if if_running not in {"wait", "fail", "skip"}:
-        raise PlanError(f"if_running cannot be {if_running!r}", hint="Use 'wait', 'fail' or 'skip'")
-    if key == "":
-        raise PlanError("the idempotency key is empty", hint="Give a text, such as the day that is loaded")
-    return RunOptions(memory=_bytes(memory), idempotency_key=key, if_running=if_running)
-
-
-def _bytes(size: str | int) -> int:
-    """A size in bytes: ``"512MB"`` is 512 MiB, as everywhere in databases."""
-    if isinstance(size, (int, float)):
-        found = int(size)
-    else:
-        match = _SIZE.match(size)
-        if match is None:
-            raise PlanError(f"memory {size!r} is not a size", hint="Write it as '512MB' or '2GB'")
-        found = int(float(match.group(1)) * 1024 ** " kmgt".index(match.group(2).lower() or " "))
-    if found < 64 << 20:
-        raise PlanError(f"memory={size!r} is too little", hint="Give at least '64MB'")
-    return found

@@ -12,7 +12,7 @@ _QUIET = 5.0  # seconds after which silence is told
 
 def run_text(row: RunRow) -> str:
     """A run in a few lines: its state, where it is, what went wrong."""
-    lines = [_head(row), f"  {row.source} -> {row.target or 'nowhere'}"]
+    lines = [_head(row), f"  {row.source} -> {_target(row)}"]
     lines += [f"  {step.name}: {rows_of(step)}" for step in row.steps]
     if row.error:
         lines.append(f"  error: {_error(row)}")
@@ -23,8 +23,13 @@ def run_html(row: RunRow) -> str:
     """The same as a small table."""
     error = f"<div>{escape(_error(row))}</div>" if row.error else ""
     steps = table(("step", "rows"), [(step.name, rows_of(step)) for step in row.steps]) if row.steps else ""
-    ends = escape(f"{row.source} → {row.target or 'nowhere'}")
+    ends = escape(f"{row.source} → {_target(row)}")
     return titled(_head(row), f"<div>{ends}</div>{steps}{error}")
+
+
+def _target(row: RunRow) -> str:
+    version = f" (schema version {row.schema_version})" if row.schema_version else ""
+    return f"{row.target or 'nowhere'}{version}"
 
 
 def rows_of(step: StepRow) -> str:

@@ -23,6 +23,7 @@ from datapipe.engine.result import RunResult
 from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
 from datapipe.errors import DatapipeError, NotPortableError
 from datapipe.plan import Plan, document
+from datapipe.schemas import SchemaRegistry
 from datapipe.store import Note, RunStore, StepRow, store_or_none
 
 _EVERY = 1.0  # seconds between two signs of life
@@ -125,12 +126,21 @@ class Recorder:
             for i, s in enumerate(result.steps if result else ())
         ]
         found, notes = _ended(self._run_id, result, error), tuple(self._notes)
+        if result is not None and result.subject and result.columns and error is None:
+            found["schema_version"] = self._try(functools.partial(self._register, result.subject, result))
         until = time.monotonic() + (_PATIENCE if self._claimed else 0)
         while self._try(functools.partial(self._store.end, self._run_id, self._lease, steps, notes, **found)) is None:
             if not steps and not notes and time.monotonic() > until:
                 return  # a worker's run is taken over then, and the ledger knows what it did
             steps, notes = [], ()  # the end alone, in case they are what the store does not take
             time.sleep(_AGAIN)
+
+    def _register(self, subject: str, result: RunResult) -> int:
+        """The number of the schema that the run has left its target with."""
+        registry = SchemaRegistry(self._store)
+        # What an earlier run has left may not be the latest any more.
+        known = registry.number(subject, result.schema_version) if result.replayed else None
+        return known or registry.register(subject, result.columns, result.run_id)
 
     def _beat(self) -> None:
         while not self._ended.wait(self._every):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datapipe.engine.events import State
+from datapipe.schemas import ColumnSpec
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,11 @@ class RunResult:
     rejected : int
         Rows that validations have kept out, all steps together.
     schema_version : str, optional
-        The version of the target's schema after the load.
+        The fingerprint of the target's schema after the load, as the ledger and the schema registry have it.
+    subject : str, optional
+        What the schema registry calls the target.
+    columns : tuple of ColumnSpec
+        The target's, after the load.
     seconds : float
     started : str
         ISO 8601, UTC.
@@ -84,6 +89,8 @@ class RunResult:
     rejected: int = 0
     created: bool = False
     schema_version: str | None = None
+    subject: str | None = None
+    columns: tuple[ColumnSpec, ...] = ()
     seconds: float = 0.0
     started: str = ""
     name: str | None = None
@@ -111,9 +118,14 @@ class RunResult:
         """The result as plain JSON values, grouped by stage."""
         found: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         found["steps"] = [dataclasses.asdict(step) for step in self.steps]
+        found["columns"] = [dataclasses.asdict(column) for column in self.columns]
         found["ingestion"] = {"row_count": self.rows_read}
         found["transformation"] = {"row_count": self.rows_transformed, "versions": self.versions}
-        found["persistence"] = {"rows_written": self.rows_written, "deduplicated": self.deduplicated}
+        found["persistence"] = {
+            "rows_written": self.rows_written,
+            "deduplicated": self.deduplicated,
+            "rejected": self.rejected,
+        }
         return found
 
     @classmethod
@@ -122,13 +134,15 @@ class RunResult:
         names = {field.name for field in dataclasses.fields(cls)}
         given = {name: value for name, value in found.items() if name in names}
         steps = tuple(StepResult(**step) for step in found["steps"])
-        return cls(**{**given, "steps": steps, "notices": tuple(found.get("notices", ()))})
+        columns = tuple(ColumnSpec(**column) for column in found.get("columns", ()))
+        return cls(**{**given, "steps": steps, "columns": columns, "notices": tuple(found.get("notices", ()))})
 
     def __str__(self) -> str:
         rate = f", {self.rows_read / self.seconds:,.0f} rows/s" if self.seconds and self.rows_read else ""
         head = f"{self.state}: {self.rows_read:,} rows read, {self.rows_written:,} written to {self.target}"
+        refused = f", {self.rejected:,} rejected" if self.rejected else ""
         double = f" ({self.deduplicated:,} duplicates left out)" if self.deduplicated else ""
         tries = f", {self.attempts} attempts" if self.attempts > 1 else ""
         again = "replayed, " if self.replayed else ""
         notes = "".join(f"\nnote: {note}" for note in self.notices)
-        return f"{again}{head}{double} in {self.seconds:.2f} s{rate}{tries}{notes}"
+        return f"{again}{head}{refused}{double} in {self.seconds:.2f} s{rate}{tries}{notes}"

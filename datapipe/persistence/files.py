@@ -20,7 +20,9 @@ from datapipe.data.duckerrors import FirstError
 from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import DataError, FatalError, PlanError, SchemaError
 from datapipe.persistence.load import Loaded
+from datapipe.persistence.standing import file_subject
 from datapipe.plan import FileTarget, WriteStrategy
+from datapipe.schemas import columns_of
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 Writer = Callable[[Path, pa.Schema, Iterator[pa.RecordBatch], Workspace], None]
@@ -74,7 +76,7 @@ def write_files(target: FileTarget, stream: Stream, work: Workspace) -> Loaded:
             link.unlink(missing_ok=True)
             if fresh and not path.exists():
                 path.parent.rmdir()
-    return Loaded(rows, created=created)
+    return Loaded(rows, created=created, columns=columns_of(stream.schema), subject=file_subject(target))
 
 
 def describe_files(target: FileTarget) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ class Loaded:
     replayed: Mapping[str, Any] | None = None  # the result of the run that did it, if it was another one
     skipped: str | None = None  # the run that is at it, if this one left it to that
     columns: tuple[ColumnSpec, ...] = ()  # of the target, after the load
+    subject: str | None = None  # the target, as the schema registry calls it
 
 
 class CommitLost(Exception):  # noqa: N818  # a question, which the ledger answers

@@ -13,6 +13,8 @@ from datapipe.errors import PlanError, SchemaError, did_you_mean
 from datapipe.plan import TableTarget, WriteStrategy
 from datapipe.schemas import ColumnSpec, SchemaChange
 
+_NO_TYPE = re.compile(r"\s+(?:(?:not\s+)?null|default|character set|collate)\b.*", re.I | re.S)  # MySQL's further words
+
 
 @dataclass(frozen=True)
 class Table:
@@ -46,8 +48,14 @@ class Column:
 
     @property
     def spec(self) -> ColumnSpec:
-        """The column for people and for the registry."""
-        return ColumnSpec(self.name, self.declared or self.type, self.nullable)
+        """The column for people and for the registry.
+
+        Examples
+        --------
+        >>> str(Column("at", "timestamp(6) null").spec)
+        'at timestamp(6)'
+        """
+        return ColumnSpec(self.name, _NO_TYPE.sub("", self.declared or self.type), self.nullable)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What is to be done: plans as frozen values and as documents."""
 
 from datapipe.plan.binding import bind, check_bound
+from datapipe.plan.contract import CheckSpec, ColumnRule, Contract
 from datapipe.plan.document import build, load, loads, parse, read_file, to_dict, to_json, to_yaml
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.model import (
@@ -22,6 +23,8 @@ from datapipe.plan.model import (
     TableSource,
     TableTarget,
     Target,
+    ValidateConfig,
+    ValidateStep,
     WriteStrategy,
     parameter_names,
 )
@@ -32,9 +35,12 @@ from datapipe.plan.urls import DatabaseUrl
 
 __all__ = [
     "QUEUE_NAME",
+    "CheckSpec",
     "CodeConfig",
     "CodeStep",
+    "ColumnRule",
     "ConfigStep",
+    "Contract",
     "DatabaseUrl",
     "Feed",
     "FileSource",
@@ -53,6 +59,8 @@ __all__ = [
     "TableTarget",
     "Target",
     "TransformConfig",
+    "ValidateConfig",
+    "ValidateStep",
     "WriteStrategy",
     "bind",
     "build",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from datapipe.errors import PlanError
 from datapipe.plan import names
-from datapipe.plan.document import build
+from datapipe.plan.document import build, read_file
 from datapipe.plan.model import FileSource, FrameSource, QuerySource, TableSource
 from datapipe.plan.urls import DatabaseUrl
 
@@ -50,6 +51,36 @@ def source_of(
     if params:
         raise PlanError("a table takes no params", step="ingestion", hint="Write a query with :name parameters")
     return build(TableSource, {"table": text, "schema": schema, **database}, step="ingestion")
+
+
+def schema_of(given: Any) -> Any:
+    """The plan's field for what rows are held to; what is no file is taken as it is."""
+    if isinstance(given, Path) or (isinstance(given, str) and given.endswith((".yaml", ".yml", ".json"))):
+        return read_file(given)
+    return given
+
+
+def target_of(table: str | Path, to: Any, keys: Sequence[str] | str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan's field for where rows go: a table, or a file where no database is named and the name is a path."""
+    refuse_url(str(table), "to=")
+    given = {name: value for name, value in fields.items() if value is not None}
+    listed = [keys] if isinstance(keys, str) else list(keys)
+    if to is None and names.is_path(str(table)):
+        if listed or set(given) - {"strategy"}:
+            message = "files have no keys, schema, latest, schema_mode or rename"
+            raise PlanError(message, step="persistence", hint="Leave them out")
+        return {"path": str(table), **given}
+    return {"table_name": str(table), "upsert_keys": listed, **given, **connection_of(to, "dest_db_url", "destination")}
+
+
+def variable_of(script: Path, name: str) -> Any:
+    """What a Python file calls so, once it has run; None if nothing is."""
+    if not script.is_file():
+        raise PlanError(f"cannot read {str(script)!r}: no such file", hint="Check the path")
+    module = ModuleType(script.stem)
+    module.__file__ = str(script)
+    exec(compile(script.read_text("utf-8"), str(script), "exec"), vars(module))  # noqa: S102  # the user's own script
+    return vars(module).get(name)
 
 
 def refuse_url(text: str, option: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from datapipe.schemas.columns import ColumnSpec
 from datapipe.schemas.kinds import holds, joined, kind_of
 
 Change = Literal["added", "removed", "renamed", "widened", "narrowed", "retyped", "nullable", "required"]
 Mode = Literal["backward", "forward", "full"]
+MODES: tuple[Mode, ...] = ("backward", "forward", "full")
 _BREAKS: dict[Change, tuple[Mode, ...]] = {
     "narrowed": ("backward",),
     "required": ("backward",),
@@ -50,7 +52,8 @@ class SchemaChange:
     def __str__(self) -> str:
         values = " -> ".join(value for value in (self.before, self.after) if value)
         head = "renamed" if self.change == "renamed" else f"{self.change} {self.column}:"
-        return f"{head} {values}{f' ({self.effect})' if self.effect else ''}"
+        effect = f" ({self.effect})" if self.effect else ""
+        return f"{'breaking: ' if self.breaking else ''}{head} {values}{effect}"
 
     def breaks(self, mode: Mode) -> bool:
         """Whether it breaks a promise: that the new schema reads old data (backward), the old one new data, or both."""
@@ -93,8 +96,22 @@ class SchemaDiff:
     def __len__(self) -> int:
         return len(self.changes)
 
+    def judged(self, judge: Callable[[SchemaChange], bool]) -> SchemaDiff:
+        """The same differences, of which those are breaking that a function says are."""
+        changes = [dataclasses.replace(change, breaking=judge(change)) for change in self.changes]
+        return dataclasses.replace(self, changes=_breaking_first(changes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The differences as plain JSON values."""
+        return {**dataclasses.asdict(self), "changes": [dataclasses.asdict(change) for change in self.changes]}
+
     def __str__(self) -> str:
         return "\n".join(map(str, self.changes)) or f"{self.before} and {self.after} have the same schema"
+
+    def _repr_html_(self) -> str:
+        from datapipe.schemas.html import diff_html  # which needs this class
+
+        return diff_html(self)
 
 
 def diff(
@@ -116,7 +133,11 @@ def diff(
         else:
             found += _changed(column, match)
     found += [SchemaChange("added", c.name, after=_declared(c)) for c in after if c.name not in old]
-    return SchemaDiff(tuple(sorted(found, key=lambda change: not change.breaking)), *titles)
+    return SchemaDiff(_breaking_first(found), *titles)
+
+
+def _breaking_first(changes: Sequence[SchemaChange]) -> tuple[SchemaChange, ...]:
+    return tuple(sorted(changes, key=lambda change: not change.breaking))
 
 
 def _declared(column: ColumnSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from datapipe.data.types import describe
+from datapipe.schemas.kinds import kind_of
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ def columns_of(schema: pa.Schema) -> tuple[ColumnSpec, ...]:
 
 
 def version_of(columns: Iterable[ColumnSpec]) -> str:
-    """The first 16 hex digits of the SHA-256 of a schema: equal schemas have equal versions, wherever they are.
+    """The first 16 hex digits of the SHA-256 of a schema: what has no differences has one version, wherever it is.
 
     Examples
     --------
     >>> version_of([ColumnSpec("id", "bigint")]) == version_of([ColumnSpec("id", "int")])
     False
+    >>> version_of([ColumnSpec("id", "int4")]) == version_of([ColumnSpec("id", "INTEGER")])
+    True
     """
-    canonical = json.dumps([[c.name, c.type, c.nullable] for c in columns], ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    plain = sorted([c.name, list(dataclasses.astuple(kind_of(c.type))), c.nullable] for c in columns)
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]

@@ -1,9 +1,10 @@
-"""The metadata database: runs, their steps, progress and logs."""
+"""The metadata database: runs, their steps, progress and logs, and versions of schemas."""
 
 from __future__ import annotations
 
-from datapipe.store.rows import FINAL, Claim, LogRow, Note, RunRow, StepRow, seconds_between
-from datapipe.store.store import RunStore, open_store, store_or_none
+from datapipe.store.rows import FINAL, Claim, LogRow, Note, RunRow, SchemaRow, StepRow, seconds_between
+from datapipe.store.schemas import add_schema, schema_subjects, schemas_of
+from datapipe.store.store import RunStore, open_store, store_at, store_or_none
 
 __all__ = [
     "FINAL",
@@ -12,8 +13,13 @@ __all__ = [
     "Note",
     "RunRow",
     "RunStore",
+    "SchemaRow",
     "StepRow",
+    "add_schema",
     "open_store",
+    "schema_subjects",
+    "schemas_of",
     "seconds_between",
+    "store_at",
     "store_or_none",
 ]

@@ -65,6 +65,18 @@ class LogRow:
 
 
 @dataclass(frozen=True)
+class SchemaRow:
+    """One version of a subject's schema, its columns as JSON values."""
+
+    subject: str
+    version: int
+    fingerprint: str
+    columns: tuple[dict[str, Any], ...]
+    created: str
+    run_id: str | None
+
+
+@dataclass(frozen=True)
 class RunRow:
     """A run as the store has it. Times are ISO 8601 in UTC, by the store's clock."""
 
@@ -97,6 +109,7 @@ class RunRow:
     queued: str | None
     worker: str | None
     losses: int
+    schema_version: int | None
     now: str
     steps: tuple[StepRow, ...] = ()
 

@@ -50,6 +50,7 @@ RUNS = sa.Table(
     sa.Column("message", sa.Text),  # what a worker needs to run it, as JSON
     sa.Column("worker", sa.Text),
     sa.Column("losses", sa.Integer, nullable=False, default=0, server_default="0"),  # workers that died with it
+    sa.Column("schema_version", sa.Integer),  # of the target, in the table of schemas
 )
 # What totals are added up from, so that nobody reads all documents for it.
 _TOTALS = sa.Index(
@@ -77,6 +78,16 @@ LOGS = sa.Table(
     sa.Column("step", sa.Text),
     sa.Column("message", sa.Text, nullable=False),
 )
+SCHEMAS = sa.Table(
+    "datapipe_schemas",
+    _METADATA,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),  # counts from 1 for each subject
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("columns", sa.Text, nullable=False),  # as JSON
+    sa.Column("created", sa.String(30), nullable=False),
+    sa.Column("run_id", sa.String(128)),  # the run that was the first to leave the subject like this
+)
 
 
 def _create(conn: sa.Connection) -> None:
@@ -98,8 +109,13 @@ def _add_index(conn: sa.Connection) -> None:
     _TOTALS.create(conn, checkfirst=True)
 
 
+def _add_schemas(conn: sa.Connection) -> None:
+    _add_columns(conn)
+    SCHEMAS.create(conn, checkfirst=True)
+
+
 # Each makes of a store of one version the next.
-_MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create, _add_columns, _add_index)
+_MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create, _add_columns, _add_index, _add_schemas)
 
 
 VERSION = len(_MIGRATIONS)

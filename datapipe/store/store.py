@@ -63,7 +63,7 @@ class RunStore:
         with self.reading() as conn:
             is_current = version_of(conn) == VERSION
         if not is_current:
-            with self._writing() as conn:
+            with self.writing() as conn:
                 if engine.dialect.name == "postgresql":
                     conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
                 migrate(conn)
@@ -81,12 +81,12 @@ class RunStore:
             values |= {"started": self._now, "heartbeat": self._now}
         if state == "queued":
             values |= {"queued": self._now}
-        with self._writing() as conn:
+        with self.writing() as conn:
             conn.execute(RUNS.insert().values(id=run_id, state=state, created=self._now, **values))
 
     def remove(self, run_id: str) -> bool:
         """Forget a run that could not be queued; False if it has begun all the same."""
-        with self._writing() as conn:
+        with self.writing() as conn:
             return conn.execute(RUNS.delete().where(RUNS.c.id == run_id, RUNS.c.state == "queued")).rowcount > 0
 
     def change(self, run_id: str, *, when: Collection[str] = (), lease: str | None = None, **values: Any) -> bool:
@@ -94,7 +94,7 @@ class RunStore:
 
         A run that becomes ``running`` starts, one that comes to a final state ends, by the store's clock.
         """
-        with self._writing() as conn:
+        with self.writing() as conn:
             return self._change(conn, run_id, when, lease, values)
 
     def claim(self, run_id: str, lease: str, **place: Any) -> Claim | None:
@@ -102,13 +102,13 @@ class RunStore:
         found = {"state": "running", "lease": lease, "reason": None, **place}
         found |= {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
         taken = RUNS.update().where(RUNS.c.id == run_id, RUNS.c.state == "queued").values(**found)
-        with self._writing() as conn:
+        with self.writing() as conn:
             row = conn.execute(taken.returning(RUNS.c.pipeline_id, RUNS.c.message)).first()
         return Claim(row.pipeline_id, json.loads(row.message or "{}")) if row is not None else None
 
     def give_back(self, run_id: str, lease: str) -> bool:
         """Put a run that did not end back into the queue, as if it had never begun; whether it was ours."""
-        with self._writing() as conn:
+        with self.writing() as conn:
             return self._change(conn, run_id, ("running", "lost"), lease, self._unbegun())
 
     def _unbegun(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class RunStore:
             The run as it is now; None if it had ended, or somebody else has it.
         """
         when = ("running", "lost") if lease else ("queued",)
-        with self._writing() as conn:
+        with self.writing() as conn:
             quiet = (RUNS.c.heartbeat < self.ago(silent),) if silent else ()
             if not self._change(conn, run_id, when, lease, {**self._unbegun(), "losses": RUNS.c.losses + 1}, *quiet):
                 return None
@@ -149,7 +149,7 @@ class RunStore:
         self, run_id: str, lease: str | None, steps: Iterable[StepRow], notes: Iterable[Note] = (), **values: Any
     ) -> bool:
         """Record a run's last steps and notes and how it ended, at once; whether it was under this lease."""
-        with self._writing() as conn:
+        with self.writing() as conn:
             ended = self._change(conn, run_id, ("running", "lost"), lease, values)
             if ended:
                 _put_steps(conn, run_id, steps)
@@ -192,7 +192,7 @@ class RunStore:
         bool
             Whether the run is to stop: somebody has asked for it, or has taken it over.
         """
-        with self._writing() as conn:
+        with self.writing() as conn:
             found = {"heartbeat": self._now, "state": "running", "reason": None}
             ours = [RUNS.c.lease == lease] if lease else []
             alive = RUNS.update().where(RUNS.c.id == run_id, RUNS.c.state.in_(("running", "lost")), *ours)
@@ -212,7 +212,7 @@ class RunStore:
         """
         quiet = (RUNS.c.worker == worker, RUNS.c.state == "running", RUNS.c.heartbeat < self.ago(_QUIET))
         ours = (RUNS.c.id.in_(running), RUNS.c.process.in_(running.values()))
-        with self._writing() as conn:
+        with self.writing() as conn:
             conn.execute(RUNS.update().where(*quiet, *ours).values(heartbeat=self._now))
 
     def cancel(self, run_id: str) -> bool:
@@ -223,7 +223,7 @@ class RunStore:
             "state": sa.case((waits, "cancelled"), else_=RUNS.c.state),
             "ended": sa.case((waits, self._now), else_=RUNS.c.ended),
         }
-        with self._writing() as conn:
+        with self.writing() as conn:
             return self._change(conn, run_id, ("queued", "running", "lost"), None, values)
 
     def message(self, run_id: str) -> dict[str, Any] | None:
@@ -251,12 +251,12 @@ class RunStore:
     def queued_again(self, run_id: str, queued: str) -> bool:
         """Note that a run is put into its queue once more, if nobody else has done it; whether it was ours to do."""
         condition = (RUNS.c.id == run_id, RUNS.c.state == "queued", RUNS.c.queued == queued)
-        with self._writing() as conn:
+        with self.writing() as conn:
             return conn.execute(RUNS.update().where(*condition).values(queued=self._now)).rowcount > 0
 
     def say(self, run_id: str, kind: str, message: str, step: str | None = None) -> None:
         """Add a line to a run's log."""
-        with self._writing() as conn:
+        with self.writing() as conn:
             self._say(conn, run_id, [Note(kind, message, step)])
 
     def _say(self, conn: sa.Connection, run_id: str, notes: Iterable[Note]) -> None:
@@ -304,7 +304,8 @@ class RunStore:
             yield conn.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def writing(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction, which is committed at the end."""
         with self._guard(), _named(), self._engine.begin() as conn:
             yield conn
 
@@ -327,7 +328,7 @@ class RunStore:
             if not conn.scalar(sa.select(sa.func.count()).where(silent)):
                 return 0
         reason = f"no sign of life for {SILENT:.0f} s"
-        with self._writing() as conn:
+        with self.writing() as conn:
             return conn.execute(RUNS.update().where(silent).values(state="lost", reason=reason)).rowcount
 
 
@@ -397,7 +398,18 @@ def open_store() -> RunStore | None:
         except OSError as error:
             raise FatalError(f"cannot make {folder}/runs.db: {error.strerror}", hint=_ELSEWHERE) from None
         named = f"sqlite:///{file}"
-    return _opened(expand(named), os.getpid())
+    return store_at(named)
+
+
+def store_at(url: str) -> RunStore:
+    """The store at a URL, which may refer to environment variables.
+
+    Raises
+    ------
+    DatapipeError
+        If it cannot be opened.
+    """
+    return _opened(expand(url), os.getpid())
 
 
 _ELSEWHERE = "Set DATAPIPE_HOME to a folder you may write, or DATAPIPE_METADATA_URL"

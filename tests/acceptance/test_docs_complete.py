@@ -40,7 +40,9 @@ def commands() -> Iterator[tuple[str, str]]:
     program: Any = typer.main.get_command(app)
     for name, command in program.commands.items():
         yield name, f"## {name}"
-        for parameter in command.params:
+        parts = getattr(command, "commands", {})
+        yield from ((f"{name} {part}", f"### {name} {part}") for part in parts)
+        for parameter in (one for part in (command, *parts.values()) for one in part.params):
             if parameter.param_type_name == "option":
                 yield from ((f"{name} {option}", option) for option in parameter.opts)
 

@@ -19,7 +19,7 @@ from datapipe.data.types import tag, tagged
 from datapipe.errors import DataError, PlanError, RunCancelled
 from datapipe.plan import CodeConfig
 from datapipe.transformation.code import CodeTransformer, run_code
-from datapipe.transformation.memory import free_memory, gathered
+from datapipe.data.memory import free_memory, gathered
 
 PEOPLE = pa.table({"id": pa.array([1, 2, None, 4, 5]), "name": [" Ann", "Bob ", None, "Dee", "Eve"]})
 
