@@ -91,7 +91,7 @@ def test_another_class_of_types_is_refused(before: str, data: str) -> None:
         decide([held("a", before)], [new("a", data), new("b", "text")])
     assert caught.value.message == (
         "table crm.users and the data differ (schema_mode evolve):\n"
-        f"  retyped a: {before} -> {data} (another class of types)\n"
+        f"  breaking: retyped a: {before} -> {data} (another class of types)\n"
         "  added b: text (allowed)"
     )
     assert caught.value.column == "a"
@@ -139,9 +139,9 @@ def test_everything_that_differs_is_told_at_once() -> None:
         decide(table, [new("id", "bigint"), new("age", "integer"), new("name", "text")], "strict")
     assert caught.value.message.splitlines() == [
         "table crm.users and the data differ (schema_mode strict):",
-        "  removed born: date NOT NULL (the table needs it)",
-        "  added age: integer (the table lacks it)",
-        "  added name: text (the table lacks it)",
+        "  breaking: removed born: date NOT NULL (the table needs it)",
+        "  breaking: added age: integer (the table lacks it)",
+        "  breaking: added name: text (the table lacks it)",
     ]
     assert "rename={'old': 'new'}" in str(caught.value.hint)
 
