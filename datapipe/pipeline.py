@@ -247,10 +247,9 @@ class Pipeline:
         latest : str, optional
             Of different rows with one key, the one with the greatest value in this column wins.
         schema_mode : {"evolve", "strict", "discard"}, optional
-            Where the table and the data differ: alter the table as far as nothing is lost, fail, or leave columns
-            out that the table lacks. ``evolve`` for tables that datapipe created, ``strict`` for all others.
+            Where they differ: alter the table as far as nothing is lost, fail, or leave out what the table lacks.
         rename : mapping of str to str, optional
-            Columns of the table to rename before the load, old name to new; what has the new name already is left.
+            Columns of the table that get another name first, old to new.
 
         Raises
         ------
