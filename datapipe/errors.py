@@ -98,7 +98,15 @@ class IdempotencyConflict(PlanError):  # noqa: N818  # as the field calls it
 
 
 class DataError(DatapipeError):
-    """The data break a rule of the plan, a type or a constraint. The target is unchanged."""
+    """The data break a rule of the plan, a type or a constraint. The target is unchanged.
+
+    Attributes
+    ----------
+    failures : tuple of datapipe.schemas.Failure
+        Every check that was not kept, if the error is about a contract.
+    """
+
+    failures: tuple[Any, ...] = ()
 
 
 class SchemaError(DataError):

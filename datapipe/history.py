@@ -6,10 +6,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from datapipe import quarantine
 from datapipe.display import run_html, run_text
 from datapipe.engine import RunResult
 from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, did_you_mean, from_dict
 from datapipe.hosts import host
+from datapipe.plan import Plan, document
 from datapipe.store import FINAL, LogRow, RunRow, RunStore, StepRow, open_store
 
 if TYPE_CHECKING:
@@ -196,6 +198,51 @@ class Run:
         """
         host("queue").retry(self.id)
         return self
+
+    def rejects(self, plan: Any = None) -> pd.DataFrame:
+        """The rows that its validations have kept aside, as :func:`datapipe.quarantine.rejects` gives them.
+
+        Parameters
+        ----------
+        plan : Pipeline, optional
+            The plan it ran, if that held a frame or a function of its process alone.
+
+        Raises
+        ------
+        PlanError
+            If the plan is needed, or writes to no table.
+        """
+        return quarantine.rejects(self._plan(plan), self.id)
+
+    def replay_rejects(self, plan: Any = None, *, step: str | None = None) -> RunResult:
+        """Run its rejected rows again, from the validation that rejected them to the target, each exactly once.
+
+        Parameters
+        ----------
+        plan : Pipeline, optional
+            A corrected plan; the one it ran, with its functions as they are now, if left out.
+        step : str, optional
+            Which validation's rows, if several have rejected some.
+
+        Raises
+        ------
+        PlanError
+            If there are none, or the plan is needed.
+        StaleRun
+            If another run has brought them in, or has replaced the table.
+        """
+        return quarantine.replay(self._plan(plan), self.id, step)
+
+    def _plan(self, given: Any) -> Plan:
+        if given is not None:
+            found: Plan = getattr(given, "plan", given)
+            return found
+        row: RunRow | None = self.row
+        while row is not None:  # the run of a replay has its plan from the run that rejected the rows
+            if row.document:
+                return document.loads(row.document)
+            row = self._store.run(row.parent_run_id) if row.parent_run_id else None
+        raise PlanError("the run's plan holds what only its process had", hint="Give it: rejects(plan)")
 
     def _wait(self, timeout: float | None, show: Any = lambda _: None) -> RunRow:
         began, lost, asked = time.monotonic(), None, time.monotonic()

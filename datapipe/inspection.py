@@ -15,7 +15,7 @@ from datapipe.engine import RunOptions, collect_plan, outline_plan
 from datapipe.errors import PlanError
 from datapipe.ingestion import source_sql
 from datapipe.persistence import Standing, look_at
-from datapipe.plan import CodeStep, FileTarget, Plan, SqlStep, Step, build
+from datapipe.plan import CodeStep, FileTarget, Plan, SqlStep, Step, ValidateStep, build
 from datapipe.schemas import (
     ColumnSpec,
     Compatibility,
@@ -23,6 +23,7 @@ from datapipe.schemas import (
     SchemaDiff,
     SchemaRegistry,
     columns_of,
+    contract_lines,
     diff,
     diff_target,
     landed,
@@ -53,6 +54,8 @@ def _step_text(step: Step, columns: list[str]) -> str:
     if isinstance(step, CodeStep):
         how = "once per batch" if step.config.per_batch else "once with the whole table"
         return f"{step.config.function} (version {step.config.function.version()}), called {how}"
+    if isinstance(step, ValidateStep):
+        return "\n".join([*contract_lines(step.config), f"on error: {step.config.on_error}"])
     return compile_config(step.config, columns)
 
 

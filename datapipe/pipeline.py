@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -15,24 +14,25 @@ from datapipe.plan import (
     ConfigStep,
     Feed,
     FrameSource,
+    FunctionRef,
     Plan,
     SqlStep,
     Step,
+    ValidateStep,
     bind,
     build,
     document,
     names,
 )
-from datapipe.plan.given import connection_of, refuse_url, source_of
+from datapipe.plan.given import connection_of, refuse_url, schema_of, source_of
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
-    from datapipe.engine import Listener, RunOptions, RunResult
+    from datapipe.engine import Listener, RunResult
     from datapipe.history import Run
     from datapipe.schemas import SchemaDiff
 
 SAMPLE_ROWS = 10_000
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*\Z", re.IGNORECASE)
 
 
 def read(
@@ -179,6 +179,37 @@ class Pipeline:
         """
         data = config if isinstance(config, Mapping) else document.read_file(config)
         return self._then(ConfigStep, {"config": data})
+
+    def validate(
+        self,
+        schema: Any = None,
+        *,
+        on_error: Literal["raise", "quarantine", "drop", "warn"] = "raise",
+        max_failures: int | None = None,
+        checks: Sequence[Any] | str = (),
+    ) -> Pipeline:
+        """Hold the rows to a contract.
+
+        Parameters
+        ----------
+        schema : pandera.DataFrameSchema, subclass of pandera.DataFrameModel, mapping, str or Path, optional
+            A Pandera schema or model, ``"package.module:name"`` of one, a YAML or JSON file (Pandera's own form, or
+            the mapping), or a mapping with columns and checks.
+        on_error : {"raise", "quarantine", "drop", "warn"}
+            What becomes of rows that break it: the run fails; they are kept aside in the target's database, in the
+            load's own transaction; they are left out and counted; or they are handed on and told.
+        max_failures : int, optional
+            More rows than this fail the run, whatever ``on_error`` says.
+        checks : sequence of str
+            Further checks in SQL: of a row (``"price >= cost"``) or the table (``"AVG(price) BETWEEN 10 AND 20"``).
+
+        Raises
+        ------
+        PlanError
+            If there is nothing to check, or the schema asks for what a stream of rows cannot do.
+        """
+        config = {"schema": _contract(schema), "checks": checks, "on_error": on_error, "max_failures": max_failures}
+        return self._then(ValidateStep, {"config": config})
 
     def write(
         self,
@@ -353,9 +384,9 @@ class Pipeline:
             If the run fails. Its ``result`` says how far it came; the target is unchanged.
         """
         from datapipe.display.terminal import progress
-        from datapipe.engine import run_recorded
+        from datapipe.engine import run_options, run_recorded
 
-        options = _options(memory, idempotency_key, if_running)
+        options = run_options(memory, idempotency_key, if_running)
         with progress() as shown:
             return run_recorded(self.plan, dataclasses.replace(options, listeners=(*shown, *listeners)))
 
@@ -392,10 +423,11 @@ class Pipeline:
         TransientError
             If the broker cannot be reached; nothing is queued then.
         """
+        from datapipe.engine import run_options  # loads pyarrow
         from datapipe.history import Run
         from datapipe.hosts import host
 
-        options = _options(memory, idempotency_key, if_running)
+        options = run_options(memory, idempotency_key, if_running)
         host("queue").submit(self.plan, options, queue=queue, pipeline_id=pipeline_id)
         return Run(options.run_id)
 
@@ -412,9 +444,10 @@ class Pipeline:
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
         """
+        from datapipe.engine import run_options  # loads pyarrow
         from datapipe.inspection import collect
 
-        return collect(self.plan, as_, _bytes(memory))
+        return collect(self.plan, as_, run_options(memory, None, "wait").memory)
 
     # --- carrying -------------------------------------------------------------------------------------------
 
@@ -463,6 +496,17 @@ def _feed(name: str, value: Any) -> Feed:
     return Feed(ingestion=FrameSource(frame=value))
 
 
+def _contract(schema: Any) -> Any:
+    """A schema's reference if it can be imported by name, else its content."""
+    if type(schema).__module__.startswith("pandera.") or (
+        isinstance(schema, type) and not FunctionRef.of(schema).portable
+    ):
+        from datapipe.schemas import contract_of  # loads pyarrow
+
+        return contract_of(schema)
+    return schema_of(schema)
+
+
 def _from_script(path: Path) -> Pipeline:
     if not path.is_file():
         raise PlanError(f"cannot read {str(path)!r}: no such file", hint="Check the path")
@@ -472,28 +516,4 @@ def _from_script(path: Path) -> Pipeline:
     found = vars(module).get("plan")
     if not isinstance(found, Pipeline):
         raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
-    return found
-
-
-def _options(memory: str | int, key: str | None, if_running: Literal["wait", "fail", "skip"]) -> RunOptions:
-    from datapipe.engine import RunOptions  # loads pyarrow
-
-    if if_running not in {"wait", "fail", "skip"}:
-        raise PlanError(f"if_running cannot be {if_running!r}", hint="Use 'wait', 'fail' or 'skip'")
-    if key == "":
-        raise PlanError("the idempotency key is empty", hint="Give a text, such as the day that is loaded")
-    return RunOptions(memory=_bytes(memory), idempotency_key=key, if_running=if_running)
-
-
-def _bytes(size: str | int) -> int:
-    """A size in bytes: ``"512MB"`` is 512 MiB, as everywhere in databases."""
-    if isinstance(size, (int, float)):
-        found = int(size)
-    else:
-        match = _SIZE.match(size)
-        if match is None:
-            raise PlanError(f"memory {size!r} is not a size", hint="Write it as '512MB' or '2GB'")
-        found = int(float(match.group(1)) * 1024 ** " kmgt".index(match.group(2).lower() or " "))
-    if found < 64 << 20:
-        raise PlanError(f"memory={size!r} is too little", hint="Give at least '64MB'")
     return found

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from datapipe.data.cancel import CancelToken
 from datapipe.data.locks import gate, hold, release
+from datapipe.data.rejects import Rejects
 from datapipe.errors import FatalError
 
 T = TypeVar("T")
@@ -62,6 +63,8 @@ class Workspace:
         Takes a note for the user, which ends in the run's result.
     run_id : str
         The run's, the same at every attempt; a run without an id gets one here.
+    rejects : Rejects
+        Takes rows that a validation keeps from the target.
     """
 
     memory: int = 512 * MIB
@@ -72,6 +75,7 @@ class Workspace:
     call: Callable[[Callable[[], T]], T] = lambda work: work()
     tell: Callable[[str], object] = lambda _: None
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    rejects: Rejects = field(default_factory=Rejects)
 
     @property
     def batch_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapipe.plan import CodeStep, FileTarget, Plan, SqlStep, Step
+from datapipe.plan import CodeStep, Contract, FileTarget, Plan, SqlStep, Step, ValidateConfig, ValidateStep
 
 
 def plan_lines(plan: Plan) -> list[tuple[str, str]]:
@@ -28,8 +28,20 @@ def step_line(step: Step) -> tuple[str, str]:
             "apply",
             f"{step.config.function}{' per batch' if step.config.per_batch else ' on the whole table'}",
         )
+    if isinstance(step, ValidateStep):
+        return "validate", f"{contract_label(step.config)}, on error {step.config.on_error}"
     chosen = step.config.model_dump(exclude_defaults=True, exclude={"version"})
     return "transform", ", ".join(f"{key}: {value}" for key, value in chosen.items())
+
+
+def contract_label(config: ValidateConfig) -> str:
+    """What rows are held to, in a line."""
+    held = config.schema_
+    names = [str(held)] if held is not None else []
+    if isinstance(held, Contract):
+        names = [f"{name} {rule.type}" if rule.type else name for name, rule in held.columns.items()]
+        names += [check.label for check in held.checks]
+    return ", ".join([*names, *(check.label for check in config.checks)])
 
 
 def plan_text(plan: Plan, *, width: int = 100) -> str:

@@ -1,6 +1,7 @@
 """How a plan runs: threads, cancellation, events, results."""
 
 from datapipe.engine.events import Event, Listener
+from datapipe.engine.options import run_options
 from datapipe.engine.recorder import described, place, run_claimed, run_recorded, told
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import retry_with_backoff
@@ -20,6 +21,7 @@ __all__ = [
     "place",
     "retry_with_backoff",
     "run_claimed",
+    "run_options",
     "run_plan",
     "run_recorded",
     "stream_plan",

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from datapipe.data.stream import Stream, Workspace
 from datapipe.engine.prefetch import Prefetch
-from datapipe.errors import DatapipeError
+from datapipe.errors import DatapipeError, PlanError
 from datapipe.ingestion import open_source
-from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step
+from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, ValidateConfig, ValidateStep
+from datapipe.schemas import run_validate
 from datapipe.transformation import run_code, run_config, run_sql, step_version
 
 
@@ -27,6 +28,7 @@ class Counter:
     rows_in: int = 0
     rows_out: int = 0
     total: int | None = None
+    rejected: int = 0
     schema: pa.Schema | None = None
     started: float | None = None
     ended: float | None = None
@@ -42,9 +44,9 @@ def step_name(number: int, step: Step) -> str:
     return f"transformation step {number} ({step.type})"
 
 
-def counters(plan: Plan) -> list[Counter]:
-    """A counter for the source, each step, and the target."""
-    steps = [Counter(step_name(n, step), _version(step, n)) for n, step in enumerate(plan.transformation, 1)]
+def counters(plan: Plan, first: int = 1) -> list[Counter]:
+    """A counter for the source, each step, and the target; the first step has the number ``first``."""
+    steps = [Counter(step_name(n, step), _version(step, n)) for n, step in enumerate(plan.transformation, first)]
     return [Counter("ingestion"), *steps, Counter("persistence")]
 
 
@@ -82,9 +84,23 @@ class Chain:
             inputs = {"input_data": stream, **self._feeds(step.config.tables, name)}
             config = step.config
             opened = self._opened(lambda: run_sql(config.sql_query, config.parameters, inputs, self.work), name)
+        elif isinstance(step, ValidateStep):
+            opened = self._opened(lambda: self._validated(step.config, stream, name), name)
         else:
             opened = self._opened(lambda: run_config(step.config, stream, self.work), name)
         return self._ahead(opened, name)
+
+    def _validated(self, config: ValidateConfig, stream: Stream, name: str) -> AbstractContextManager[Stream]:
+        counter = next((counter for counter in self.counters if counter.name == name), None)
+        if counter is None and config.on_error == "quarantine":
+            hint = "Use on_error='drop', or write that table by a plan of its own"
+            raise PlanError("a further table of an SQL step has no quarantine", hint=hint)
+
+        def count(rows: int) -> None:
+            if counter is not None:
+                counter.rejected += rows
+
+        return run_validate(config, stream, self.work, step=name, count=count)
 
     def _feeds(self, feeds: Mapping[str, Feed], name: str) -> dict[str, Stream]:
         return {table: self._feed(feed, f"{name}, table {table!r}") for table, feed in feeds.items()}

@@ -121,7 +121,11 @@ class RunResult:
         found["columns"] = [dataclasses.asdict(column) for column in self.columns]
         found["ingestion"] = {"row_count": self.rows_read}
         found["transformation"] = {"row_count": self.rows_transformed, "versions": self.versions}
-        found["persistence"] = {"rows_written": self.rows_written, "deduplicated": self.deduplicated}
+        found["persistence"] = {
+            "rows_written": self.rows_written,
+            "deduplicated": self.deduplicated,
+            "rejected": self.rejected,
+        }
         return found
 
     @classmethod
@@ -136,8 +140,9 @@ class RunResult:
     def __str__(self) -> str:
         rate = f", {self.rows_read / self.seconds:,.0f} rows/s" if self.seconds and self.rows_read else ""
         head = f"{self.state}: {self.rows_read:,} rows read, {self.rows_written:,} written to {self.target}"
+        refused = f", {self.rejected:,} rejected" if self.rejected else ""
         double = f" ({self.deduplicated:,} duplicates left out)" if self.deduplicated else ""
         tries = f", {self.attempts} attempts" if self.attempts > 1 else ""
         again = "replayed, " if self.replayed else ""
         notes = "".join(f"\nnote: {note}" for note in self.notices)
-        return f"{again}{head}{double} in {self.seconds:.2f} s{rate}{tries}{notes}"
+        return f"{again}{head}{refused}{double} in {self.seconds:.2f} s{rate}{tries}{notes}"

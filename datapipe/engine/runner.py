@@ -27,8 +27,8 @@ from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
 from datapipe.errors import DatapipeError, FatalError, OutcomeUnknown, PlanError, RunCancelled, TransientError
 from datapipe.ingestion import content_hash
-from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, hashed, write
-from datapipe.plan import Feed, FrameSource, Plan, SqlStep, Target, check_bound
+from datapipe.persistence import Delivery, Loaded, Replay, begin_write, describe_write, hashed, write
+from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, Target, ValidateStep, check_bound
 from datapipe.schemas import version_of
 from datapipe.settings import settings
 
@@ -54,6 +54,8 @@ class RunOptions:
         What to do while another run has the key.
     cancel : CancelToken
         Stops the run, from any thread.
+    replay : Replay, optional
+        The refused rows that are the run's source.
     """
 
     memory: int = 512 * MIB
@@ -65,6 +67,7 @@ class RunOptions:
     idempotency_key: str | None = None
     if_running: Literal["wait", "fail", "skip"] = "wait"
     cancel: CancelToken = field(default_factory=CancelToken)
+    replay: Replay | None = None
 
 
 def run_plan(plan: Plan, options: RunOptions) -> RunResult:
@@ -180,7 +183,7 @@ class _Run:
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self._told: queue.SimpleQueue[tuple[Kind, str]] = queue.SimpleQueue()  # on its way to the listeners
         self._notices: tuple[str, ...] = ()
-        self.counters = counters(plan)
+        self.counters = counters(plan, options.replay.number if options.replay else 1)
         self._seen: dict[str, tuple[int, int]] = {}
         self._loaded = Loaded(0)
         self._error: BaseException | None = None
@@ -195,7 +198,14 @@ class _Run:
 
     def _identify(self) -> Delivery | None:
         """What the ledger will know of this run; None where it is off."""
-        options = self._options
+        options, target = self._options, self._plan.persistence
+        if (
+            target is not None
+            and self._quarantines()
+            and (settings().ledger == "off" or isinstance(target, FileTarget))
+        ):
+            hint = "Write to a database table, with the ledger; or use on_error='drop'"
+            raise PlanError("there is no place for a quarantine", step="persistence", hint=hint)
         if settings().ledger == "off":
             if options.idempotency_key is not None:
                 hint = "Leave the key out, or unset DATAPIPE_LEDGER"
@@ -210,7 +220,13 @@ class _Run:
             options.if_running,
             {counter.name: counter.version for counter in self.counters if counter.version},
             report=lambda loaded: self._recorded(loaded).to_dict(),
+            quarantines=self._quarantines(),
+            replay=options.replay,
         )
+
+    def _quarantines(self) -> bool:
+        steps = self._plan.transformation
+        return any(isinstance(step, ValidateStep) and step.config.on_error == "quarantine" for step in steps)
 
     def _recorded(self, loaded: Loaded) -> RunResult:
         last = StepResult("persistence", self.counters[-1].rows_in, loaded.rows, self.counters[-1].seconds)
@@ -419,9 +435,12 @@ class _Run:
             state=state,
             source=plan.ingestion.label,
             target=target.label if target else "nowhere",
-            steps=tuple(StepResult(c.name, c.rows_in, c.rows_out, c.seconds, c.version) for c in self.counters),
+            steps=tuple(
+                StepResult(c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected) for c in self.counters
+            ),
             rows_written=loaded.rows,
             deduplicated=loaded.deduplicated,
+            rejected=sum(counter.rejected for counter in self.counters),
             created=loaded.created,
             schema_version=version_of(loaded.columns) if loaded.columns else None,
             subject=loaded.subject,

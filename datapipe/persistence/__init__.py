@@ -4,6 +4,7 @@ from datapipe.persistence.delivery import Claim
 from datapipe.persistence.ledger import Delivery, hashed
 from datapipe.persistence.leftovers import Leftover, drop_stages, remove_leftovers
 from datapipe.persistence.load import Loaded
+from datapipe.persistence.rejects import Replay, fields_of, find_rejects
 from datapipe.persistence.standing import Standing, look_at
 from datapipe.persistence.writer import BatchWriter, begin_write, describe_write, write
 from datapipe.plan import WriteStrategy
@@ -14,11 +15,14 @@ __all__ = [
     "Delivery",
     "Leftover",
     "Loaded",
+    "Replay",
     "Standing",
     "WriteStrategy",
     "begin_write",
     "describe_write",
     "drop_stages",
+    "fields_of",
+    "find_rejects",
     "hashed",
     "look_at",
     "remove_leftovers",

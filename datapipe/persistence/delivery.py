@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, RunCancelled, TransientError
-from datapipe.persistence import ledger
+from datapipe.persistence import ledger, rejects
+from datapipe.persistence.internal import ledger_table, rejects_table
 from datapipe.persistence.ledger import Delivery
-from datapipe.persistence.load import CommitLost, Loaded, Session, columns_after, plan_load, run_load
+from datapipe.persistence.load import CommitLost, Load, Loaded, Session, columns_after, plan_load, run_load
 from datapipe.persistence.sessions import open_session
 from datapipe.persistence.standing import table_subject
 from datapipe.persistence.tables import Table
@@ -46,15 +47,15 @@ def claimed(target: TableTarget, delivery: Delivery, work: Workspace) -> Iterato
     """
     keyed, claim = delivery.idempotency_key is not None, None
     with open_session(target, work, create=keyed) as session:
-        known = session.exists(ledger.ledger_table(session))
-        if session.words.together or known:
+        known = session.exists(ledger_table(session))
+        if session.words.together or (known and not _lacks_rejects(session, delivery)):
             delivery = dataclasses.replace(delivery, started=str(session.scalar(f"SELECT {session.words.now}")))
             if keyed:
                 yield _with_key(session, delivery, work)
                 return
             claim = Claim(delivery, ledger.find_load(session, delivery) if known else None)
     if claim is None:
-        create_ledger(target, work)
+        create_internal(target, delivery, work)
         with claimed(target, delivery, work) as again:
             yield again
     else:
@@ -62,7 +63,7 @@ def claimed(target: TableTarget, delivery: Delivery, work: Workspace) -> Iterato
 
 
 def _done(session: Session, delivery: Delivery) -> Loaded | None:
-    return ledger.find_load(session, delivery) if session.exists(ledger.ledger_table(session)) else None
+    return ledger.find_load(session, delivery) if session.exists(ledger_table(session)) else None
 
 
 def _with_key(session: Session, delivery: Delivery, work: Workspace) -> Claim:
@@ -77,7 +78,18 @@ def _with_key(session: Session, delivery: Delivery, work: Workspace) -> Claim:
     return Claim(delivery, _done(session, delivery))
 
 
-def create_ledger(target: TableTarget, work: Workspace) -> None:
+def _lacks_rejects(session: Session, delivery: Delivery) -> bool:
+    return delivery.quarantines and not session.exists(rejects_table(session))
+
+
+def _internal_ddl(session: Session, delivery: Delivery) -> tuple[str, ...]:
+    """The statements for those of datapipe's own tables that are needed and not there."""
+    lacking = () if session.exists(ledger_table(session)) else ledger.ledger_ddl(session)
+    further = rejects.rejects_ddl(session) if _lacks_rejects(session, delivery) else ()
+    return (*lacking, *(statement for statement in further if statement not in lacking))
+
+
+def create_internal(target: TableTarget, delivery: Delivery, work: Workspace) -> None:
     """Create datapipe's own tables beside the target, in a transaction of their own.
 
     Raises
@@ -91,19 +103,24 @@ def create_ledger(target: TableTarget, work: Workspace) -> None:
         with open_session(target, work) as session:
             take_turn(session, "internal objects", "datapipe", work)
             session.begin()
-            if session.exists(ledger.ledger_table(session)):
+            ddl, mark = _internal_ddl(session, delivery), session.words.mark
+            if not ddl:
                 return
-            ddl, mark = ledger.ledger_ddl(session), session.words.mark
+            is_ledger_new = not session.exists(ledger_table(session))
             session.define(ddl)
             session.commit()
-            work.tell(f"created {ledger.ledger_table(session)}, where datapipe records loads")
+            if is_ledger_new:
+                work.tell(f"created {ledger_table(session)}, where datapipe records loads")
+            if delivery.quarantines:
+                work.tell(f"created {rejects_table(session)}, where datapipe keeps rejected rows")
     except CommitLost:
         raise TransientError("the connection broke while the ledger was created", hint="Try again") from None
     except (FatalError, PlanError) as error:
         if not ddl:
             raise
         shown = "; ".join(ddl).replace('"', mark)
-        hint = f"Have it created: {shown}; or set DATAPIPE_LEDGER=off to load without it"
+        off = "" if delivery.quarantines else "; or set DATAPIPE_LEDGER=off to load without it"
+        hint = f"Have it created: {shown}{off}"
         raise PlanError(f"the ledger cannot be created ({error.message})", hint=hint) from None
 
 
@@ -161,8 +178,8 @@ def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Deli
             if take_turn(session, session.turn(place), owner, work):
                 place = session.place(table)  # whom we have waited for may have changed it
             session.begin()
-            if delivery is not None and session.words.together and not session.exists(ledger.ledger_table(session)):
-                session.define(ledger.ledger_ddl(session))
+            if delivery is not None and session.words.together:
+                session.define(_internal_ddl(session, delivery))
             if delivery is not None:
                 done = ledger.find_load(session, delivery)
                 if done is not None:
@@ -175,9 +192,7 @@ def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Deli
             after, subject = columns_after(session, load), table_subject(target, place)
             loaded = dataclasses.replace(loaded, columns=after, subject=subject)
             if delivery is not None:
-                if target.strategy is WriteStrategy.APPEND and (note := ledger.repeated(session, place, delivery)):
-                    work.tell(note)
-                ledger.record(session, place, load, loaded, delivery)
+                _record(session, place, load, loaded, delivery, work)
             work.cancel.check()
             session.commit()
             return loaded
@@ -185,6 +200,17 @@ def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Deli
         if delivery is None or loaded is None:
             raise _unknown("there is no ledger to ask") from None
         return _resolved(target, delivery, loaded, work)
+
+
+def _record(session: Session, place: str, load: Load, loaded: Loaded, delivery: Delivery, work: Workspace) -> None:
+    """Write what is to be known of a load: the rows it refused, those it brought in at last, and itself."""
+    if load.strategy is WriteStrategy.APPEND and (note := ledger.repeated(session, place, delivery)):
+        work.tell(note)
+    if work.rejects.rows:
+        rejects.record_rejects(session, place, delivery.run_id, work.rejects)
+    if delivery.replay is not None:
+        rejects.mark_replayed(session, place, delivery.replay, delivery.run_id)
+    ledger.record(session, place, load, loaded, delivery)
 
 
 def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Workspace) -> Loaded:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from datapipe.data.names import quoted
 from datapipe.errors import IdempotencyConflict, StaleRun
+from datapipe.persistence.internal import ledger_table
 from datapipe.persistence.load import Load, Loaded, Session
-from datapipe.persistence.tables import Table
+from datapipe.persistence.rejects import Replay
 from datapipe.plan import WriteStrategy
 from datapipe.schemas import version_of
 from datapipe.settings import settings
@@ -59,6 +60,10 @@ class Delivery:
         When the run began, by the destination's clock.
     report : callable
         The run's result, as JSON values, for what was loaded.
+    quarantines : bool
+        Whether rows may be refused, and kept beside the data.
+    replay : Replay, optional
+        The refused rows that it brings in.
 
     Examples
     --------
@@ -74,6 +79,8 @@ class Delivery:
     versions: Mapping[str, str] = field(default_factory=dict)
     started: str = ""
     report: Callable[[Loaded], Mapping[str, Any]] = dataclasses.asdict
+    quarantines: bool = False
+    replay: Replay | None = None
 
     @property
     def key(self) -> str:
@@ -91,12 +98,6 @@ def hashed(*parts: str) -> str:
     """
     encoded = [part.encode() for part in parts]
     return hashlib.sha256(b"".join(b"%d:" % len(part) + part for part in encoded)).hexdigest()
-
-
-def ledger_table(session: Session) -> Table:
-    """Where a database keeps its ledger."""
-    name = settings().internal_schema
-    return Table("loads", name) if session.words.schemas else Table(f"{name}_loads")
 
 
 def ledger_ddl(session: Session) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What is to be done: plans as frozen values and as documents."""
 
 from datapipe.plan.binding import bind, check_bound
+from datapipe.plan.contract import CheckSpec, ColumnRule, Contract
 from datapipe.plan.document import build, load, loads, parse, read_file, to_dict, to_json, to_yaml
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.model import (
@@ -21,6 +22,8 @@ from datapipe.plan.model import (
     TableSource,
     TableTarget,
     Target,
+    ValidateConfig,
+    ValidateStep,
     WriteStrategy,
     parameter_names,
 )
@@ -31,9 +34,12 @@ from datapipe.plan.urls import DatabaseUrl
 
 __all__ = [
     "QUEUE_NAME",
+    "CheckSpec",
     "CodeConfig",
     "CodeStep",
+    "ColumnRule",
     "ConfigStep",
+    "Contract",
     "DatabaseUrl",
     "Feed",
     "FileSource",
@@ -51,6 +57,8 @@ __all__ = [
     "TableTarget",
     "Target",
     "TransformConfig",
+    "ValidateConfig",
+    "ValidateStep",
     "WriteStrategy",
     "bind",
     "build",

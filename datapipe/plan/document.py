@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from datapipe.errors import NotPortableError, PlanError
 from datapipe.plan import problems
-from datapipe.plan.model import CodeStep, Feed, FrameSource, Plan, SqlStep
+from datapipe.plan.functions import FunctionRef
+from datapipe.plan.model import CodeStep, Feed, FrameSource, Plan, SqlStep, ValidateStep
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -116,12 +117,10 @@ def _check_portable(plan: Plan | Feed) -> None:
         )
     for number, step in enumerate(plan.transformation, 1):
         label = f"transformation step {number} ({step.type})"
-        if isinstance(step, CodeStep) and not step.config.function.portable:
-            raise NotPortableError(
-                f"the function {step.config.function.name!r} exists only in this process",
-                step=label,
-                hint="Move it into a module that both sides can import",
-            )
+        if isinstance(step, (CodeStep, ValidateStep)):
+            found = (step.config.function,) if isinstance(step, CodeStep) else step.config.functions
+            for function in found:
+                _check_function(function, label)
         if isinstance(step, SqlStep):
             for name, feed in step.config.tables.items():
                 try:
@@ -129,6 +128,15 @@ def _check_portable(plan: Plan | Feed) -> None:
                 except NotPortableError as error:
                     error.step = f"{label}, table {name!r}"
                     raise
+
+
+def _check_function(function: FunctionRef, step: str) -> None:
+    if not function.portable:
+        raise NotPortableError(
+            f"the function {function.name!r} exists only in this process",
+            step=step,
+            hint="Move it into a module that both sides can import",
+        )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

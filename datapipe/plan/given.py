@@ -9,7 +9,7 @@ from typing import Any
 
 from datapipe.errors import PlanError
 from datapipe.plan import names
-from datapipe.plan.document import build
+from datapipe.plan.document import build, read_file
 from datapipe.plan.model import FileSource, FrameSource, QuerySource, TableSource
 from datapipe.plan.urls import DatabaseUrl
 
@@ -50,6 +50,13 @@ def source_of(
     if params:
         raise PlanError("a table takes no params", step="ingestion", hint="Write a query with :name parameters")
     return build(TableSource, {"table": text, "schema": schema, **database}, step="ingestion")
+
+
+def schema_of(given: Any) -> Any:
+    """The plan's field for what rows are held to; what is no file is taken as it is."""
+    if isinstance(given, Path) or (isinstance(given, str) and given.endswith((".yaml", ".yml", ".json"))):
+        return read_file(given)
+    return given
 
 
 def refuse_url(text: str, option: str) -> None:

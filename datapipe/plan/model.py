@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
@@ -23,6 +21,8 @@ from pydantic import (
 )
 
 from datapipe.errors import PlanError
+from datapipe.plan.base import Function, Text, Value
+from datapipe.plan.contract import Checks, Contract, with_functions
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.names import qualified, split_table
 from datapipe.plan.sqltext import check_one_query, named_parameters
@@ -53,28 +53,9 @@ Url = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "description": "driver://user@host/database, or ${VARIABLE}"}),
 ]
-Function = Annotated[
-    FunctionRef,
-    BeforeValidator(FunctionRef.of),
-    PlainSerializer(lambda ref: ref.document, return_type=str),
-    WithJsonSchema({"type": "string", "description": "package.module:function"}),
-]
-Text = Annotated[str, Field(min_length=1)]
 QUEUE_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 # MySQL's 0000-00-00 and 2024-00-15, which are no dates: refused, or read as NULL and counted.
 ZeroDates: TypeAlias = Literal["error", "null"]
-
-
-class Value(BaseModel):
-    """Base of the plan's models: frozen, closed to unknown fields."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        populate_by_name=True,
-        hide_input_in_errors=True,  # it may hold a password
-    )
 
 
 class QuerySource(Value):
@@ -195,6 +176,47 @@ class CodeConfig(Value):
     per_batch: bool = False
 
 
+def _schema_of(value: Any) -> Any:
+    """A contract as it is; anything else by reference: ``module:name``, or a class of this process."""
+    return value if value is None or isinstance(value, (Contract, Mapping)) else FunctionRef.of(value)
+
+
+class ValidateConfig(Value):
+    """What rows are held to, and what becomes of those that break it."""
+
+    schema_: Annotated[
+        Contract | FunctionRef | None,
+        BeforeValidator(_schema_of),
+        PlainSerializer(lambda found: found.document if isinstance(found, FunctionRef) else found and found.form()),
+        WithJsonSchema(
+            {"anyOf": [{"type": "string"}, {"type": "object"}], "description": "a contract, or module:name"}
+        ),
+    ] = Field(default=None, alias="schema")
+    checks: Checks = ()
+    on_error: Literal["raise", "quarantine", "drop", "warn"] = "raise"
+    max_failures: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.schema_ is None and not self.checks:
+            raise PlanError("there is nothing to validate", hint="Give a schema, or checks=['price >= 0']")
+        return self
+
+    @property
+    def functions(self) -> tuple[FunctionRef, ...]:
+        """The functions that it calls, and the class or object that it is."""
+        own = (
+            (self.schema_,) if isinstance(self.schema_, FunctionRef) else self.schema_.functions if self.schema_ else ()
+        )
+        return (*own, *(check.function for check in self.checks if check.function is not None))
+
+    def with_functions(self, change: Callable[[FunctionRef], FunctionRef]) -> ValidateConfig:
+        """The same with every function changed."""
+        held = self.schema_
+        schema = change(held) if isinstance(held, FunctionRef) else held and held.with_functions(change)
+        return self.model_copy(update={"schema_": schema, "checks": with_functions(self.checks, change)})
+
+
 class _Typed(Value):
     """A step: its type is always written out, whatever else is left at its default."""
 
@@ -224,7 +246,14 @@ class ConfigStep(_Typed):
     config: TransformConfig
 
 
-Step: TypeAlias = Annotated[SqlStep | CodeStep | ConfigStep, Field(discriminator="type")]
+class ValidateStep(_Typed):
+    """Hold the rows to a contract."""
+
+    type: Literal["validate"] = "validate"
+    config: ValidateConfig
+
+
+Step: TypeAlias = Annotated[SqlStep | CodeStep | ConfigStep | ValidateStep, Field(discriminator="type")]
 Steps = Annotated[
     tuple[Step, ...],
     BeforeValidator(lambda value: () if value is None else (value,) if isinstance(value, Mapping) else value),
@@ -308,7 +337,7 @@ class Plan(Value):
     Parameters
     ----------
     ingestion : QuerySource | TableSource | FileSource | FrameSource
-    transformation : tuple of SqlStep | CodeStep | ConfigStep
+    transformation : tuple of SqlStep | CodeStep | ConfigStep | ValidateStep
     persistence : TableTarget | FileTarget, optional
     name : str, optional
     queue : str, optional

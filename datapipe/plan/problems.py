@@ -18,6 +18,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "sql": model.SqlStep,
     "code": model.CodeStep,
     "config": model.ConfigStep,
+    "validate": model.ValidateStep,
     "file": model.FileTarget,
 }
 
@@ -42,11 +43,11 @@ def explain(error: ValidationError, root: type[BaseModel], *, step: str | None =
     if kind == "missing":
         return PlanError(f"field {field!r} is missing", step=label, hint="Add it")
     if kind == "union_tag_invalid":
-        tags = ("sql", "code", "config")
+        tags = ("sql", "code", "config", "validate")
         named = given.get("type") if isinstance(given, Mapping) else given
         return PlanError(f"unknown type {named!r}", step=label, hint=did_you_mean(str(named), tags))
     if kind == "union_tag_not_found":
-        return PlanError("field 'type' is missing", step=label, hint="One of: sql, code, config")
+        return PlanError("field 'type' is missing", step=label, hint="One of: sql, code, config, validate")
     if kind in {"source_kind", "target_kind"}:
         keys = ("query", "table", "files") if kind == "source_kind" else ("table_name", "path")
         near = [did_you_mean(str(name), keys) for name in given] if isinstance(given, Mapping) else []
@@ -64,13 +65,13 @@ def _label(where: list[Any]) -> str:
     if where[0] not in model.Plan.model_fields:
         return "plan"
     if where[0] == "transformation" and len(where) > 1 and isinstance(where[1], int):
-        kind = f" ({where[2]})" if len(where) > 2 and where[2] in {"sql", "code", "config"} else ""
+        kind = f" ({where[2]})" if len(where) > 2 and where[2] in {"sql", "code", "config", "validate"} else ""
         return f"transformation step {where[1] + 1}{kind}"
     return str(where[0])
 
 
 def _fields(where: list[Any]) -> Iterator[Any]:
-    tags = {"query", "table", "files", "frame", "sql", "code", "config", "file"}
+    tags = {"query", "table", "files", "frame", "sql", "code", "config", "validate", "file"}
     for index, part in enumerate(where):
         is_tag = part in tags and index < len(where) - 1 and index > 0
         if (index and not isinstance(part, int) and not is_tag) or len(where) == 1:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from datapipe.plan.functions import FunctionRef
-from datapipe.plan.model import CodeStep, Feed, Plan, SqlStep, Step
+from datapipe.plan.model import CodeStep, Feed, Plan, SqlStep, Step, ValidateStep
 from datapipe.plan.values import freeze
 
 P = TypeVar("P", Plan, Feed)
@@ -25,6 +25,8 @@ def functions(plan: Plan | Feed) -> Iterator[FunctionRef]:
     for step in plan.transformation:
         if isinstance(step, CodeStep):
             yield step.config.function
+        elif isinstance(step, ValidateStep):
+            yield from step.config.functions
         elif isinstance(step, SqlStep):
             for _, feed in sorted(step.config.tables.items()):
                 yield from functions(feed)
@@ -39,6 +41,8 @@ def _step(step: Step, change: Callable[[FunctionRef], FunctionRef]) -> Step:
     if isinstance(step, CodeStep):
         config = step.config.model_copy(update={"function": change(step.config.function)})
         return step.model_copy(update={"config": config})
+    if isinstance(step, ValidateStep):
+        return step.model_copy(update={"config": step.config.with_functions(change)})
     if isinstance(step, SqlStep) and step.config.tables:
         feeds = freeze({name: with_functions(feed, change) for name, feed in step.config.tables.items()})
         return step.model_copy(update={"config": step.config.model_copy(update={"tables": feeds})})

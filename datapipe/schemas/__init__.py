@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from datapipe.plan import Contract
 from datapipe.schemas.changes import MODES, Mode, SchemaChange, SchemaDiff, diff
 from datapipe.schemas.columns import ColumnSpec, columns_of, version_of
+from datapipe.schemas.failures import Failure
+from datapipe.schemas.infer import infer
+from datapipe.schemas.pandera_form import contract_lines, contract_of, is_pandera, row_wise
 from datapipe.schemas.registry import Compatibility, SchemaRegistry, SchemaVersion
 from datapipe.schemas.targets import diff_target, landed
+from datapipe.schemas.validation import run_validate
+from datapipe.schemas.validator import SchemaValidator
 
 __all__ = [
     "MODES",
     "ColumnSpec",
     "Compatibility",
+    "Contract",
+    "Failure",
     "Mode",
     "SchemaChange",
     "SchemaDiff",
     "SchemaRegistry",
+    "SchemaValidator",
     "SchemaVersion",
     "columns_of",
+    "contract_lines",
+    "contract_of",
     "diff",
     "diff_target",
+    "infer",
+    "is_pandera",
     "landed",
+    "row_wise",
+    "run_validate",
     "version_of",
 ]

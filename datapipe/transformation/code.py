@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from datapipe.data.memory import checked, free_memory, gathered
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.plan import CodeConfig, FunctionRef, build
 from datapipe.settings import settings
 from datapipe.transformation.calls import UserFunction, user_function
-from datapipe.transformation.memory import checked, free_memory, gathered
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from datapipe.data import duck
+from datapipe.data.analysis import Analysis, analyse, streams
 from datapipe.data.casting import cast_column, check_cases
 from datapipe.data.duckerrors import FirstError
 from datapipe.data.names import quote
@@ -19,7 +20,6 @@ from datapipe.data.stream import MIB, Stream, Workspace, resized
 from datapipe.data.types import EXACT_NUMERIC, tag, tagged
 from datapipe.errors import DataError
 from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
-from datapipe.transformation.analysis import Analysis, analyse, streams
 
 _MOST_ROWS = 16_384
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from datapipe.plan import CodeStep, Step
+from datapipe.plan import CodeStep, Step, ValidateStep
 
 
 def content_version(content: Any) -> str:
@@ -25,4 +25,7 @@ def step_version(step: Step) -> str:
     """The version of a step of a plan: of the function's code, or of the text."""
     if isinstance(step, CodeStep):
         return step.config.function.version()
+    if isinstance(step, ValidateStep):
+        content = step.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return content_version([content, *(function.version() for function in step.config.functions)])
     return content_version(step.model_dump(mode="json", by_alias=True, exclude_defaults=True))

@@ -1,0 +1,147 @@
+"""Refused rows beside the data: written in the load's own transaction, and read again to be replayed."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from datapipe.data.names import quoted
+from datapipe.data.rejects import Rejects
+from datapipe.data.stream import Workspace
+from datapipe.errors import StaleRun
+from datapipe.persistence.internal import ledger_table, rejects_table
+from datapipe.persistence.load import Session
+from datapipe.persistence.sessions import open_session
+from datapipe.persistence.tables import Column
+from datapipe.plan import TableTarget
+from datapipe.settings import settings
+
+_NUMBERS = {"row_number"}
+_LONG = {"column_name", "check_name", "reason", "data", "fields"}
+_COLUMNS = (
+    "run_id",
+    "step",
+    "row_number",
+    "target",
+    "column_name",
+    "check_name",
+    "reason",
+    "data",
+    "fields",  # of the step's input, on the first of its rows
+    "replayed",  # the run that has loaded the row since
+)
+_WRITTEN = pa.schema([pa.field(name, pa.int64() if name in _NUMBERS else pa.string()) for name in _COLUMNS])
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Refused rows that a load is to bring in: they are marked in its transaction, so that no other load does.
+
+    Parameters
+    ----------
+    run_id, step : str
+        Of the run that refused them, and its validation.
+    rows : int
+    number : int
+        Of that step in the plan.
+    replaced : bool
+        Whether that run had replaced the target, so that its rows must still be those that are there.
+    """
+
+    run_id: str
+    step: str
+    rows: int
+    number: int = 1
+    replaced: bool = False
+
+
+def rejects_ddl(session: Session) -> tuple[str, ...]:
+    """The statements that create the table."""
+    table, words = rejects_table(session), session.words
+    types = {name: "bigint" if name in _NUMBERS else words.text if name in _LONG else words.key for name in _COLUMNS}
+    lines = [f"{quoted([name])} {type_}" for name, type_ in types.items()]
+    schema = session.create_schema(table.schema) if table.schema else None
+    index = f"{settings().internal_schema}_rejects_by_run"
+    return (
+        *([schema] if schema else []),
+        f"CREATE TABLE {table.sql} ({', '.join(lines)}){words.options}",
+        f"CREATE INDEX {quoted([index])} ON {table.sql} ({quoted(['run_id'])})",
+    )
+
+
+def record_rejects(session: Session, place: str, run_id: str, rejects: Rejects) -> None:
+    """Write a run's refused rows."""
+    table, words = rejects_table(session), session.words
+    columns = tuple(
+        Column(name, "bigint" if name in _NUMBERS else words.text if name in _LONG else words.key) for name in _COLUMNS
+    )
+    session.copy(table, columns, _WRITTEN, _written(place, run_id, rejects))
+
+
+def _written(place: str, run_id: str, rejects: Rejects) -> Iterator[pa.RecordBatch]:
+    seen: set[str] = set()
+    for batch in rejects.batches():
+        step = batch.column("step")[0].as_py()
+        fields = (
+            [None] * batch.num_rows
+            if step in seen
+            else [_packed(rejects.schemas[step])] + [None] * (batch.num_rows - 1)
+        )
+        seen.add(step)
+        given = {name: batch.column(name) for name in batch.schema.names}
+        given |= {
+            name: pa.array([value] * batch.num_rows, pa.string())
+            for name, value in (("run_id", run_id), ("target", place), ("replayed", None))
+        }
+        given["fields"] = pa.array(fields, pa.string())
+        yield pa.RecordBatch.from_arrays([given[name] for name in _COLUMNS], schema=_WRITTEN)
+
+
+def _packed(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def mark_replayed(session: Session, place: str, replay: Replay, run_id: str) -> None:
+    """Note that this load brings the refused rows in.
+
+    Raises
+    ------
+    StaleRun
+        If another load has done so since they were read, or has replaced the rows that they belong to.
+    """
+    if replay.replaced:
+        loads = ledger_table(session).sql
+        text = f"SELECT run_id FROM {loads} WHERE target = ? AND strategy = 'replace' ORDER BY generation DESC LIMIT 1"
+        newest = session.query(text, place)
+        if newest and newest[0][0] != replay.run_id:
+            hint = "Rows of that run's own are there now; the rejected ones stay in quarantine"
+            raise StaleRun(f"run {newest[0][0]} has replaced {place} since", hint=hint)
+    table = rejects_table(session).sql
+    where = "run_id = ? AND step = ? AND replayed IS NULL"
+    there = session.query(f"SELECT COUNT(*) FROM {table} WHERE {where}", replay.run_id, replay.step)[0][0]
+    if int(there) != replay.rows:
+        hint = "Look at them again: attach(run_id).rejects()"
+        raise StaleRun(f"another run has replayed rejected rows of run {replay.run_id} meanwhile", hint=hint)
+    session.query(f"UPDATE {table} SET replayed = ? WHERE {where}", run_id, replay.run_id, replay.step)
+
+
+def find_rejects(target: TableTarget, run_id: str, work: Workspace) -> pa.Table:
+    """The refused rows of a run, in order."""
+    with open_session(target, work, create=False) as session:
+        session.begin()
+        table = rejects_table(session)
+        if not session.exists(table):
+            return _WRITTEN.empty_table()
+        text = f"SELECT {quoted(_COLUMNS)} FROM {table.sql} WHERE run_id = ? ORDER BY step, row_number"
+        rows = session.query(text, run_id)
+    columns = [pa.array([row[index] for row in rows], field.type) for index, field in enumerate(_WRITTEN)]
+    return pa.Table.from_arrays(columns, schema=_WRITTEN)
+
+
+def fields_of(found: pa.Table) -> pa.Schema:
+    """The columns that the rows of one step had."""
+    packed = next(text for text in found.column("fields").to_pylist() if text)
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))

@@ -1,0 +1,174 @@
+"""A contract put to the columns that are there: what is refused at once, what is converted, what is to be checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from datapipe.data.casting import cast_column
+from datapipe.data.names import find_name
+from datapipe.data.types import EXACT_NUMERIC, describe, tag
+from datapipe.errors import DataError, PlanError, SchemaError, did_you_mean
+from datapipe.plan.contract import CheckSpec, ColumnRule, Contract
+from datapipe.schemas.expected import Expected, expected
+
+_LENGTH = re.compile(r"(?:n?varchar|char|character varying|character|bpchar)\s*\((\d+)\)\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class BoundColumn:
+    """A column of the rows and the rule for it, if there is one.
+
+    Parameters
+    ----------
+    index : int
+        Its place among the columns that come in.
+    field : pyarrow.Field
+        What it is handed on as.
+    """
+
+    index: int
+    field: pa.Field
+    rule: ColumnRule | None = None
+    coerced: bool = False
+
+
+@dataclass(frozen=True)
+class BoundCheck:
+    """A check and the columns it looks at; none of them by name if it is one of the table."""
+
+    spec: CheckSpec
+    column: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The check for people."""
+        return f"{self.column}: {self.spec.label}" if self.column else self.spec.label
+
+
+@dataclass(frozen=True)
+class Unique:
+    """Columns whose values together must not repeat, and which of the equal rows are refused."""
+
+    columns: tuple[str, ...]
+    refused: str  # "all", "exclude_first", "exclude_last"
+
+    @property
+    def label(self) -> str:
+        """The check for people."""
+        return f"{', '.join(self.columns)}: unique"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A contract put to a schema."""
+
+    columns: tuple[BoundColumn, ...]
+    checks: tuple[BoundCheck, ...]
+    unique: tuple[Unique, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """What the rows are handed on as."""
+        return pa.schema([column.field for column in self.columns])
+
+
+def bind(contract: Contract, schema: pa.Schema) -> Bound:
+    """Put a contract to the columns that are there.
+
+    Raises
+    ------
+    SchemaError
+        With every column that is missing, is unknown, or has another type.
+    PlanError
+        If the contract names a type that there is not.
+    """
+    found = dict(_matches(contract, schema))
+    problems = [*_missing(contract, found), *_unknown(contract, found, schema)]
+    columns, checks, unique = [], [], []
+    for index, field in enumerate(schema):
+        rule = found.get(field.name)
+        if rule is None:
+            columns += [] if contract.strict == "filter" else [BoundColumn(index, field)]
+            continue
+        column, problem = _column(index, field, rule, coerce=rule.coerce or contract.coerce)
+        problems += [problem] if problem else []
+        columns.append(column)
+        checks += [BoundCheck(spec, field.name) for spec in (*_length(rule), *rule.checks)]
+        unique += [Unique((field.name,), rule.report_duplicates)] if rule.unique else []
+    if problems:
+        raise SchemaError(
+            f"the rows and the contract differ: {'; '.join(problems)}",
+            hint="Change the rows in a .sql() step, convert them with coerce, or change the contract",
+        )
+    unique += [Unique(_named(names, schema), contract.report_duplicates) for names in contract.unique]
+    checks += [BoundCheck(spec) for spec in contract.checks]
+    return Bound(tuple(columns), tuple(checks), tuple(unique))
+
+
+def _matches(contract: Contract, schema: pa.Schema) -> Iterator[tuple[str, ColumnRule]]:
+    """The name of each column and its rule."""
+    for name, rule in contract.columns.items():
+        if rule.regex:
+            yield from ((column, rule) for column in schema.names if re.match(name, column))
+        elif (match := find_name(name, schema.names)) is not None:
+            yield match, rule
+
+
+def _missing(contract: Contract, found: dict[str, ColumnRule]) -> Iterator[str]:
+    for name, rule in contract.columns.items():
+        if rule.required and not any(known is rule for known in found.values()):
+            yield f"column {name} is missing"
+
+
+def _unknown(contract: Contract, found: dict[str, ColumnRule], schema: pa.Schema) -> Iterator[str]:
+    if contract.strict is True:
+        yield from (f"column {name} is not in the contract" for name in schema.names if name not in found)
+    if contract.ordered:
+        wanted = [name for name in found if name in schema.names]
+        there = [name for name in schema.names if name in found]
+        if wanted != there:
+            yield f"the columns come as {', '.join(there)}, not as {', '.join(wanted)}"
+
+
+def _column(index: int, field: pa.Field, rule: ColumnRule, *, coerce: bool) -> tuple[BoundColumn, str | None]:
+    wanted = expected(rule.type) if rule.type else None
+    if wanted is None or wanted.takes(field):
+        return BoundColumn(index, field, rule), None
+    problem = f"column {field.name} is {describe(field)}, not {rule.type}"
+    if not coerce:
+        return BoundColumn(index, field, rule), problem
+    target = pa.field(field.name, _target(wanted, field))
+    try:
+        cast_column(pa.array([], field.type), target.type, column=field.name)
+    except DataError as error:
+        return BoundColumn(index, field, rule), f"{problem}: {error.message.partition(': ')[2]}"
+    return BoundColumn(index, target, rule, coerced=True), None
+
+
+def _target(wanted: Expected, field: pa.Field) -> pa.DataType:
+    """What to convert a field to; a moment keeps its time zone where the contract names none."""
+    if "timestamp" in wanted.families and pa.types.is_timestamp(field.type):
+        return field.type
+    if wanted.kind is None and wanted.families == ("decimal",) and tag(field) == "numeric":
+        return EXACT_NUMERIC
+    return wanted.arrow
+
+
+def _length(rule: ColumnRule) -> tuple[CheckSpec, ...]:
+    """The check that the length of a text type is."""
+    match = _LENGTH.match(rule.type.strip()) if rule.type else None
+    return (CheckSpec.model_validate({"str_length": {"max_value": int(match[1])}}),) if match else ()
+
+
+def _named(names: Iterable[str], schema: pa.Schema) -> tuple[str, ...]:
+    found = []
+    for name in names:
+        match = find_name(name, schema.names)
+        if match is None:
+            raise PlanError(f"unique names the column {name!r}", hint=did_you_mean(name, schema.names, what="columns"))
+        found.append(match)
+    return tuple(found)

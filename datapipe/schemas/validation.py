@@ -1,0 +1,259 @@
+"""Rows held to a contract on their way: bad ones raise, go to quarantine, are dropped, or are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from datapipe.data import duck
+from datapipe.data.jsonrows import to_json
+from datapipe.data.memory import checked
+from datapipe.data.rejects import SCHEMA as REJECTS
+from datapipe.data.stream import MIB, Stream, Workspace
+from datapipe.plan import ValidateConfig
+from datapipe.schemas.binding import Bound, BoundCheck, bind
+from datapipe.schemas.failures import Failures, Rows, reasons
+from datapipe.schemas.pandera_form import held_to
+from datapipe.schemas.rowchecks import Failed, RowChecks, not_null, shape
+from datapipe.schemas.sqlchecks import ROW, Scope, columns_in, scope_of
+from datapipe.schemas.whole import Whole
+
+_MOST = 1000  # rows that fail before a run that raises has seen enough
+_HINT = "Correct the rows or the contract; on_error='quarantine' keeps bad rows aside and loads the others"
+_TABLE_HINT = "No row is to blame, so none can be kept aside; correct the rows or the contract"
+
+
+@contextmanager
+def run_validate(
+    config: ValidateConfig,
+    stream: Stream,
+    work: Workspace,
+    *,
+    step: str = "validate",
+    count: Callable[[int], object] = lambda _: None,
+) -> Iterator[Stream]:
+    """Hold a stream to a contract.
+
+    Parameters
+    ----------
+    step : str
+        The step's name, by which rejected rows are filed.
+    count : callable
+        Told how many rows were rejected, whenever some are.
+
+    Raises
+    ------
+    SchemaError
+        If columns or types are not the contract's; before any row is read.
+    PlanError
+        If the contract itself is wrong.
+    DataError
+        While reading, if rows break the contract and ``on_error`` is ``raise``, more than ``max_failures`` do, or a
+        check of the whole table is not kept.
+    """
+    bound = bind(held_to(config), stream.schema)
+    names = bound.schema.names
+    with duck.private(work, memory=max(work.memory // 2 - 8 * MIB, 24 * MIB)) as con:
+        con.execute("SET enable_external_access=false").complete()
+        scopes = [(check, _scope(con, check, bound.schema)) for check in bound.checks]
+        con.execute("SET lock_configuration=true").complete()
+        by_row = tuple(check for check, scope in scopes if scope == "row")
+        # A sample says nothing of the whole table.
+        by_table = [(check, scope) for check, scope in scopes if scope != "row" and work.limit is None]
+        unique = bound.unique if work.limit is None else ()
+        wanted = _read(con, [check for check, _ in by_table], names) | {n for u in unique for n in u.columns}
+        whole = Whole(con, [n for n in names if n in wanted], by_table, unique, work)
+        checks = RowChecks(by_row, tuple(n for n in names if n in _read(con, by_row, names)), con, work)
+        refuses_late = bool(unique) or any(scope == "rows" for _, scope in by_table)
+        late = config.on_error in {"quarantine", "drop"} and refuses_late
+        has_whole = bool(by_table or unique)
+        run = _Validation(config, bound, stream.schema, checks, whole if has_whole else None, work, step, count)
+        yield Stream(bound.schema, run.late(stream.batches) if late else run.at_once(stream.batches), stream.total)
+
+
+def _scope(con: duckdb.DuckDBPyConnection, check: BoundCheck, schema: pa.Schema) -> Scope:
+    spec = check.spec
+    if spec.sql is not None:
+        return scope_of(con, spec.sql, schema)
+    if spec.check == "unique_values_eq":
+        return "table"
+    return "row" if spec.check is not None or spec.element_wise or spec.row_wise else "rows"
+
+
+def _read(con: duckdb.DuckDBPyConnection, checks: Iterable[BoundCheck], names: list[str]) -> set[str]:
+    """The columns that checks read."""
+    found: set[str] = set()
+    for check in checks:
+        if check.column is not None:
+            found.add(check.column)
+        else:
+            found |= columns_in(con, check.spec.sql, names) if check.spec.sql is not None else set(names)
+    return found
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A batch on its way: as it came, in the contract's types, and the numbers of its rows."""
+
+    given: pa.RecordBatch
+    shaped: pa.RecordBatch
+    numbers: Rows
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> _Part:
+        """Some of the rows."""
+        chosen = pa.array(mask)
+        return _Part(self.given.filter(chosen), self.shaped.filter(chosen), self.numbers[mask])
+
+
+@dataclass
+class _Validation:
+    """One pass over a stream."""
+
+    config: ValidateConfig
+    bound: Bound
+    schema: pa.Schema  # of the rows that come in
+    checks: RowChecks
+    whole: Whole | None
+    work: Workspace
+    step: str
+    count: Callable[[int], object]
+    failures: Failures = field(default_factory=Failures)
+    warnings: Failures = field(default_factory=Failures)  # of checks that are only to warn
+
+    def at_once(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows that are handed on, where no row is refused for what comes after it."""
+        for part in self._judged(batches):
+            yield part.shaped
+        for label, column, rows, warn in self._verdicts():
+            (self.warnings if warn else self.failures).add(label, column, rows)
+        self._end()
+
+    def late(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows that are handed on, once all have been seen; until then they are in a file."""
+        spool = self.work.scratch / f"validate-{id(self)}.arrow"
+        numbered = self.schema.append(pa.field(ROW, pa.int64()))
+        with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_stream(sink, numbered) as writer:
+            for part in self._judged(batches):
+                columns = [*part.given.columns, pa.array(part.numbers)]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=numbered))
+        refused: list[tuple[str, str | None, Rows]] = []
+        for label, column, rows, warn in self._verdicts():
+            (self.warnings if warn else self.failures).add(label, column, rows)
+            refused += [] if warn else [(label, column, rows)]
+        self._check_limit(len(np.unique(np.concatenate([rows for *_, rows in refused] or [np.array([], np.int64)]))))
+        yield from self._released(spool, refused)
+        self._end()
+
+    def _released(self, spool: Path, refused: list[tuple[str, str | None, Rows]]) -> Iterator[pa.RecordBatch]:
+        with pa.OSFile(str(spool), "rb") as source, pa.ipc.open_stream(source) as reader:
+            for batch in checked(iter(reader), self.work):
+                given = pa.RecordBatch.from_arrays(batch.columns[:-1], schema=self.schema)
+                part = _Part(given, shape(given, self.bound).batch, batch.column(ROW).to_numpy())
+                masks = ((label, column, np.isin(part.numbers, rows)) for label, column, rows in refused)
+                failed = [(label, column, pa.array(mask)) for label, column, mask in masks if mask.any()]
+                yield (self._reject(part, failed) if failed else part).shaped
+        spool.unlink()
+
+    def _judged(self, batches: Iterator[pa.RecordBatch]) -> Iterator[_Part]:
+        """The batches without the rows that fail by themselves."""
+        seen = 0
+        for batch in checked(batches, self.work):
+            numbers = np.arange(seen + 1, seen + batch.num_rows + 1, dtype=np.int64)
+            seen += batch.num_rows
+            shaped = shape(batch, self.bound)
+            part = _Part(batch, shaped.batch, numbers)
+            failed = [*shaped.failed, *not_null(shaped.batch, self.bound)]
+            for check, found in self.checks.failed(shaped.batch):
+                if check.spec.warn:
+                    self.warnings.add(found[0], found[1], numbers[_mask(found)])
+                else:
+                    failed.append(found)
+            if failed:
+                part = self._refuse(part, failed)
+            if self.whole is not None and len(part.numbers):
+                self.whole.add(part.shaped, part.numbers)
+            if self.config.on_error != "raise" or not self.failures:
+                yield part  # else the rest is read for the whole list of failures, and nothing is handed on
+
+    def _refuse(self, part: _Part, failed: list[Failed]) -> _Part:
+        """Count rows that fail; without them, if bad rows are not handed on."""
+        limit = _MOST if self.config.on_error == "raise" else self._limit
+        bad = np.logical_or.reduce([_mask(found) for found in failed])
+        if limit is not None and self.failures.rows + bad.sum() >= limit:
+            last = np.flatnonzero(bad)[limit - self.failures.rows - 1]  # so that it does not depend on the batch
+            failed = [
+                (label, column, pa.array(_mask((label, column, rows))[: last + 1])) for label, column, rows in failed
+            ]
+            self._note(part.numbers[: last + 1], failed)
+            raise self._too_many(self.failures.rows)
+        self._note(part.numbers, failed)
+        return self._reject(part, failed)
+
+    def _note(self, numbers: Rows, failed: list[Failed]) -> None:
+        for found in failed:
+            rows = numbers[_mask(found)]
+            if len(rows):
+                self.failures.add(found[0], found[1], rows)
+        self.failures.rows += int(np.logical_or.reduce([_mask(found) for found in failed]).sum())
+
+    def _reject(self, part: _Part, failed: list[Failed]) -> _Part:
+        if self.config.on_error not in {"quarantine", "drop"}:
+            return part
+        bad = np.logical_or.reduce([_mask(found) for found in failed])
+        self.count(int(bad.sum()))
+        if self.config.on_error == "quarantine":
+            self._keep_aside(part.where(bad), [(f[0], f[1], f[2].filter(pa.array(bad))) for f in failed])
+        return part.where(~bad)
+
+    def _keep_aside(self, part: _Part, failed: list[Failed]) -> None:
+        rows = len(part.numbers)
+        steps = pa.array([self.step] * rows, pa.string())
+        texts = to_json(part.given, self.schema)
+        columns = [steps, pa.array(part.numbers), *reasons(rows, failed), texts]
+        self.work.rejects.schemas[self.step] = self.schema
+        self.work.rejects.add(pa.RecordBatch.from_arrays(columns, schema=REJECTS), self.work.scratch)
+
+    def _verdicts(self) -> Iterator[tuple[str, str | None, Rows, bool]]:
+        for verdict in self.whole.verdicts() if self.whole is not None else ():
+            yield verdict.label, verdict.column, verdict.rows, verdict.warn
+
+    @property
+    def _limit(self) -> int | None:
+        return None if self.config.max_failures is None else self.config.max_failures + 1
+
+    def _check_limit(self, further: int) -> None:
+        if self._limit is not None and self.failures.rows + further >= self._limit:
+            raise self._too_many(self.failures.rows + further)
+
+    def _too_many(self, rows: int) -> Exception:
+        if self.config.on_error == "raise":
+            return self.failures.error(f"at least {rows:,} rows break the contract", _HINT)
+        what = f"more than max_failures={self.config.max_failures:,} rows break the contract"
+        return self.failures.error(what, "Correct the rows or the contract, or allow more failures")
+
+    def _end(self) -> None:
+        """Raise for what nobody may overlook, and tell the rest."""
+        found, mode = self.failures, self.config.on_error
+        if mode == "raise" and found:
+            raise found.error("the rows break the contract", _HINT)
+        if mode in {"quarantine", "drop"} and found.of_table:
+            raise found.error("the whole table breaks the contract", _TABLE_HINT)
+        if mode == "warn":
+            self._check_limit(0)
+        done = {"quarantine": "kept aside", "drop": "left out", "warn": "handed on all the same"}
+        if found:
+            self.work.tell(f"{self.step}: rows that break the contract were {done[mode]}: {found.text()}")
+        if self.warnings:
+            self.work.tell(f"{self.step}: warning: {self.warnings.text()}")
+
+
+def _mask(failed: Failed) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = failed[2].to_numpy(zero_copy_only=False).astype(bool)
+    return found
