@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from datapipe.errors import PlanError
 from datapipe.plan import (
     CodeStep,
     ConfigStep,
-    Feed,
-    FrameSource,
     FunctionRef,
     Plan,
     SqlStep,
@@ -24,7 +21,7 @@ from datapipe.plan import (
     document,
     names,
 )
-from datapipe.plan.given import connection_of, refuse_url, schema_of, source_of
+from datapipe.plan.given import connection_of, feed_of, refuse_url, run_script, schema_of, source_of
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
@@ -150,7 +147,7 @@ class Pipeline:
             raise PlanError(
                 f"params is a {type(params).__name__}, not a mapping", hint="A table cannot be called params; rename it"
             )
-        feeds = {name: _feed(name, value) for name, value in tables.items()}
+        feeds = {name: feed_of(name, getattr(value, "plan", value)) for name, value in tables.items()}
         step = {"config": {"sql_query": query, "parameters": dict(params or {}), "tables": feeds}}
         return self._then(SqlStep, step)
 
@@ -335,13 +332,6 @@ class Pipeline:
         ------
         PlanError
             If the plan has no target, or there is no such version.
-
-        Examples
-        --------
-        >>> import pyarrow as pa
-        >>> people = read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
-        >>> print(people.sql("SELECT id, length(name) AS name FROM input_data").diff(people))
-        breaking: retyped name: text -> bigint
         """
         from datapipe.inspection import diff_plans, diff_with_target
 
@@ -486,16 +476,6 @@ def _parts(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.model_fields}
 
 
-def _feed(name: str, value: Any) -> Feed:
-    if isinstance(value, Pipeline):
-        if value.plan.persistence is not None:
-            raise PlanError(f"the table {name!r} is a plan with a target", hint="Give it without .write()")
-        return Feed(ingestion=value.plan.ingestion, transformation=value.plan.transformation)
-    if isinstance(value, str):
-        raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
-    return Feed(ingestion=FrameSource(frame=value))
-
-
 def _contract(schema: Any) -> Any:
     """A schema's reference if it can be imported by name, else its content."""
     if type(schema).__module__.startswith("pandera.") or (
@@ -508,12 +488,7 @@ def _contract(schema: Any) -> Any:
 
 
 def _from_script(path: Path) -> Pipeline:
-    if not path.is_file():
-        raise PlanError(f"cannot read {str(path)!r}: no such file", hint="Check the path")
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    exec(compile(path.read_text("utf-8"), str(path), "exec"), vars(module))  # noqa: S102  # the user's own script
-    found = vars(module).get("plan")
+    found = run_script(path).get("plan")
     if not isinstance(found, Pipeline):
         raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
     return found

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from datapipe.errors import PlanError
 from datapipe.plan import names
 from datapipe.plan.document import build, read_file
-from datapipe.plan.model import FileSource, FrameSource, QuerySource, TableSource
+from datapipe.plan.model import Feed, FileSource, FrameSource, Plan, QuerySource, TableSource
 from datapipe.plan.urls import DatabaseUrl
 
 
@@ -57,6 +58,27 @@ def schema_of(given: Any) -> Any:
     if isinstance(given, Path) or (isinstance(given, str) and given.endswith((".yaml", ".yml", ".json"))):
         return read_file(given)
     return given
+
+
+def feed_of(name: str, value: Any) -> Feed:
+    """A plan or a frame as a further table of an SQL step."""
+    if isinstance(value, Plan):
+        if value.persistence is not None:
+            raise PlanError(f"the table {name!r} is a plan with a target", hint="Give it without .write()")
+        return Feed(ingestion=value.ingestion, transformation=value.transformation)
+    if isinstance(value, str):
+        raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
+    return Feed(ingestion=FrameSource(frame=value))
+
+
+def run_script(path: Path) -> dict[str, Any]:
+    """The variables of a Python file, once it has run."""
+    if not path.is_file():
+        raise PlanError(f"cannot read {str(path)!r}: no such file", hint="Check the path")
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(path.read_text("utf-8"), str(path), "exec"), vars(module))  # noqa: S102  # the user's own script
+    return vars(module)
 
 
 def refuse_url(text: str, option: str) -> None:
