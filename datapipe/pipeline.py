@@ -147,7 +147,8 @@ class Pipeline:
             raise PlanError(
                 f"params is a {type(params).__name__}, not a mapping", hint="A table cannot be called params; rename it"
             )
-        feeds = {name: feed_of(name, getattr(value, "plan", value)) for name, value in tables.items()}
+        given = {name: value.plan if isinstance(value, Pipeline) else value for name, value in tables.items()}
+        feeds = {name: feed_of(name, value) for name, value in given.items()}
         step = {"config": {"sql_query": query, "parameters": dict(params or {}), "tables": feeds}}
         return self._then(SqlStep, step)
 
