@@ -340,6 +340,13 @@ class Pipeline:
         ------
         PlanError
             If the plan has no target, or there is no such version.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> people = read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
+        >>> print(people.sql("SELECT id, length(name) AS name FROM input_data").diff(people))
+        breaking: retyped name: text -> bigint
         """
         from datapipe.inspection import diff_plans, diff_with_target
 
