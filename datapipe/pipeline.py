@@ -11,8 +11,6 @@ from datapipe.errors import PlanError
 from datapipe.plan import (
     CodeStep,
     ConfigStep,
-    Feed,
-    FrameSource,
     Plan,
     SqlStep,
     Step,
@@ -21,7 +19,7 @@ from datapipe.plan import (
     build,
     document,
 )
-from datapipe.plan.given import source_of, target_of, variable_of
+from datapipe.plan.given import feed_of, source_of, target_of, variable_of
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
@@ -150,7 +148,8 @@ class Pipeline:
             raise PlanError(
                 f"params is a {type(params).__name__}, not a mapping", hint="A table cannot be called params; rename it"
             )
-        feeds = {name: _feed(name, value) for name, value in tables.items()}
+        given = {name: value.plan if isinstance(value, Pipeline) else value for name, value in tables.items()}
+        feeds = {name: feed_of(name, value) for name, value in given.items()}
         step = {"config": {"sql_query": query, "parameters": dict(params or {}), "tables": feeds}}
         return self._then(SqlStep, step)
 
@@ -489,13 +488,3 @@ class Pipeline:
 
 def _parts(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.model_fields}
-
-
-def _feed(name: str, value: Any) -> Feed:
-    if isinstance(value, Pipeline):
-        if value.plan.persistence is not None:
-            raise PlanError(f"the table {name!r} is a plan with a target", hint="Give it without .write()")
-        return Feed(ingestion=value.plan.ingestion, transformation=value.plan.transformation)
-    if isinstance(value, str):
-        raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
-    return Feed(ingestion=FrameSource(frame=value))

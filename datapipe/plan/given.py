@@ -11,7 +11,7 @@ from typing import Any
 from datapipe.errors import PlanError
 from datapipe.plan import names
 from datapipe.plan.document import build, read_file
-from datapipe.plan.model import FileSource, FrameSource, QuerySource, TableSource
+from datapipe.plan.model import Feed, FileSource, FrameSource, Plan, QuerySource, TableSource
 from datapipe.plan.urls import DatabaseUrl
 
 
@@ -58,6 +58,17 @@ def schema_of(given: Any) -> Any:
     if isinstance(given, Path) or (isinstance(given, str) and given.endswith((".yaml", ".yml", ".json"))):
         return read_file(given)
     return given
+
+
+def feed_of(name: str, value: Any) -> Feed:
+    """A plan or a frame as a further table of an SQL step."""
+    if isinstance(value, Plan):
+        if value.persistence is not None:
+            raise PlanError(f"the table {name!r} is a plan with a target", hint="Give it without .write()")
+        return Feed(ingestion=value.ingestion, transformation=value.transformation)
+    if isinstance(value, str):
+        raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
+    return Feed(ingestion=FrameSource(frame=value))
 
 
 def target_of(table: str | Path, to: Any, keys: Sequence[str] | str, fields: Mapping[str, Any]) -> dict[str, Any]:
