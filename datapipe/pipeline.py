@@ -11,7 +11,6 @@ from datapipe.errors import PlanError
 from datapipe.plan import (
     CodeStep,
     ConfigStep,
-    FunctionRef,
     Plan,
     SqlStep,
     Step,
@@ -19,9 +18,8 @@ from datapipe.plan import (
     bind,
     build,
     document,
-    names,
 )
-from datapipe.plan.given import connection_of, feed_of, refuse_url, run_script, schema_of, source_of
+from datapipe.plan.given import feed_of, source_of, target_of, variable_of
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
@@ -92,7 +90,10 @@ def load(path: str | Path) -> Pipeline:
     datapipe.errors.PlanError: cannot read 'recipes/missing.yaml': No such file or directory. Check the path
     """
     if str(path).endswith(".py"):
-        return _from_script(Path(path))
+        found = variable_of(Path(path), "plan")
+        if not isinstance(found, Pipeline):
+            raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
+        return found
     return Pipeline(document.load(path))
 
 
@@ -206,10 +207,17 @@ class Pipeline:
         PlanError
             If there is nothing to check, or the schema asks for what a stream of rows cannot do.
         """
-        config = {"schema": _contract(schema), "checks": checks, "on_error": on_error, "max_failures": max_failures}
+        from datapipe.schemas import portable_schema  # loads pyarrow
+
+        config = {
+            "schema": portable_schema(schema),
+            "checks": checks,
+            "on_error": on_error,
+            "max_failures": max_failures,
+        }
         return self._then(ValidateStep, {"config": config})
 
-    def write(
+    def write(  # the fields of a target
         self,
         table: str | Path,
         to: Any = None,
@@ -218,6 +226,8 @@ class Pipeline:
         keys: Sequence[str] | str = (),
         schema: str | None = None,
         latest: str | None = None,
+        schema_mode: Literal["evolve", "strict", "discard"] | None = None,
+        rename: Mapping[str, str] | None = None,
     ) -> Pipeline:
         """End the plan with a target.
 
@@ -235,6 +245,11 @@ class Pipeline:
             The table's schema, if not written as ``schema.table``.
         latest : str, optional
             Of different rows with one key, the one with the greatest value in this column wins.
+        schema_mode : {"evolve", "strict", "discard"}, optional
+            Where the table and the data differ: alter the table as far as nothing is lost, fail, or leave columns
+            out that the table lacks. ``evolve`` for tables that datapipe created, ``strict`` for all others.
+        rename : mapping of str to str, optional
+            Columns of the table to rename before the load, old name to new; what has the new name already is left.
 
         Raises
         ------
@@ -243,22 +258,14 @@ class Pipeline:
         """
         if self.plan.persistence is not None:
             raise PlanError("the plan has a target already", hint="A plan has one write; build a second plan")
-        refuse_url(str(table), "to=")
-        chosen = {"strategy": strategy} if strategy else {}
-        if to is None and names.is_path(str(table)):
-            target: dict[str, Any] = {"path": str(table), **chosen}
-            if keys or schema or latest:
-                raise PlanError("files have no keys, schema or latest", step="persistence", hint="Leave them out")
-        else:
-            listed = [keys] if isinstance(keys, str) else list(keys)
-            target = {
-                "table_name": str(table),
-                "schema": schema,
-                "upsert_keys": listed,
-                "latest": latest,
-                **chosen,
-            }
-            target |= connection_of(to, "dest_db_url", "destination")
+        fields = {
+            "schema": schema,
+            "latest": latest,
+            "schema_mode": schema_mode,
+            "rename": rename,
+            "strategy": strategy,
+        }
+        target = target_of(table, to, keys, fields)
         return Pipeline(build(Plan, {**_parts(self.plan), "persistence": target}))
 
     def named(self, name: str) -> Pipeline:
@@ -333,6 +340,13 @@ class Pipeline:
         ------
         PlanError
             If the plan has no target, or there is no such version.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> people = read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
+        >>> print(people.sql("SELECT id, length(name) AS name FROM input_data").diff(people))
+        breaking: retyped name: text -> bigint
         """
         from datapipe.inspection import diff_plans, diff_with_target
 
@@ -475,21 +489,3 @@ class Pipeline:
 
 def _parts(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.model_fields}
-
-
-def _contract(schema: Any) -> Any:
-    """A schema's reference if it can be imported by name, else its content."""
-    if type(schema).__module__.startswith("pandera.") or (
-        isinstance(schema, type) and not FunctionRef.of(schema).portable
-    ):
-        from datapipe.schemas import contract_of  # loads pyarrow
-
-        return contract_of(schema)
-    return schema_of(schema)
-
-
-def _from_script(path: Path) -> Pipeline:
-    found = run_script(path).get("plan")
-    if not isinstance(found, Pipeline):
-        raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
-    return found

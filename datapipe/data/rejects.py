@@ -38,19 +38,21 @@ class Rejects:
         self._lock = threading.Lock()
         self._held: list[pa.RecordBatch] = []
         self._files: list[Path] = []
+        self._bytes = 0  # held
 
     def add(self, batch: pa.RecordBatch, scratch: Path) -> None:
         """Keep rows of :data:`SCHEMA`."""
         with self._lock:
             self.rows += batch.num_rows
             self._held.append(batch)
-            if sum(held.nbytes for held in self._held) > _MOST:
+            self._bytes += batch.nbytes
+            if self._bytes > _MOST:
                 file = scratch / f"rejects-{len(self._files)}.arrow"
                 with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
                     for held in self._held:
                         writer.write_batch(held)
                 self._files.append(file)
-                self._held = []
+                self._held, self._bytes = [], 0
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All of them, in the order they came."""

@@ -12,6 +12,7 @@ from datapipe.data.connections import resolve, to_url
 from datapipe.data.names import find_name
 from datapipe.data.stream import Workspace
 from datapipe.errors import DatapipeError, SchemaError
+from datapipe.persistence.ledger import has_created
 from datapipe.persistence.load import Session, plan_load
 from datapipe.persistence.sessions import STEP, open_session
 from datapipe.persistence.tables import Column, Layout, Table, find_keys
@@ -97,7 +98,8 @@ def _same_in_sqlite(target: TableTarget, made: ColumnSpec, there: Column) -> boo
 
 def _refusal(session: Session, target: TableTarget, schema: pa.Schema) -> SchemaError | None:
     try:
-        plan_load(session, target, schema)
+        place = session.place(Table(target.table_name, target.schema_))
+        plan_load(session, target, schema, lambda: has_created(session, place))
     except SchemaError as error:
         return error
     return None

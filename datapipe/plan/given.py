@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,14 +71,27 @@ def feed_of(name: str, value: Any) -> Feed:
     return Feed(ingestion=FrameSource(frame=value))
 
 
-def run_script(path: Path) -> dict[str, Any]:
-    """The variables of a Python file, once it has run."""
-    if not path.is_file():
-        raise PlanError(f"cannot read {str(path)!r}: no such file", hint="Check the path")
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    exec(compile(path.read_text("utf-8"), str(path), "exec"), vars(module))  # noqa: S102  # the user's own script
-    return vars(module)
+def target_of(table: str | Path, to: Any, keys: Sequence[str] | str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan's field for where rows go: a table, or a file where no database is named and the name is a path."""
+    refuse_url(str(table), "to=")
+    given = {name: value for name, value in fields.items() if value is not None}
+    listed = [keys] if isinstance(keys, str) else list(keys)
+    if to is None and names.is_path(str(table)):
+        if listed or set(given) - {"strategy"}:
+            message = "files have no keys, schema, latest, schema_mode or rename"
+            raise PlanError(message, step="persistence", hint="Leave them out")
+        return {"path": str(table), **given}
+    return {"table_name": str(table), "upsert_keys": listed, **given, **connection_of(to, "dest_db_url", "destination")}
+
+
+def variable_of(script: Path, name: str) -> Any:
+    """What a Python file calls so, once it has run; None if nothing is."""
+    if not script.is_file():
+        raise PlanError(f"cannot read {str(script)!r}: no such file", hint="Check the path")
+    module = ModuleType(script.stem)
+    module.__file__ = str(script)
+    exec(compile(script.read_text("utf-8"), str(script), "exec"), vars(module))  # noqa: S102  # the user's own script
+    return vars(module).get(name)
 
 
 def refuse_url(text: str, option: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from datapipe.data.stream import Workspace
 from datapipe.errors import DataError, DatapipeError
 from datapipe.plan.contract import CheckSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def judged(spec: CheckSpec, data: pd.Series[Any] | pd.DataFrame, work: Workspace) -> pa.Array | None:
@@ -27,6 +29,8 @@ def judged(spec: CheckSpec, data: pd.Series[Any] | pd.DataFrame, work: Workspace
     DataError
         If the function fails.
     """
+    import pandas as pd
+
     passed = work.call(lambda: _call(spec, data))
     if isinstance(passed, (bool, np.bool_)):
         return None if passed else pa.array([], pa.bool_())

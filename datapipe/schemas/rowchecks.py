@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from datapipe.data.casting import cast_column
 from datapipe.data.duckerrors import translate
-from datapipe.data.frames import computable, to_pandas
 from datapipe.data.stream import Workspace
+from datapipe.data.types import EXACT_NUMERIC, tag
 from datapipe.errors import DataError, DatapipeError
 from datapipe.schemas.binding import Bound, BoundCheck
 from datapipe.schemas.builtin import passing
@@ -83,6 +83,17 @@ def not_null(batch: pa.RecordBatch, bound: Bound) -> Iterator[Failed]:
             yield f"{column.field.name}: not NULL", column.field.name, values.is_null()
 
 
+def computable(batch: pa.RecordBatch, first_row: int) -> pa.Table:
+    """The batch with every ``numeric`` that travels as text as an exact decimal."""
+    columns = [
+        cast_column(values, EXACT_NUMERIC, column=field.name, first_row=first_row)
+        if tag(field) == "numeric"
+        else values
+        for field, values in zip(batch.schema, batch.columns, strict=True)
+    ]
+    return pa.table(columns, names=batch.schema.names)
+
+
 @dataclass(frozen=True)
 class RowChecks:
     """The row-wise checks of a contract, and the columns that they read."""
@@ -92,11 +103,11 @@ class RowChecks:
     con: duckdb.DuckDBPyConnection
     work: Workspace
 
-    def failed(self, batch: pa.RecordBatch) -> Iterator[tuple[BoundCheck, Failed]]:
+    def failed(self, batch: pa.RecordBatch, first_row: int) -> Iterator[tuple[BoundCheck, Failed]]:
         """The checks that some row of a batch does not keep."""
         if not self.checks:
             return
-        exact = computable(batch.select(list(self.columns)))
+        exact = computable(batch.select(list(self.columns)), first_row)
         for check in self.checks:
             failed = self._failed(check, exact) if check.spec.sql is None else None
             if failed is not None:
@@ -133,6 +144,8 @@ def _failing(check: BoundCheck, table: pa.Table, work: Workspace) -> pa.Array | 
     spec = check.spec
     if spec.check is not None:
         return _not_kept(passing(spec, table.column(check.column).combine_chunks()), ignore_na=spec.ignore_na)
+    from datapipe.data.frames import to_pandas  # loads pandas
+
     frame = to_pandas(table.select([check.column]) if check.column else table)
     passed = judged(spec, frame[check.column] if check.column else frame, work)
     if passed is not None and not len(passed) and table.num_rows:

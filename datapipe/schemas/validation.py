@@ -170,7 +170,7 @@ class _Validation:
             shaped = shape(batch, self.bound)
             part = _Part(batch, shaped.batch, numbers)
             failed = [*shaped.failed, *not_null(shaped.batch, self.bound)]
-            for check, found in self.checks.failed(shaped.batch):
+            for check, found in self.checks.failed(shaped.batch, int(numbers[0]) if len(numbers) else 1):
                 if check.spec.warn:
                     self.warnings.add(found[0], found[1], numbers[_mask(found)])
                 else:

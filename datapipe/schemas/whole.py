@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from datapipe.data.duckerrors import translate
-from datapipe.data.frames import computable, to_pandas
 from datapipe.data.memory import free_memory, gathered
 from datapipe.data.names import quote, quoted
 from datapipe.data.stream import Stream, Workspace
@@ -19,6 +18,7 @@ from datapipe.schemas.binding import BoundCheck, Unique
 from datapipe.schemas.builtin import scalar
 from datapipe.schemas.failures import Rows
 from datapipe.schemas.functions import judged
+from datapipe.schemas.rowchecks import computable
 from datapipe.schemas.sqlchecks import ROW, Scope
 
 TABLE = "_datapipe_whole"
@@ -53,11 +53,22 @@ class Whole:
         self._con, self._columns, self._checks, self._unique = con, list(columns), checks, unique
         self._work = work
         self._is_made = False
+        self._waiting: list[pa.Table] = []
+        self._waiting_bytes = 0
 
     def add(self, batch: pa.RecordBatch, numbers: Rows) -> None:
         """Take the rows of a batch, whose numbers these are."""
-        table = computable(batch.select(self._columns)).append_column(ROW, pa.array(numbers))
-        self._con.register("batch", table)
+        table = computable(batch.select(self._columns), int(numbers[0])).append_column(ROW, pa.array(numbers))
+        self._waiting.append(table)
+        self._waiting_bytes += table.nbytes
+        if self._waiting_bytes >= self._work.batch_bytes:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        self._con.register("batch", pa.concat_tables(self._waiting))
+        self._waiting, self._waiting_bytes = [], 0
         begin = f"INSERT INTO {TABLE}" if self._is_made else f"CREATE TABLE {TABLE} AS"
         try:
             with self._work.cancel.hook(self._con.interrupt):
@@ -69,7 +80,8 @@ class Whole:
         self._con.unregister("batch")
 
     def verdicts(self) -> Iterator[Verdict]:
-        """The checks that the rows taken so far do not keep."""
+        """The checks that the rows taken do not keep."""
+        self._flush()
         if not self._is_made:
             return
         try:
@@ -128,6 +140,8 @@ class Whole:
         except DataError as error:
             error.hint = "Declare the check row-wise if it judges each row by itself, or write it in SQL"
             raise error.at(check.label) from None
+        from datapipe.data.frames import to_pandas  # loads pandas
+
         frame = to_pandas(table.drop_columns([ROW]))
         passed = judged(check.spec, frame[check.column] if check.column else frame, self._work)
         if passed is None or not len(passed):
