@@ -15,9 +15,7 @@ from datapipe.data.types import INTERVAL, duckdb_type, tag
 from datapipe.errors import SchemaError
 
 
-def to_json(
-    batch: pa.RecordBatch, schema: pa.Schema, con: duckdb.DuckDBPyConnection | None = None
-) -> pa.Array:
+def to_json(batch: pa.RecordBatch, schema: pa.Schema, con: duckdb.DuckDBPyConnection | None = None) -> pa.Array:
     """Each row as a JSON object.
 
     Parameters

@@ -224,7 +224,9 @@ def _named(check: Any) -> Any:
     options = check.get("options") if isinstance(check, Mapping) else None
     if not isinstance(options, Mapping) or "check_name" not in options:
         return check
-    return {str(options["check_name"]): {key: value for key, value in check.items() if key != "value" or value is not None}}
+    return {
+        str(options["check_name"]): {key: value for key, value in check.items() if key != "value" or value is not None}
+    }
 
 
 def _of_table(checks: tuple[CheckSpec, ...]) -> tuple[CheckSpec, ...]:

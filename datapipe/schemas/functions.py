@@ -46,7 +46,9 @@ def judged(spec: CheckSpec, data: pd.Series[Any] | pd.DataFrame, work: Workspace
         )
     # Pandera leaves out the NULLs that a check ignores; they keep their place here.
     if not passed.index.is_unique or not passed.index.isin(data.index).all():
-        raise DataError(f"the check {spec.label} returned other rows than it got", hint="Keep the index of what comes in")
+        raise DataError(
+            f"the check {spec.label} returned other rows than it got", hint="Keep the index of what comes in"
+        )
     found = passed.reindex(data.index)
     kept = found.isna() if spec.ignore_na else pd.Series(data=False, index=found.index)
     verdict = (found.fillna(value=False).astype(bool) | kept).to_numpy()

@@ -273,7 +273,9 @@ class _Validation:
 
 def _among(numbers: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
     """Which of these numbers, in order, are among others, in order too."""
-    some = rows[np.searchsorted(rows, numbers[0]) : np.searchsorted(rows, numbers[-1], "right")] if len(numbers) else rows
+    some = (
+        rows[np.searchsorted(rows, numbers[0]) : np.searchsorted(rows, numbers[-1], "right")] if len(numbers) else rows
+    )
     found: npt.NDArray[np.bool_] = np.isin(numbers, some, assume_unique=True)
     return found
 

@@ -89,11 +89,30 @@ def test_lists(kind: str, data: st.DataObject, name: str) -> None:
     assert ours({name: items}, values) == verdict(getattr(pandera.Check, name)(items), values)
 
 
-PATTERNS = [r"a", r"^a", r"a|ä", r"[aä]+$", r"\d", r"\w+", r"\s", r".", r"(?i)z", r"ß{2}", r"a(?=ä)", r"\bä", r"^a|ä", r""]
+PATTERNS = [
+    r"a",
+    r"^a",
+    r"a|ä",
+    r"[aä]+$",
+    r"\d",
+    r"\w+",
+    r"\s",
+    r".",
+    r"(?i)z",
+    r"ß{2}",
+    r"a(?=ä)",
+    r"\bä",
+    r"^a|ä",
+    r"",
+]
 
 
 @settings(max_examples=80)
-@given(st.lists(st.none() | TEXT, min_size=1, max_size=12), st.sampled_from(PATTERNS), st.sampled_from(["str_matches", "str_contains"]))
+@given(
+    st.lists(st.none() | TEXT, min_size=1, max_size=12),
+    st.sampled_from(PATTERNS),
+    st.sampled_from(["str_matches", "str_contains"]),
+)
 def test_patterns(texts: list[str | None], pattern: str, name: str) -> None:
     values = pa.array(texts, pa.string())
     assert ours({name: pattern}, values) == verdict(getattr(pandera.Check, name)(pattern), values)
@@ -166,7 +185,9 @@ def outcome(config: ValidateConfig, table: pa.Table, size: int | None) -> tuple[
                 found: Any = pa.Table.from_batches(stream.batches, stream.schema).to_pylist()
         except DatapipeError as error:
             return type(error), str(error), error.row, [str(failure) for failure in error.failures or ()]
-        refused = sorted((row for batch in work.rejects.batches() for row in batch.to_pylist()), key=lambda r: r["row_number"])
+        refused = sorted(
+            (row for batch in work.rejects.batches() for row in batch.to_pylist()), key=lambda r: r["row_number"]
+        )
     if config.on_error in {"quarantine", "drop"}:
         assert len(found) + sum(counted) == table.num_rows
     assert len(refused) == (sum(counted) if config.on_error == "quarantine" else 0)

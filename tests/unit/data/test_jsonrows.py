@@ -50,7 +50,9 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
 
 def same(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float):
-        return (math.isnan(one) and math.isnan(other)) or (one == other and math.copysign(1, one) == math.copysign(1, other))
+        return (math.isnan(one) and math.isnan(other)) or (
+            one == other and math.copysign(1, one) == math.copysign(1, other)
+        )
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)
@@ -116,7 +118,17 @@ def test_what_is_finer_than_a_microsecond_is_refused() -> None:
 
 def test_people_can_read_it() -> None:
     row = {"n": Decimal("1.50"), "u": uuid.UUID(int=7), "t": dt.datetime(2024, 1, 2), "b": b"\xff", "f": math.inf}
-    schema = pa.schema([("n", pa.decimal128(9, 2)), ("u", pa.uuid()), ("t", TIMESTAMP), ("b", pa.binary()), ("f", pa.float64())])
-    batch = pa.RecordBatch.from_arrays([pa.array([v], f.type) for v, f in zip(row.values(), schema, strict=True)], schema=schema)
-    wanted = {"n": "1.50", "u": "00000000-0000-0000-0000-000000000007", "t": "2024-01-02 00:00:00", "b": "FF", "f": "inf"}
+    schema = pa.schema(
+        [("n", pa.decimal128(9, 2)), ("u", pa.uuid()), ("t", TIMESTAMP), ("b", pa.binary()), ("f", pa.float64())]
+    )
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array([v], f.type) for v, f in zip(row.values(), schema, strict=True)], schema=schema
+    )
+    wanted = {
+        "n": "1.50",
+        "u": "00000000-0000-0000-0000-000000000007",
+        "t": "2024-01-02 00:00:00",
+        "b": "FF",
+        "f": "inf",
+    }
     assert json.loads(to_json(batch, schema)[0].as_py()) == wanted
