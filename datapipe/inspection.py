@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -43,9 +44,14 @@ def explain(plan: Plan) -> Explanation:
         title = list(schemas)[number + 1]
         sections.append(Section(title, _step_text(step, before), columns[number + 1]))
     if plan.persistence is not None:
-        text = ";\n".join(outline.statements)
-        sections.append(Section("persistence", text))
+        sections.append(Section("persistence", _script(outline.statements)))
     return Explanation(tuple(sections))
+
+
+def _script(statements: Sequence[str]) -> str:
+    """Statements as a script, each comment on a line of its own."""
+    ends = [("" if text.startswith("--") else ";") for text in statements[:-1]]
+    return "\n".join(text + end for text, end in zip(statements, [*ends, ""], strict=True))
 
 
 def _step_text(step: Step, columns: list[str]) -> str:
@@ -77,7 +83,13 @@ def diff_with_target(plan: Plan, version: int | str | None = None) -> SchemaDiff
     titles = (f"{standing.subject}{'' if there else ', which is not there yet'}", title)
     refusal = standing.refusal
     changes = diff_target(
-        there or (), standing.data, needed=standing.needed, refused=refusal is not None, titles=titles
+        there or (),
+        standing.data,
+        needed=standing.needed,
+        planned=standing.changes,
+        left_out=standing.left_out,
+        refused=refusal is not None,
+        titles=titles,
     )
     if refusal is not None and not changes.breaking:
         raise refusal

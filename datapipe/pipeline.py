@@ -5,16 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from datapipe.errors import PlanError
 from datapipe.plan import (
     CodeStep,
     ConfigStep,
-    Feed,
-    FrameSource,
-    FunctionRef,
     Plan,
     SqlStep,
     Step,
@@ -22,9 +18,8 @@ from datapipe.plan import (
     bind,
     build,
     document,
-    names,
 )
-from datapipe.plan.given import connection_of, refuse_url, schema_of, source_of
+from datapipe.plan.given import feed_of, source_of, target_of, variable_of
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
@@ -95,7 +90,10 @@ def load(path: str | Path) -> Pipeline:
     datapipe.errors.PlanError: cannot read 'recipes/missing.yaml': No such file or directory. Check the path
     """
     if str(path).endswith(".py"):
-        return _from_script(Path(path))
+        found = variable_of(Path(path), "plan")
+        if not isinstance(found, Pipeline):
+            raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
+        return found
     return Pipeline(document.load(path))
 
 
@@ -150,7 +148,8 @@ class Pipeline:
             raise PlanError(
                 f"params is a {type(params).__name__}, not a mapping", hint="A table cannot be called params; rename it"
             )
-        feeds = {name: _feed(name, value) for name, value in tables.items()}
+        given = {name: value.plan if isinstance(value, Pipeline) else value for name, value in tables.items()}
+        feeds = {name: feed_of(name, value) for name, value in given.items()}
         step = {"config": {"sql_query": query, "parameters": dict(params or {}), "tables": feeds}}
         return self._then(SqlStep, step)
 
@@ -208,10 +207,17 @@ class Pipeline:
         PlanError
             If there is nothing to check, or the schema asks for what a stream of rows cannot do.
         """
-        config = {"schema": _contract(schema), "checks": checks, "on_error": on_error, "max_failures": max_failures}
+        from datapipe.schemas import portable_schema  # loads pyarrow
+
+        config = {
+            "schema": portable_schema(schema),
+            "checks": checks,
+            "on_error": on_error,
+            "max_failures": max_failures,
+        }
         return self._then(ValidateStep, {"config": config})
 
-    def write(
+    def write(  # the fields of a target
         self,
         table: str | Path,
         to: Any = None,
@@ -220,6 +226,8 @@ class Pipeline:
         keys: Sequence[str] | str = (),
         schema: str | None = None,
         latest: str | None = None,
+        schema_mode: Literal["evolve", "strict", "discard"] | None = None,
+        rename: Mapping[str, str] | None = None,
     ) -> Pipeline:
         """End the plan with a target.
 
@@ -237,6 +245,10 @@ class Pipeline:
             The table's schema, if not written as ``schema.table``.
         latest : str, optional
             Of different rows with one key, the one with the greatest value in this column wins.
+        schema_mode : {"evolve", "strict", "discard"}, optional
+            Where they differ: alter the table as far as nothing is lost, fail, or leave out what the table lacks.
+        rename : mapping of str to str, optional
+            Columns of the table that get another name first, old to new.
 
         Raises
         ------
@@ -245,22 +257,14 @@ class Pipeline:
         """
         if self.plan.persistence is not None:
             raise PlanError("the plan has a target already", hint="A plan has one write; build a second plan")
-        refuse_url(str(table), "to=")
-        chosen = {"strategy": strategy} if strategy else {}
-        if to is None and names.is_path(str(table)):
-            target: dict[str, Any] = {"path": str(table), **chosen}
-            if keys or schema or latest:
-                raise PlanError("files have no keys, schema or latest", step="persistence", hint="Leave them out")
-        else:
-            listed = [keys] if isinstance(keys, str) else list(keys)
-            target = {
-                "table_name": str(table),
-                "schema": schema,
-                "upsert_keys": listed,
-                "latest": latest,
-                **chosen,
-            }
-            target |= connection_of(to, "dest_db_url", "destination")
+        fields = {
+            "schema": schema,
+            "latest": latest,
+            "schema_mode": schema_mode,
+            "rename": rename,
+            "strategy": strategy,
+        }
+        target = target_of(table, to, keys, fields)
         return Pipeline(build(Plan, {**_parts(self.plan), "persistence": target}))
 
     def named(self, name: str) -> Pipeline:
@@ -484,36 +488,3 @@ class Pipeline:
 
 def _parts(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.model_fields}
-
-
-def _feed(name: str, value: Any) -> Feed:
-    if isinstance(value, Pipeline):
-        if value.plan.persistence is not None:
-            raise PlanError(f"the table {name!r} is a plan with a target", hint="Give it without .write()")
-        return Feed(ingestion=value.plan.ingestion, transformation=value.plan.transformation)
-    if isinstance(value, str):
-        raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
-    return Feed(ingestion=FrameSource(frame=value))
-
-
-def _contract(schema: Any) -> Any:
-    """A schema's reference if it can be imported by name, else its content."""
-    if type(schema).__module__.startswith("pandera.") or (
-        isinstance(schema, type) and not FunctionRef.of(schema).portable
-    ):
-        from datapipe.schemas import contract_of  # loads pyarrow
-
-        return contract_of(schema)
-    return schema_of(schema)
-
-
-def _from_script(path: Path) -> Pipeline:
-    if not path.is_file():
-        raise PlanError(f"cannot read {str(path)!r}: no such file", hint="Check the path")
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    exec(compile(path.read_text("utf-8"), str(path), "exec"), vars(module))  # noqa: S102  # the user's own script
-    found = vars(module).get("plan")
-    if not isinstance(found, Pipeline):
-        raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
-    return found

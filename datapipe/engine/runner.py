@@ -334,6 +334,11 @@ class _Run:
         loaded = sink(stream, work)
         last = self.counters[-1]
         last.rows_out, last.ended = loaded.rows, time.perf_counter()
+        if target is not None and loaded.replayed is None and loaded.rows + loaded.deduplicated != last.rows_in:
+            self._note(
+                f"the target took {loaded.rows:,} of the {last.rows_in:,} rows it was given: "
+                "a trigger or a rule of the table changes what is written"
+            )
         return loaded
 
     def _content(self) -> str:

@@ -13,10 +13,10 @@ from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, R
 from datapipe.persistence import ledger, rejects
 from datapipe.persistence.internal import ledger_table, rejects_table
 from datapipe.persistence.ledger import Delivery
-from datapipe.persistence.load import CommitLost, Load, Loaded, Session, columns_after, plan_load, run_load
+from datapipe.persistence.load import CommitLost, Load, Loaded, Session, plan_load, run_load
 from datapipe.persistence.sessions import open_session
 from datapipe.persistence.standing import table_subject
-from datapipe.persistence.tables import Table
+from datapipe.persistence.tables import Layout, Table
 from datapipe.plan import TableTarget, WriteStrategy
 from datapipe.settings import settings
 
@@ -186,11 +186,9 @@ def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Deli
                     return done
                 if target.strategy is WriteStrategy.REPLACE:
                     ledger.check_newest(session, place, delivery)
-            load = plan_load(session, target, stream.schema)
-            session.define(load.ddl)
-            loaded = run_load(session, load, stream, work)
-            after, subject = columns_after(session, load), table_subject(target, place)
-            loaded = dataclasses.replace(loaded, columns=after, subject=subject)
+            load = plan_load(session, target, stream.schema, lambda: ledger.has_created(session, place))
+            loaded = _carry_out(session, load, stream, work)
+            loaded = dataclasses.replace(loaded, subject=table_subject(target, place))
             if delivery is not None:
                 _record(session, place, load, loaded, delivery, work)
             work.cancel.check()
@@ -211,6 +209,36 @@ def _record(session: Session, place: str, load: Load, loaded: Loaded, delivery: 
     if delivery.replay is not None:
         rejects.mark_replayed(session, place, delivery.replay, delivery.run_id)
     ledger.record(session, place, load, loaded, delivery)
+
+
+def _carry_out(session: Session, load: Load, stream: Stream, work: Workspace) -> Loaded:
+    layout = _define(session, load)
+    loaded = run_load(session, load, stream, work)
+    for note in load.notes:
+        work.tell(note)
+    return dataclasses.replace(loaded, columns=tuple(column.spec for column in layout.columns))
+
+
+def _define(session: Session, load: Load) -> Layout:
+    """Run the load's DDL; the table's layout after it.
+
+    Raises
+    ------
+    PlanError
+        With the statements, if the role may not alter the table.
+    """
+    try:
+        session.define([ddl.sql for ddl in load.ddl])
+    except (FatalError, PlanError) as error:
+        if not load.changes:
+            raise
+        shown = "; ".join(ddl.sql for ddl in load.ddl).replace('"', session.words.mark)
+        hint = f"Have it run: {shown}; or use schema_mode='strict'"
+        raise PlanError(f"table {load.table} cannot be altered: {error.message}", hint=hint) from None
+    found = session.layout(load.table, keyed=False) if load.ddl or load.layout is None else load.layout
+    if found is None:
+        raise FatalError(f"table {load.table} was created and is not there", hint="See the server's log")
+    return found
 
 
 def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Workspace) -> Loaded:

@@ -19,10 +19,13 @@ from datapipe.data.stream import MIB, Workspace
 from datapipe.data.types import duckdb_type, normal_field, tag
 from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
 from datapipe.persistence import statements
+from datapipe.persistence.duckalter import alter, check_dependents
 from datapipe.persistence.filelocks import try_lock
 from datapipe.persistence.load import Wire, Words
-from datapipe.persistence.tables import Column, Layout, Table
+from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_views
 from datapipe.plan import DatabaseUrl
+from datapipe.schemas import SchemaChange
+from datapipe.schemas.kinds import Kind, kind_of
 
 _BATCHES = "_datapipe_batches"
 _HERE = (
@@ -34,6 +37,14 @@ WHERE {_HERE} ORDER BY column_index"""
 _UNIQUE = f"""
 SELECT constraint_column_names FROM duckdb_constraints()
 WHERE {_HERE} AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')"""
+# Columns of a key, a check or a foreign key cannot be retyped.
+_HELD = f"""
+SELECT constraint_column_names FROM duckdb_constraints() WHERE {_HERE} AND constraint_type <> 'NOT NULL'"""
+_DEPENDENTS = f"""
+SELECT 'index ' || index_name FROM duckdb_indexes() WHERE {_HERE}
+UNION SELECT 'table ' || table_name FROM duckdb_constraints()
+WHERE constraint_type = 'FOREIGN KEY' AND lower(referenced_table) = lower($table) AND $schema <> ''
+UNION SELECT 'a generated column' FROM duckdb_tables() WHERE {_HERE} AND contains(sql, ' GENERATED ALWAYS ')"""
 _INDEXES = f"SELECT CAST(expressions AS VARCHAR[]) FROM duckdb_indexes() WHERE {_HERE} AND is_unique"
 
 
@@ -83,11 +94,18 @@ class DuckdbSession:
         if not rows:
             return None
         arrow = self.con.sql(f"SELECT * FROM {table.sql} LIMIT 0").to_arrow_table().schema
+        held = self.con.execute(_HELD, _place(table)).fetchall()
+        fixed = {name for (names,) in held for name in names}
+        depended = bool(self._dependents(table))
         columns = tuple(
-            Column(name, type_, nullable, optional, _exact_type(arrow.field(index)))
+            Column(name, type_, nullable, optional, _exact_type(arrow.field(index)), fixed=depended or name in fixed)
             for index, (name, type_, nullable, optional) in enumerate(rows)
         )
         return Layout(columns, self._unique(table))
+
+    def _dependents(self, table: Table) -> list[str]:
+        """What keeps DuckDB from altering the columns of a table."""
+        return [name for (name,) in self.con.execute(_DEPENDENTS, _place(table)).fetchall()]
 
     def _unique(self, table: Table) -> tuple[frozenset[str], ...]:
         constraints = self.con.execute(_UNIQUE, _place(table)).fetchall()
@@ -98,6 +116,15 @@ class DuckdbSession:
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:  # noqa: ARG002  # every type can be one
         return duckdb_type(field)
+
+    def kind(self, column: Column) -> Kind:
+        return kind_of(column.type)
+
+    def alter(self, table: Table, changes: Sequence[SchemaChange]) -> tuple[Ddl, ...]:
+        check_dependents(table, changes, self._dependents(table))
+        views = self.con.execute("SELECT view_name, sql FROM duckdb_views() WHERE NOT internal").fetchall()
+        check_views(table, changes, views)
+        return alter(table, changes)
 
     def wire(self, field: pa.Field, column: Column) -> Wire:
         if column.arrow is None:  # created now, from this very field

@@ -136,6 +136,15 @@ def find_load(session: Session, delivery: Delivery) -> Loaded | None:
     return Loaded(int(written), int(double), replayed=json.loads(result))
 
 
+def has_created(session: Session, place: str) -> bool:
+    """Whether a load has created a table, as the ledger knows."""
+    if not session.exists(ledger_table(session)):
+        return False
+    # A quote inside a text of the result has a backslash before it.
+    text = f"SELECT 1 FROM {_from(session)} WHERE target = ? AND result LIKE ? ORDER BY generation LIMIT 1"
+    return bool(session.query(text, place, '%"created": true%'))
+
+
 def check_newest(session: Session, place: str, delivery: Delivery) -> None:
     """Refuse to replace what a run that began later has put there.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,12 +14,14 @@ from datapipe.data.casting import cast_column, check_names
 from datapipe.data.names import find_name, quoted
 from datapipe.data.stream import Stream, Workspace
 from datapipe.data.types import describe, tag
-from datapipe.errors import DataError, PlanError
+from datapipe.errors import DataError, PlanError, SchemaError
 from datapipe.persistence import statements
 from datapipe.persistence.arrays import array_text
-from datapipe.persistence.tables import Column, Layout, Table, check_unique, find_keys, match_columns
+from datapipe.persistence.fitting import fit
+from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_unique, find_keys
 from datapipe.plan import TableTarget, WriteStrategy
-from datapipe.schemas import ColumnSpec
+from datapipe.schemas import ColumnSpec, SchemaChange
+from datapipe.schemas.kinds import Kind
 
 STAGE = Table("_datapipe_stage")
 ROW_NUMBER = "_datapipe_row"
@@ -131,6 +133,18 @@ class Session(Protocol):
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:
         """The type to create a column with; not every type can be a key."""
 
+    def kind(self, column: Column) -> Kind:
+        """What a column can hold."""
+
+    def alter(self, table: Table, changes: Sequence[SchemaChange]) -> tuple[Ddl, ...]:
+        """The statements that change a table so; reads the catalogue, changes nothing.
+
+        Raises
+        ------
+        SchemaError
+            If the database cannot, naming what stands in the way.
+        """
+
     def wire(self, field: pa.Field, column: Column) -> Wire:
         """How to send a field into a column."""
 
@@ -170,13 +184,23 @@ class Load:
 
     table: Table
     strategy: WriteStrategy
-    ddl: tuple[str, ...]
+    ddl: tuple[Ddl, ...]
     columns: tuple[Column, ...]
     wires: tuple[Wire, ...]
     keys: tuple[str, ...]  # as the data name them
     latest: str | None
-    names: tuple[str, ...]  # of the data
-    target_columns: tuple[ColumnSpec, ...] = ()  # all of them; none if the table is created
+    names: tuple[str, ...]  # of the data, as far as they are written
+    layout: Layout | None = None  # of the table that is there, as it is when the rows come
+    changes: tuple[SchemaChange, ...] = ()  # to that table
+    left_out: tuple[str, ...] = ()  # of the data
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the load does besides writing rows, for people."""
+        count = f"{len(self.left_out)} column{'s' if len(self.left_out) > 1 else ''}"
+        shown = ", ".join(self.left_out)
+        left = (f"left out {count} that table {self.table} lacks: {shown}",) if self.left_out else ()
+        return (*map(str, self.changes), *left)
 
     @property
     def staged(self) -> bool:
@@ -198,7 +222,7 @@ class Load:
 
     def statements(self, session: Session) -> tuple[str, ...]:
         """Every statement, in order, for people."""
-        lines = list(self.ddl)
+        lines = [line for ddl in self.ddl for line in (ddl.sql, ddl.cost and f"-- {ddl.cost}") if line]
         if self.strategy is WriteStrategy.REPLACE:
             lines.append(statements.delete(self.table))
         into = STAGE if self.staged else self.table
@@ -220,46 +244,63 @@ class Load:
         return session.merge(self.table, self.columns, self.casts, source, keys)
 
 
-def plan_load(session: Session, target: TableTarget, schema: pa.Schema) -> Load:
+def plan_load(session: Session, target: TableTarget, schema: pa.Schema, created: Callable[[], bool]) -> Load:
     """Decide how a stream of ``schema`` is written to ``target``; reads the catalogue, changes nothing.
+
+    Parameters
+    ----------
+    created : callable
+        Whether datapipe has created the table, as the ledger knows.
 
     Raises
     ------
     PlanError
         If the keys are not in the data or have no unique index.
     SchemaError
-        If the table and the data differ.
+        If the table and the data differ, and the ``schema_mode`` does not allow it.
     """
     check_names(schema.names, what="the data")
     table = Table(target.table_name, target.schema_)
     keys = find_keys(target, schema.names)
+    latest = find_name(target.latest, schema.names) if target.latest else None
     keyed = bool(keys) and target.strategy in (WriteStrategy.UPSERT, WriteStrategy.INSERT)
     layout = session.layout(table, keyed=keyed)
-    ddl: tuple[str, ...] = ()
     if layout is None:
-        columns = tuple(Column(f.name, session.column_type(f, key=f.name in keys), f.name not in keys) for f in schema)
-        make_schema = session.create_schema(table.schema) if table.schema else None
-        ddl = (
-            *([make_schema] if make_schema else []),
-            statements.create_table(table, columns, keys, session.words.options),
-        )
+        load = _creation(session, target, schema, keys)
     else:
-        columns = match_columns(layout, schema, table)
-        named = tuple(columns[schema.names.index(key)].name for key in keys)
+        found = fit(session, layout, schema, table, target, created)
+        kept = [(f, c) for f, c in zip(schema, found.columns, strict=True) if c is not None]
+        left_out = tuple(f.name for f, c in zip(schema, found.columns, strict=True) if c is None)
+        _check_kept(table, keys, latest, left_out)
+        wires = tuple(session.wire(field, column) for field, column in kept)
+        columns, names = tuple(column for _, column in kept), tuple(field.name for field, _ in kept)
+        ddl = session.alter(table, found.changes) if found.changes else ()
+        load = Load(
+            table, target.strategy, ddl, columns, wires, keys, latest, names, found.layout, found.changes, left_out
+        )
         if keyed:
-            check_unique(layout, named, table, target.strategy, session.words.mark)
+            check_unique(found.layout, load.target_keys, table, target.strategy, session.words.mark)
+    if latest:
+        _check_order(schema.field(latest), load.wires[load.names.index(latest)])
+    return load
+
+
+def _creation(session: Session, target: TableTarget, schema: pa.Schema, keys: tuple[str, ...]) -> Load:
+    table = Table(target.table_name, target.schema_)
+    columns = tuple(Column(f.name, session.column_type(f, key=f.name in keys), f.name not in keys) for f in schema)
+    make_schema = session.create_schema(table.schema) if table.schema else None
+    create = statements.create_table(table, columns, keys, session.words.options)
+    ddl = tuple(Ddl(sql) for sql in (make_schema, create) if sql)
     wires = tuple(session.wire(field, column) for field, column in zip(schema, columns, strict=True))
     latest = find_name(target.latest, schema.names) if target.latest else None
-    if latest:
-        _check_order(schema.field(latest), wires[schema.names.index(latest)])
-    there = tuple(column.spec for column in layout.columns) if layout else ()
-    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names), there)
+    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names))
 
 
-def columns_after(session: Session, load: Load) -> tuple[ColumnSpec, ...]:
-    """The target's columns once the DDL has run: a database may spell a type in other words than those it was given."""
-    layout = None if load.target_columns else session.layout(load.table, keyed=False)
-    return tuple(column.spec for column in layout.columns) if layout else load.target_columns
+def _check_kept(table: Table, keys: Sequence[str], latest: str | None, left_out: Sequence[str]) -> None:
+    needed = [name for name in (*keys, latest) if name in left_out]
+    if needed:
+        hint = "Add the column to the table, or use schema_mode='evolve', which does"
+        raise SchemaError(f"table {table} lacks {needed[0]!r}, which the write needs", column=needed[0], hint=hint)
 
 
 def _check_order(field: pa.Field, wire: Wire) -> None:
@@ -282,7 +323,7 @@ def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> L
     if not load.staged:
         rows = session.copy(load.table, load.columns, schema, batches)
         work.cancel.check()
-        return Loaded(rows, created=bool(load.ddl))
+        return Loaded(rows, created=load.layout is None)
     session.execute(statements.create_stage(STAGE, load.stage_columns, session.words.options))
     rows = session.copy(STAGE, load.stage_columns, schema, batches)
     work.cancel.check()
@@ -292,7 +333,7 @@ def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> L
     written = _merge(session, load, source, rows)
     work.cancel.check()
     session.execute(f"{session.words.drop} {STAGE.sql}")
-    return Loaded(written, deduplicated=rows - given, created=bool(load.ddl))
+    return Loaded(written, deduplicated=rows - given, created=load.layout is None)
 
 
 def _merge(session: Session, load: Load, source: str, rows: int) -> int:
@@ -332,7 +373,9 @@ def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBa
     """The batches in the types that are sent, each value checked, no key NULL."""
     first_row = 1
     required = [i for i, wire in enumerate(load.wires) if load.names[i] in load.keys or not wire.nulls]
-    for batch in stream.batches:
+    kept = [stream.schema.names.index(name) for name in load.names]
+    for whole in stream.batches:
+        batch = whole.select(kept) if load.left_out else whole
         for index in required:
             if batch.column(index).null_count:
                 row = first_row + batch.column(index).is_null().index(True).as_py()

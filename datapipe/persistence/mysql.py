@@ -21,11 +21,13 @@ from datapipe.data.stream import Workspace
 from datapipe.data.types import mysql_type, tag
 from datapipe.data.watch import Watch
 from datapipe.errors import DatapipeError, PlanError, SchemaError, TransientError
-from datapipe.persistence import mysqlbulk
+from datapipe.persistence import mysqlalter, mysqlbulk
 from datapipe.persistence.load import STAGE, CommitLost, Wire, Words
 from datapipe.persistence.mysqltext import Declared, sent_type
-from datapipe.persistence.tables import Column, Layout, Table
+from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_views
 from datapipe.plan import DatabaseUrl
+from datapipe.schemas import SchemaChange
+from datapipe.schemas.kinds import Kind
 from datapipe.settings import settings
 
 _SQL_MODE = (
@@ -51,9 +53,11 @@ _TABLE = """
 SELECT t.table_type, t.engine, e.transactions FROM information_schema.tables t
 LEFT JOIN information_schema.engines e ON e.engine = t.engine
 WHERE t.table_schema = COALESCE(?, DATABASE()) AND t.table_name = ?"""
-_UNIQUE = """
-SELECT index_name, column_name, sub_part FROM information_schema.statistics
-WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND non_unique = 0"""
+_INDEXES = """
+SELECT index_name, column_name, sub_part, non_unique FROM information_schema.statistics
+WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?"""
+_VIEWS = """
+SELECT table_name, view_definition FROM information_schema.views WHERE table_schema = COALESCE(?, DATABASE())"""
 _STAGES = """
 SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema = DATABASE()
   AND table_type = 'BASE TABLE' AND LEFT(table_name, 15) = '_datapipe_stage'"""
@@ -186,6 +190,8 @@ class MysqlSession:
             what = "a view" if kind == "VIEW" else f"of engine {engine}, which has no transactions"
             raise PlanError(f"table {table} is {what}", hint="Write to a table of engine InnoDB")
         json = {name for (name,) in self.query(_JSON, table.schema, table.name)} if self.mariadb else set()
+        statistics = self.query(_INDEXES, table.schema, table.name)
+        indexed = {name for _, name, *_ in statistics}
         columns = tuple(
             Column(
                 name,
@@ -194,6 +200,9 @@ class MysqlSession:
                 bool(optional or generated),
                 compared=_compared(charset, collation),
                 generated=bool(generated),
+                declared=type_,
+                # Not every text can be indexed; of these, some are padded.
+                fixed=(charset is not None and name in indexed) or type_.startswith("char"),
             )
             for name, type_, nullable, optional, charset, collation, generated in self.query(
                 _COLUMNS, table.schema, table.name
@@ -201,9 +210,10 @@ class MysqlSession:
         )
         indexes: dict[str, set[str]] = {}
         partial = set()
-        for index, name, part in self.query(_UNIQUE, table.schema, table.name):
-            indexes.setdefault(index, set()).add(name)
-            partial |= {index} if part is not None or name is None else set()
+        for index, name, part, repeats in statistics:
+            if not repeats:
+                indexes.setdefault(index, set()).add(name)
+                partial |= {index} if part is not None or name is None else set()
         return Layout(columns, tuple(frozenset(names) for index, names in indexes.items() if index not in partial))
 
     def _spelled(self, type_: str, charset: str | None) -> str:
@@ -222,6 +232,14 @@ class MysqlSession:
             return f"{found} {_FIRST if key else 'null'}"
         short = {"longtext": f"varchar({_MOST_KEY})", "longblob": f"varbinary({_MOST_KEY})"}
         return short.get(found, found) if key else found
+
+    def kind(self, column: Column) -> Kind:
+        return mysqlalter.mysql_kind(column.type)
+
+    def alter(self, table: Table, changes: Sequence[SchemaChange]) -> tuple[Ddl, ...]:
+        check_views(table, changes, self.query(_VIEWS, table.schema))
+        ((_, definition, *_),) = self.query(f"SHOW CREATE TABLE {table.sql}")
+        return mysqlalter.alter(table, changes, definition)
 
     def wire(self, field: pa.Field, column: Column) -> Wire:
         found, declared = sent_type(column.type, field.type), Declared.of(column.type)
@@ -276,7 +294,7 @@ class MysqlSession:
 
     def _columns_of(self, index: str) -> str:
         for table in self.targets:
-            found = [name for key, name, _ in self.query(_UNIQUE, table.schema, table.name) if key == index]
+            found = [name for key, name, *_ in self.query(_INDEXES, table.schema, table.name) if key == index]
             if found:
                 return ", ".join(map(str, found))
         return index

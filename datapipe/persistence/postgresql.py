@@ -25,10 +25,12 @@ from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
 from datapipe.data.watch import Watch
 from datapipe.errors import DataError, PlanError, TransientError
-from datapipe.persistence import statements
+from datapipe.persistence import pgalter, statements
 from datapipe.persistence.load import ROW_NUMBER, CommitLost, Wire, Words
-from datapipe.persistence.tables import Column, Layout, Table
+from datapipe.persistence.tables import Column, Ddl, Layout, Table
 from datapipe.plan import DatabaseUrl
+from datapipe.schemas import SchemaChange
+from datapipe.schemas.kinds import Kind, kind_of
 
 _TYPE = re.compile(
     r"(?P<name>[a-z ]+?)(?:\((?P<p>\d+)(?:,(?P<s>-?\d+))?\))?(?P<zone> with(?:out)? time zone)?(?P<array>\[\])?\Z"
@@ -61,7 +63,8 @@ _NAME_BYTES = 63
 _LAYOUT = """
 SELECT c.oid, a.attname, format_type(COALESCE(NULLIF(t.typbasetype, 0), a.atttypid),
                               CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
-       a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' OR a.attidentity = 'a', t.typtype = 'e'
+       a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' OR a.attidentity = 'a', t.typtype = 'e',
+       t.typtype = 'd' OR t.typname IN ('bpchar', 'char', 'name')
 FROM pg_class c
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_type t ON t.oid = a.atttypid
@@ -150,7 +153,10 @@ class PostgresqlSession:
 
     def define(self, statements: Sequence[str]) -> None:  # as the protocol calls it
         for ddl in statements:
-            self.execute(ddl)
+            try:
+                self.execute(ddl)
+            except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
+                raise translate(error) from None
 
     def commit(self) -> None:
         try:
@@ -182,8 +188,8 @@ class PostgresqlSession:
         if not found:
             return None
         columns = tuple(
-            Column(name, type_, not required, optional, pa.string() if is_enum else None, generated=generated)
-            for _, name, type_, required, optional, generated, is_enum in found
+            Column(name, type_, not required, optional, pa.string() if is_enum else None, generated=gen, fixed=fixed)
+            for _, name, type_, required, optional, gen, is_enum, fixed in found
             if name is not None
         )
         unique = self._run(_UNIQUE, (found[0][0],)).fetchall() if keyed else []
@@ -192,6 +198,13 @@ class PostgresqlSession:
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:  # noqa: ARG002  # every type can be one
         check_length(field.name, "column name")
         return postgresql_type(field)
+
+    def kind(self, column: Column) -> Kind:
+        return kind_of(column.type)
+
+    def alter(self, table: Table, changes: Sequence[SchemaChange]) -> tuple[Ddl, ...]:
+        pgalter.check_views(table, changes, self._run(pgalter.VIEWS, (table.sql,)).fetchall())
+        return pgalter.alter(table, changes)
 
     def wire(self, field: pa.Field, column: Column) -> Wire:
         return wire(field, column)

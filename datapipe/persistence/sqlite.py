@@ -26,8 +26,11 @@ from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, Tra
 from datapipe.persistence import statements
 from datapipe.persistence.filelocks import try_lock
 from datapipe.persistence.load import ROW_NUMBER, Wire, Words
-from datapipe.persistence.tables import Column, Layout, Table
+from datapipe.persistence.sqlitealter import Stored, alter, is_numeric, sqlite_kind
+from datapipe.persistence.tables import Column, Ddl, Layout, Table
 from datapipe.plan import DatabaseUrl
+from datapipe.schemas import SchemaChange
+from datapipe.schemas.kinds import Kind
 
 _STORED = (pa.int64(), pa.float64(), pa.string(), pa.binary())
 _ROWS = 10_000
@@ -94,6 +97,13 @@ class SqliteSession:
         keys = [(name, type_) for _, name, type_, _, _, place, _ in rows if place]
         # A lone INTEGER PRIMARY KEY is the rowid, which SQLite fills in.
         rowid = keys[0][0] if len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
+        unique = [frozenset(name for name, _ in keys)] if keys else []
+        for _, index, is_unique, _, partial in self.raw.execute(f"PRAGMA {prefix}index_list({quote(table.name)})"):
+            if is_unique and not partial:
+                names = [row[2] for row in self.raw.execute(f"PRAGMA {prefix}index_info({quote(index)})")]
+                unique.append(frozenset(names))
+        parents = {row[3] for row in self.raw.execute(f"PRAGMA {prefix}foreign_key_list({quote(table.name)})")}
+        fixed = parents.union(*unique)
         columns = tuple(
             Column(
                 name,
@@ -101,18 +111,25 @@ class SqliteSession:
                 nullable=not required and not place,
                 optional=default is not None or name == rowid or hidden > 0,
                 generated=hidden > 0,
+                fixed=name in fixed,
             )
             for _, name, type_, required, default, place, hidden in rows
         )
-        unique = [frozenset(name for name, _ in keys)] if keys else []
-        for _, index, is_unique, _, partial in self.raw.execute(f"PRAGMA {prefix}index_list({quote(table.name)})"):
-            if is_unique and not partial:
-                names = [row[2] for row in self.raw.execute(f"PRAGMA {prefix}index_info({quote(index)})")]
-                unique.append(frozenset(names))
         return Layout(columns, tuple(unique))
 
     def column_type(self, field: pa.Field, *, key: bool = False) -> str:  # noqa: ARG002  # every type can be one
         return sqlite_type(field)
+
+    def kind(self, column: Column) -> Kind:
+        return sqlite_kind(column.name, column.type)
+
+    def alter(self, table: Table, changes: Sequence[SchemaChange]) -> tuple[Ddl, ...]:
+        prefix = f"{quote(table.schema)}." if table.schema else ""
+        text = f"SELECT type, name, sql FROM {prefix}sqlite_master WHERE lower(tbl_name) = lower(?) AND sql IS NOT NULL"
+        found = self.query(text, table.name)
+        sql = next(sql for kind, _, sql in found if kind == "table")
+        beside = tuple((kind, name, sql) for kind, name, sql in found if kind in {"index", "trigger"})
+        return alter(table, changes, Stored(sql, self.scalar(f"PRAGMA {prefix}schema_version"), beside))
 
     def wire(self, field: pa.Field, column: Column) -> Wire:
         declared = sqlite_field(column.name, column.type)
@@ -156,7 +173,7 @@ class SqliteSession:
         rows = self.raw.execute(
             f"PRAGMA {quote(table.schema) + '.' if table.schema else ''}table_info({quote(table.name)})"
         )
-        return {row[1]: _numeric(row[2]) for row in rows}
+        return {row[1]: is_numeric(row[2]) for row in rows}
 
     def copy(
         self,
@@ -182,13 +199,6 @@ class SqliteSession:
                 raise _refused(error, self.url, rows + taken) from None
             rows += batch.num_rows
         return rows
-
-
-def _numeric(declared: str) -> bool:
-    word = declared.upper()
-    if "INT" in word or any(part in word for part in ("CHAR", "CLOB", "TEXT")):
-        return "INT" in word
-    return bool(word) and "BLOB" not in word
 
 
 def _check_affinity(values: pa.Array, name: str, done: int, *, number: bool) -> None:
@@ -245,6 +255,7 @@ def sqlite_session(url: DatabaseUrl, work: Workspace) -> Iterator[SqliteSession]
             finally:
                 if raw.in_transaction:
                     raw.execute("ROLLBACK")
+                raw.execute("PRAGMA writable_schema = OFF")  # a failed change of a type may have left it on
                 raw.execute(f"PRAGMA busy_timeout = {patience}")
                 raw.execute(f"PRAGMA foreign_keys = {checked}")
                 raw.isolation_level = before

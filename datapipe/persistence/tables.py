@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from datapipe.data.names import find_name, quote, quoted
-from datapipe.data.types import describe
 from datapipe.errors import PlanError, SchemaError, did_you_mean
 from datapipe.plan import TableTarget, WriteStrategy
-from datapipe.schemas import ColumnSpec
+from datapipe.schemas import ColumnSpec, SchemaChange
 
 _NO_TYPE = re.compile(r"\s+(?:(?:not\s+)?null|default|character set|collate)\b.*", re.I | re.S)  # MySQL's further words
 
@@ -44,17 +43,27 @@ class Column:
     arrow: pa.DataType | None = None  # where the database tells it
     compared: str = "{}"  # what a value is compared as when it is a key, where that is not the value itself
     generated: bool = False  # the database alone fills it in
+    declared: str | None = None  # the type as the catalogue has it, where ``type`` says more
+    fixed: bool = False  # whether its type cannot be changed
 
     @property
     def spec(self) -> ColumnSpec:
-        """The column as schemas have it.
+        """The column for people and for the registry.
 
         Examples
         --------
         >>> str(Column("at", "timestamp(6) null").spec)
         'at timestamp(6)'
         """
-        return ColumnSpec(self.name, _NO_TYPE.sub("", self.type), self.nullable)
+        return ColumnSpec(self.name, _NO_TYPE.sub("", self.declared or self.type), self.nullable)
+
+
+@dataclass(frozen=True)
+class Ddl:
+    """A statement that creates or alters something."""
+
+    sql: str
+    cost: str = ""  # what it locks and rewrites, for people
 
 
 @dataclass(frozen=True)
@@ -86,39 +95,6 @@ def find_keys(target: TableTarget, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found[: len(target.upsert_keys)])
 
 
-def match_columns(layout: Layout, schema: pa.Schema, table: Table) -> tuple[Column, ...]:
-    """The target's column for each column of the data.
-
-    Raises
-    ------
-    SchemaError
-        With the whole difference, if the target lacks a column or needs one that the data lack; or if the data
-        have a column that the database fills in itself.
-    """
-    names = [column.name for column in layout.columns]
-    found = {field.name: find_name(field.name, names) for field in schema}
-    missing = [field for field in schema if found[field.name] is None]
-    given = set(found.values())
-    needed = [c for c in layout.columns if c.name not in given and not c.nullable and not c.optional]
-    if missing or needed:
-        lines = [f"the target lacks {field.name} ({describe(field)})" for field in missing]
-        lines += [f"the target needs {column.name} ({column.type} NOT NULL), which the data lack" for column in needed]
-        hint = f"Leave columns out or add them in a .sql() step, or alter the table {table}"
-        raise SchemaError(f"table {table} and the data differ: " + "; ".join(lines), hint=hint)
-    if len(given) < len(found):
-        raise SchemaError(f"two columns of the data go into one column of {table}", hint="Rename one of them")
-    by_name = {column.name: column for column in layout.columns}
-    columns = tuple(by_name[str(found[field.name])] for field in schema)
-    for name, column in zip(schema.names, columns, strict=True):
-        if column.generated:
-            raise SchemaError(
-                f"column {name!r} of {table} is generated always: the database fills it in itself",
-                column=name,
-                hint="Leave it out in a .sql() step: SELECT * EXCLUDE (…), or alter the table",
-            )
-    return columns
-
-
 def check_unique(layout: Layout, keys: Sequence[str], table: Table, strategy: WriteStrategy, mark: str = '"') -> None:
     """Refuse keys without a unique index: no database could tell whether a key is there.
 
@@ -138,3 +114,31 @@ def check_unique(layout: Layout, keys: Sequence[str], table: Table, strategy: Wr
             f"{strategy.value} by ({', '.join(keys)}) needs a unique index on these columns of {table}",
             hint=f"Create it: {index.replace(chr(34), mark)}",
         )
+
+
+def check_views(table: Table, changes: Sequence[SchemaChange], views: Sequence[tuple[str, str]]) -> None:
+    """Refuse to rename a column that a view names: views are kept as text, and would break.
+
+    Parameters
+    ----------
+    views : sequence of (str, str)
+        Each view and its text.
+
+    Raises
+    ------
+    SchemaError
+        Naming the views.
+    """
+    for change in changes:
+        words = (table.name, change.column)
+        used = [name for name, text in views if all(_has_word(text, word) for word in words)]
+        if change.change == "renamed" and used:
+            raise SchemaError(
+                f"table {table}: views name the column {change.column!r}, and would break: {', '.join(used)}",
+                column=change.column,
+                hint="Drop the views and create them again after the load",
+            )
+
+
+def _has_word(text: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None

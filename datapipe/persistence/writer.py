@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,11 +10,13 @@ import pyarrow as pa
 
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.errors import DatapipeError, PlanError
+from datapipe.persistence import ledger
 from datapipe.persistence.delivery import Claim, claimed, deliver
 from datapipe.persistence.ledger import Delivery
 from datapipe.persistence.load import Loaded, plan_load
 from datapipe.persistence.sessions import STEP, open_session
-from datapipe.plan import DatabaseUrl, FileTarget, TableTarget, Target, WriteStrategy, build
+from datapipe.persistence.tables import Table
+from datapipe.plan import DatabaseUrl, FileTarget, SchemaMode, TableTarget, Target, WriteStrategy, build
 
 
 def write(target: Target, stream: Stream, work: Workspace, delivery: Delivery | None = None) -> Loaded:
@@ -66,7 +68,9 @@ def describe_write(target: Target, schema: pa.Schema, work: Workspace) -> tuple[
             return describe_files(target)
         with open_session(target, work, create=False) as session:
             session.begin()
-            return plan_load(session, target, schema).statements(session)
+            place = session.place(Table(target.table_name, target.schema_))
+            load = plan_load(session, target, schema, lambda: ledger.has_created(session, place))
+            return load.statements(session)
     except DatapipeError as error:
         raise error.at(STEP) from error.__cause__
 
@@ -90,7 +94,7 @@ class BatchWriter:
     def __init__(self, database_url: Any) -> None:
         self._target = database_url
 
-    def write(
+    def write(  # the fields of a target
         self,
         data: Any,
         table_name: str,
@@ -99,6 +103,8 @@ class BatchWriter:
         *,
         schema: str | None = None,
         latest: str | None = None,
+        schema_mode: SchemaMode | None = None,
+        rename: Mapping[str, str] | None = None,
     ) -> int:
         """Write a pandas or polars DataFrame or an Arrow table, in one transaction.
 
@@ -115,8 +121,10 @@ class BatchWriter:
         from datapipe.data.frames import from_frame  # loads pandas
 
         url = self._target if isinstance(self._target, str) else DatabaseUrl(str(self._target.url), engine=self._target)
-        form = {"table_name": table_name, "schema": schema, "strategy": strategy, "upsert_keys": list(upsert_keys)}
-        target = build(TableTarget, {**form, "latest": latest, "dest_db_url": url}, step=STEP)
+        form: dict[str, Any] = {"table_name": table_name, "schema": schema, "strategy": strategy}
+        form |= {"upsert_keys": list(upsert_keys), "latest": latest, "schema_mode": schema_mode}
+        form |= {"rename": dict(rename or {}), "dest_db_url": url}
+        target = build(TableTarget, form, step=STEP)
         table = from_frame(data, None)
         with scratch_directory() as scratch:
             stream = Stream(table.schema, iter(table.to_batches()), table.num_rows)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from datapipe.errors import PlanError
 from datapipe.plan import names
 from datapipe.plan.document import build, read_file
-from datapipe.plan.model import FileSource, FrameSource, QuerySource, TableSource
+from datapipe.plan.model import Feed, FileSource, FrameSource, Plan, QuerySource, TableSource
 from datapipe.plan.urls import DatabaseUrl
 
 
@@ -57,6 +58,40 @@ def schema_of(given: Any) -> Any:
     if isinstance(given, Path) or (isinstance(given, str) and given.endswith((".yaml", ".yml", ".json"))):
         return read_file(given)
     return given
+
+
+def feed_of(name: str, value: Any) -> Feed:
+    """A plan or a frame as a further table of an SQL step."""
+    if isinstance(value, Plan):
+        if value.persistence is not None:
+            raise PlanError(f"the table {name!r} is a plan with a target", hint="Give it without .write()")
+        return Feed(ingestion=value.ingestion, transformation=value.transformation)
+    if isinstance(value, str):
+        raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
+    return Feed(ingestion=FrameSource(frame=value))
+
+
+def target_of(table: str | Path, to: Any, keys: Sequence[str] | str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan's field for where rows go: a table, or a file where no database is named and the name is a path."""
+    refuse_url(str(table), "to=")
+    given = {name: value for name, value in fields.items() if value is not None}
+    listed = [keys] if isinstance(keys, str) else list(keys)
+    if to is None and names.is_path(str(table)):
+        if listed or set(given) - {"strategy"}:
+            message = "files have no keys, schema, latest, schema_mode or rename"
+            raise PlanError(message, step="persistence", hint="Leave them out")
+        return {"path": str(table), **given}
+    return {"table_name": str(table), "upsert_keys": listed, **given, **connection_of(to, "dest_db_url", "destination")}
+
+
+def variable_of(script: Path, name: str) -> Any:
+    """What a Python file calls so, once it has run; None if nothing is."""
+    if not script.is_file():
+        raise PlanError(f"cannot read {str(script)!r}: no such file", hint="Check the path")
+    module = ModuleType(script.stem)
+    module.__file__ = str(script)
+    exec(compile(script.read_text("utf-8"), str(script), "exec"), vars(module))  # noqa: S102  # the user's own script
+    return vars(module).get(name)
 
 
 def refuse_url(text: str, option: str) -> None:

@@ -56,6 +56,8 @@ Url = Annotated[
 QUEUE_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 # MySQL's 0000-00-00 and 2024-00-15, which are no dates: refused, or read as NULL and counted.
 ZeroDates: TypeAlias = Literal["error", "null"]
+# What a write does where a table and the data differ.
+SchemaMode: TypeAlias = Literal["evolve", "strict", "discard"]
 
 
 class QuerySource(Value):
@@ -275,6 +277,8 @@ class TableTarget(Value):
     strategy: WriteStrategy = WriteStrategy.APPEND
     upsert_keys: tuple[Text, ...] = ()
     latest: Text | None = None
+    schema_mode: SchemaMode | None = None
+    rename: Names = Field(default_factory=FrozenDict)
     dest_db_url: Url | None = None
     destination: Text | None = None
 
@@ -298,6 +302,7 @@ class TableTarget(Value):
             raise PlanError("latest= states the winner of an upsert", step="persistence", hint="Use strategy='upsert'")
         if len(set(self.upsert_keys)) < len(self.upsert_keys):
             raise PlanError("a key is named twice", step="persistence")
+        _check_rename(self.rename, self.schema_mode)
         return self
 
     @property
@@ -389,6 +394,18 @@ def _one_connection(url: DatabaseUrl | None, name: str | None, url_field: str, n
         raise PlanError(f"both {url_field} and {name_field} are given", hint="Give one of them")
     if name is not None and not name.isidentifier():  # not repeated: it may hold a password
         raise PlanError(f"{name_field} is not the name of a connection", hint=f"Give a URL in {url_field}, or a name")
+
+
+def _check_rename(rename: Mapping[str, str], mode: SchemaMode | None) -> None:
+    if not rename:
+        return
+    if mode in {"strict", "discard"}:
+        hint = "Leave schema_mode out, or rename the column in the table or in a step"
+        raise PlanError(f"rename changes the table, which schema_mode {mode} does not", step="persistence", hint=hint)
+    names = [*rename, *rename.values()]
+    if not all(names) or len(set(names)) < len(names):
+        hint = "Name each column once: rename={'old': 'new'}"
+        raise PlanError("rename names a column twice, or none", step="persistence", hint=hint)
 
 
 def place(url: DatabaseUrl | None, name: str | None, default: str) -> str:

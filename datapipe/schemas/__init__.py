@@ -7,7 +7,7 @@ from datapipe.schemas.changes import MODES, Mode, SchemaChange, SchemaDiff, diff
 from datapipe.schemas.columns import ColumnSpec, columns_of, version_of
 from datapipe.schemas.failures import Failure
 from datapipe.schemas.infer import infer
-from datapipe.schemas.pandera_form import contract_lines, contract_of, is_pandera, row_wise
+from datapipe.schemas.pandera_form import contract_lines, contract_of, is_pandera, portable_schema, row_wise
 from datapipe.schemas.registry import Compatibility, SchemaRegistry, SchemaVersion
 from datapipe.schemas.targets import diff_target, landed
 from datapipe.schemas.validation import run_validate
@@ -33,6 +33,7 @@ __all__ = [
     "infer",
     "is_pandera",
     "landed",
+    "portable_schema",
     "row_wise",
     "run_validate",
     "version_of",

@@ -51,8 +51,9 @@ class SchemaChange:
 
     def __str__(self) -> str:
         values = " -> ".join(value for value in (self.before, self.after) if value)
+        head = "renamed" if self.change == "renamed" else f"{self.change} {self.column}:"
         effect = f" ({self.effect})" if self.effect else ""
-        return f"{'breaking: ' if self.breaking else ''}{self.change} {self.column}: {values}{effect}"
+        return f"{'breaking: ' if self.breaking else ''}{head} {values}{effect}"
 
     def breaks(self, mode: Mode) -> bool:
         """Whether it breaks a promise: that the new schema reads old data (backward), the old one new data, or both."""

@@ -10,6 +10,7 @@ from typing import Any
 from datapipe.errors import PlanError
 from datapipe.plan import CheckSpec, Contract, FunctionRef, ValidateConfig, build
 from datapipe.plan.contract import BUILT_IN
+from datapipe.plan.given import schema_of
 
 _COLUMN = ("nullable", "unique", "required", "coerce", "regex", "default", "report_duplicates")
 
@@ -45,6 +46,20 @@ def contract_of(given: Any) -> Contract:
         )
     model: Any = given
     return _of_pandera(model.to_schema() if isinstance(given, type) else model)
+
+
+def portable_schema(schema: Any) -> Any:
+    """A schema as plans hold it: by its name if it can be imported, else its content.
+
+    Raises
+    ------
+    PlanError
+        If it cannot be read, or asks for what no stream of rows can do.
+    """
+    is_local = isinstance(schema, type) and not FunctionRef.of(schema).portable
+    return (
+        contract_of(schema) if is_local or (is_pandera(schema) and not isinstance(schema, type)) else schema_of(schema)
+    )
 
 
 def held_to(config: ValidateConfig) -> Contract:

@@ -45,7 +45,7 @@ def test_an_integer_primary_key_fills_itself(sqlite: Sink) -> None:
 
 def test_another_primary_key_does_not(sqlite: Sink) -> None:
     sqlite.sql("CREATE TABLE t (id TEXT PRIMARY KEY, name TEXT)")
-    with pytest.raises(SchemaError, match="needs id"):
+    with pytest.raises(SchemaError, match="removed id: TEXT NOT NULL"):
         sqlite.write(table(name=["ann"]))
 
 

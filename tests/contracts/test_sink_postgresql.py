@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from contracts.sinks import Sink, failing, streamed, table
 
+import datapipe
 from datapipe.data.cancel import CancelToken
 from datapipe.data.stream import Stream, Workspace
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged
@@ -311,3 +312,17 @@ def test_a_naive_timestamp_is_no_instant(postgresql_sink: Sink) -> None:
     postgresql_sink.sql("CREATE TABLE t (v timestamptz)")
     with pytest.raises(DataError, match=r"column 'v'.*AT TIME ZONE"):
         postgresql_sink.write(pa.table({"v": pa.array([dt.datetime(2024, 1, 1)], TIMESTAMP)}))
+
+
+@STRATEGIES
+def test_rows_that_a_trigger_leaves_out_are_told(postgresql_sink: Sink, strategy: str) -> None:
+    postgresql_sink.sql(
+        "CREATE TABLE users (id bigint PRIMARY KEY, name text);"
+        "CREATE FUNCTION odd_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN IF NEW.id % 2 = 1 THEN RETURN NEW; END IF; RETURN NULL; END $$;"
+        "CREATE TRIGGER odd BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION odd_only()"
+    )
+    keys = {"keys": ["id"]} if strategy == "upsert" else {}
+    result = datapipe.read(USERS).write("users", to=postgresql_sink.url, strategy=strategy, **keys).run()
+    assert (result.rows_written, result.deduplicated) == (1, 0)
+    assert any("took 1 of the 2 rows" in note and "trigger" in note for note in result.notices)

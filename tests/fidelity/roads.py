@@ -51,8 +51,8 @@ class Postgresql:
             self.conn.execute(statement.encode())
 
     def fresh(self, *statements: str) -> None:
-        """The same, when the tables of the test before are gone."""
-        self.run("DROP TABLE IF EXISTS source, target", *statements)
+        """The same, when the tables of the test before are gone, and the ledger that knows who created them."""
+        self.run("DROP TABLE IF EXISTS source, target", "DROP SCHEMA IF EXISTS _datapipe CASCADE", *statements)
 
     def texts(self, table: str = "target") -> list[str | None]:
         """What the server says the values of column v are, in the order of id."""

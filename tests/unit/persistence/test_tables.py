@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from datapipe.errors import PlanError, SchemaError
-from datapipe.persistence.tables import Column, Layout, Table, check_unique, find_keys, match_columns
+from datapipe.errors import PlanError
+from datapipe.persistence.tables import Column, Layout, Table, check_unique, find_keys
 from datapipe.plan import TableTarget, WriteStrategy, build
 
 USERS = Table("users", "crm")
@@ -56,45 +56,6 @@ def test_an_unknown_key_or_latest_is_named_with_the_nearest(given: TableTarget, 
     with pytest.raises(PlanError) as caught:
         find_keys(given, ["id", "at"])
     assert words in str(caught.value)
-
-
-# --- columns ------------------------------------------------------------------------------------------------
-
-
-def test_columns_come_in_the_order_of_the_data() -> None:
-    found = match_columns(layout(Column("a", "int"), Column("B", "int"), Column("c", "int")), data("b", "a"), USERS)
-    assert [column.name for column in found] == ["B", "a"]
-
-
-def test_an_exact_name_wins_over_another_case() -> None:
-    found = match_columns(layout(Column("ID", "int"), Column("id", "int")), data("id"), USERS)
-    assert [column.name for column in found] == ["id"]
-
-
-def test_a_name_that_may_be_two_columns_is_none() -> None:
-    with pytest.raises(SchemaError, match=r"the target lacks Id"):
-        match_columns(layout(Column("ID", "int"), Column("id", "int")), data("Id"), USERS)
-
-
-def test_everything_that_differs_is_told_at_once() -> None:
-    there = layout(
-        Column("id", "bigint", nullable=False),
-        Column("born", "date", nullable=False),
-        Column("made", "date", nullable=False, optional=True),
-        Column("note", "text"),
-    )
-    with pytest.raises(SchemaError) as caught:
-        match_columns(there, pa.schema([("id", pa.int64()), ("age", pa.int32()), ("name", pa.string())]), USERS)
-    assert caught.value.message == (
-        "table crm.users and the data differ: the target lacks age (integer); the target lacks name (text); "
-        "the target needs born (date NOT NULL), which the data lack"
-    )
-    assert "crm.users" in str(caught.value.hint)
-
-
-def test_two_columns_do_not_go_into_one() -> None:
-    with pytest.raises(SchemaError, match=r"two columns of the data go into one column of crm\.users"):
-        match_columns(layout(Column("Id", "int")), data("id", "ID"), USERS)
 
 
 # --- unique indexes -----------------------------------------------------------------------------------------

@@ -14,12 +14,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from datapipe.data.memory import free_memory, gathered
 from datapipe.data.stream import Stream, Workspace
 from datapipe.data.types import tag, tagged
 from datapipe.errors import DataError, PlanError, RunCancelled
 from datapipe.plan import CodeConfig
 from datapipe.transformation.code import CodeTransformer, run_code
-from datapipe.data.memory import free_memory, gathered
 
 PEOPLE = pa.table({"id": pa.array([1, 2, None, 4, 5]), "name": [" Ann", "Bob ", None, "Dee", "Eve"]})
 
