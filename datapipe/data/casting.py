@@ -257,13 +257,13 @@ def misfits(values: pa.Array, to: pa.DataType) -> npt.NDArray[np.bool_]:
     encoded = values.dictionary_encode() if not isinstance(values.type, pa.BaseExtensionType) else None
     if encoded is not None and len(encoded.dictionary) < len(values) // 2:  # most values are there several times
         wrong = misfits(encoded.dictionary, to)
-        taken: npt.NDArray[np.bool_] = pc.fill_null(pc.take(pa.array(wrong), encoded.indices), False).to_numpy(False)
-        return taken
+        bad[:] = pc.fill_null(pc.take(pa.array(wrong), encoded.indices), False)
+        return bad
     hopeless = _hopeless(values, to)
     if hopeless is None:
         _find_misfits(values, to, bad)
         return bad
-    bad = hopeless.to_numpy(zero_copy_only=False)
+    bad[:] = hopeless
     rest = np.flatnonzero(~bad)
     if len(rest):
         wrong = np.zeros(len(rest), bool)

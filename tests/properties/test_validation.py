@@ -84,7 +84,9 @@ def test_ranges(kind: str, data: st.DataObject, low_too: bool, high_too: bool) -
 @given(st.data(), st.sampled_from(["isin", "notin"]))
 def test_lists(kind: str, data: st.DataObject, name: str) -> None:
     values, argument = drawn(data, kind)
-    argument = argument.filter(lambda value: repr(value) != "-0.0")  # which pandas does not find beside 0.0
+    if kind == "floats":  # 0.0 and -0.0 are equal, says equal_to; to pandas, not in a list
+        values = pa.array([None if value is None else value + 0.0 for value in values.to_pylist()], pa.float64())
+        argument = argument.map(lambda value: value + 0.0)
     items = data.draw(st.lists(argument, min_size=1, max_size=4))
     assert ours({name: items}, values) == verdict(getattr(pandera.Check, name)(items), values)
 

@@ -43,14 +43,16 @@ def test_a_stream_without_rows() -> None:
 
 def test_what_cannot_be_converted_is_no_null() -> None:
     config = columns(s={"type": "int", "coerce": True})
-    rows, told, refused = go(pa.table({"s": ["1", "x"]}), {**config, "on_error": "quarantine"})
+    rows, _, refused = go(pa.table({"s": ["1", "x"]}), {**config, "on_error": "quarantine"})
     assert rows == [{"s": 1}]
     assert refused[0]["reason"] == "s: type int"
     with pytest.raises(DataError, match="cannot be handed on"):
         go(pa.table({"s": ["1", "x"]}), {**config, "on_error": "warn"})
 
 
-@pytest.mark.parametrize(("mode", "limit", "fails"), [("warn", 1, True), ("warn", 2, False), ("drop", 1, True), ("quarantine", 2, False)])
+@pytest.mark.parametrize(
+    ("mode", "limit", "fails"), [("warn", 1, True), ("warn", 2, False), ("drop", 1, True), ("quarantine", 2, False)]
+)
 def test_max_failures_counts_repeated_keys(mode: str, limit: int, fails: bool) -> None:
     config = {**columns(id={"unique": True, "nullable": True}), "on_error": mode, "max_failures": limit}
     if fails:
@@ -70,7 +72,7 @@ def test_a_name_and_a_pattern_match_one_column() -> None:
     both = columns(id={"nullable": True}, **{".*": {"regex": True, "nullable": True, "checks": ["id < 2"]}})
     with pytest.raises(DataError, match="id: id < 2 in 2 rows"):
         go(T.select(["id"]), both)
-    with pytest.raises(SchemaError, match="column nope.* is missing"):
+    with pytest.raises(SchemaError, match=r"column nope\.\* is missing"):
         go(T, columns(**{"nope.*": {"regex": True}}))
 
 
@@ -98,7 +100,11 @@ def test_numeric_without_precision_is_a_number() -> None:
 
 def test_messages_hold_no_values() -> None:
     table = pa.table({"s": ["hunter2", "5"]})
-    for config in (columns(s={"type": "int", "coerce": True}), {"checks": ["CAST(s AS INT) > 1"]}, columns(s={"checks": {"isin": ["5"]}})):
+    for config in (
+        columns(s={"type": "int", "coerce": True}),
+        {"checks": ["CAST(s AS INT) > 1"]},
+        columns(s={"checks": {"isin": ["5"]}}),
+    ):
         with pytest.raises(DataError) as caught:
             go(table, config)
         assert "hunter2" not in str(caught.value)
@@ -116,7 +122,7 @@ def test_functions_that_go_wrong() -> None:
         with pytest.raises(DataError, match=re.escape(words)):
             go(T, columns(id={"nullable": True, "checks": [{"function": function}]}))
     with pytest.raises(DataError, match="is row-wise and returned one boolean"):
-        go(T, columns(id={"nullable": True, "checks": [{"function": lambda column: True, "row_wise": True}]}))
+        go(T, columns(id={"nullable": True, "checks": [{"function": lambda _: True, "row_wise": True}]}))
 
 
 def test_checks_that_read_alike_are_counted_apart() -> None:
@@ -134,12 +140,14 @@ def test_pandera_schemas_as_they_come() -> None:
         id: int = pandera.Field(ge=0, nullable=True)
 
         @pandera.check("id")
-        def small(cls, column: pd.Series[Any]) -> Any:
+        def small(cls, column: pd.Series[Any]) -> Any:  # noqa: N805  # as Pandera has it
             return column < 2
 
     with pytest.raises(DataError, match="id: small in 2 rows"):
         go(T, {"schema": contract_of(Model)})
-    pattern = pandera.DataFrameSchema({"s": pandera.Column(str, pandera.Check.str_matches(re.compile("A|b", re.I)), nullable=True)})
+    pattern = pandera.DataFrameSchema(
+        {"s": pandera.Column(str, pandera.Check.str_matches(re.compile("A|b", re.I)), nullable=True)}
+    )
     with pytest.raises(DataError, match=r"s: .* in 1 row \(first: row 4\)"):
         go(T, {"schema": contract_of(pattern)})
     for refused, words in (
