@@ -263,7 +263,7 @@ def misfits(values: pa.Array, to: pa.DataType) -> npt.NDArray[np.bool_]:
     if hopeless is None:
         _find_misfits(values, to, bad)
         return bad
-    bad = hopeless.to_numpy(zero_copy_only=False)
+    bad = np.asarray(hopeless.to_numpy(zero_copy_only=False), bool)
     rest = np.flatnonzero(~bad)
     if len(rest):
         wrong = np.zeros(len(rest), bool)

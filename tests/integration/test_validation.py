@@ -16,15 +16,29 @@ import datapipe
 from datapipe.errors import DataError
 
 PEOPLE = pa.table({"id": pa.array([1, 2, 3], pa.int64()), "price": [1.0, -1.0, None]})
-CONTRACT = {"columns": {"id": {"type": "int", "unique": True}, "price": {"type": "float", "nullable": True, "checks": {"ge": 0}}}}
+CONTRACT = {
+    "columns": {
+        "id": {"type": "int", "unique": True},
+        "price": {"type": "float", "nullable": True, "checks": {"ge": 0}},
+    }
+}
 
 
 def test_shown_before_a_run(sqlite_url: str) -> None:
-    plan = datapipe.read(PEOPLE).validate(CONTRACT, checks=["AVG(price) > 0"], on_error="quarantine").write("t", to=sqlite_url)
+    plan = (
+        datapipe.read(PEOPLE)
+        .validate(CONTRACT, checks=["AVG(price) > 0"], on_error="quarantine")
+        .write("t", to=sqlite_url)
+    )
     assert "id int, price float, AVG(price) > 0, on error quarantine" in repr(plan)
     assert "validate" in plan._repr_html_()
     text = str(plan.explain())
-    for words in ("id: int, unique", "price: float, NULL allowed, greater_than_or_equal_to(0)", "AVG(price) > 0", "on error: quarantine"):
+    for words in (
+        "id: int, unique",
+        "price: float, NULL allowed, greater_than_or_equal_to(0)",
+        "AVG(price) > 0",
+        "on error: quarantine",
+    ):
         assert words in text
     assert "2 rows" in str(plan.preview()) or len(plan.preview().frame) == 2
     assert not os.path.exists(sqlite_url.partition(":///")[2])
@@ -57,7 +71,9 @@ def test_ctrl_c_in_a_slow_check(sqlite_url: str) -> None:
         while True:
             time.sleep(0.01)
 
-    plan = datapipe.read(PEOPLE).validate({"columns": {"id": {"checks": [{"function": slow}]}}}).write("t", to=sqlite_url)
+    plan = (
+        datapipe.read(PEOPLE).validate({"columns": {"id": {"checks": [{"function": slow}]}}}).write("t", to=sqlite_url)
+    )
 
     def interrupt() -> None:
         began.wait(10)

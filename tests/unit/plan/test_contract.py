@@ -69,13 +69,20 @@ def made(form: Any) -> Contract:
 
 
 def test_short_forms() -> None:
-    long = {"columns": {"id": {"type": "int"}, "p": {"checks": [{"check": "greater_than_or_equal_to", "arguments": {"min_value": 0}}]}}}
+    long = {
+        "columns": {
+            "id": {"type": "int"},
+            "p": {"checks": [{"check": "greater_than_or_equal_to", "arguments": {"min_value": 0}}]},
+        }
+    }
     assert made({"columns": {"id": "int", "p": {"checks": {"ge": 0}}}}) == made(long)
     assert made({"columns": {"id": {"dtype": "int"}, "p": {"ge": 0}}}) == made(long)
     assert made({"unique": "a"}).unique == made({"unique": ["a"]}).unique == (("a",),)
     assert made({"unique": [["a", "b"], ["c"]]}).unique == (("a", "b"), ("c",))
     assert made({"checks": "a > 0"}) == made({"checks": ["a > 0"]}) == made({"checks": [{"sql": "a > 0"}]})
-    assert CheckSpec.model_validate({"between": [0, 5]}) == CheckSpec.model_validate({"in_range": {"min_value": 0, "max_value": 5}})
+    assert CheckSpec.model_validate({"between": [0, 5]}) == CheckSpec.model_validate(
+        {"in_range": {"min_value": 0, "max_value": 5}}
+    )
 
 
 def test_pandera_old_and_new() -> None:
@@ -131,11 +138,21 @@ VALUES = (
 )
 COMPARED = ["equal_to", "not_equal_to", "greater_than", "less_than_or_equal_to"]
 checks = st.one_of(
-    st.tuples(st.sampled_from(COMPARED), VALUES).map(lambda pair: {"check": pair[0], "arguments": {next(iter(BUILT_IN[pair[0]])): pair[1]}}),
+    st.tuples(st.sampled_from(COMPARED), VALUES).map(
+        lambda pair: {"check": pair[0], "arguments": {next(iter(BUILT_IN[pair[0]])): pair[1]}}
+    ),
     st.lists(VALUES, max_size=3).map(lambda items: {"isin": items}),
-    st.tuples(VALUES, VALUES, st.booleans()).map(lambda t: {"in_range": {"min_value": t[0], "max_value": t[1], "include_min": t[2]}}),
+    st.tuples(VALUES, VALUES, st.booleans()).map(
+        lambda t: {"in_range": {"min_value": t[0], "max_value": t[1], "include_min": t[2]}}
+    ),
     st.just({"str_length": {"min_value": 1}}),
-    st.sampled_from(["a > 0", {"sql": "avg(a) > 1", "warn": True, "name": "mean"}, {"function": "inspect:cleandoc", "row_wise": True}]),
+    st.sampled_from(
+        [
+            "a > 0",
+            {"sql": "avg(a) > 1", "warn": True, "name": "mean"},
+            {"function": "inspect:cleandoc", "row_wise": True},
+        ]
+    ),
 )
 rules = st.fixed_dictionaries(
     {},
@@ -176,7 +193,10 @@ def test_types_survive() -> None:
 
 
 def test_the_fingerprint_is_stable() -> None:
-    form = {"columns": {"id": {"type": "int", "unique": True}, "p": {"checks": {"between": [0, 5]}}}, "unique": ["id", "p"]}
+    form = {
+        "columns": {"id": {"type": "int", "unique": True}, "p": {"checks": {"between": [0, 5]}}},
+        "unique": ["id", "p"],
+    }
     steps = {"type": "validate", "config": {"schema": form, "on_error": "quarantine"}}
     plan = parse({"ingestion": {"table": "t"}, "transformation": steps})
     spelled = {"type": "validate", "config": {"schema": made(form).form(), "on_error": "quarantine", "checks": []}}

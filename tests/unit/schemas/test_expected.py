@@ -22,7 +22,11 @@ from datapipe.schemas.expected import expected
         ("bool", [pa.bool_()], [pa.int8()]),
         ("datetime64[ns]", [pa.timestamp("us"), pa.timestamp("us", "UTC")], [pa.date32()]),
         ("datetime64[ns, UTC]", [pa.timestamp("us", "UTC")], [pa.timestamp("us")]),
-        ("numeric(9,2)", [pa.decimal128(9, 2), pa.decimal128(5, 1), pa.decimal128(7, 0)], [pa.decimal128(10, 2), pa.decimal128(9, 3)]),
+        (
+            "numeric(9,2)",
+            [pa.decimal128(9, 2), pa.decimal128(5, 1), pa.decimal128(7, 0)],
+            [pa.decimal128(10, 2), pa.decimal128(9, 3)],
+        ),
         ("decimal", [pa.decimal128(38, 20)], [pa.float64()]),
         ("date", [pa.date32()], [pa.timestamp("us")]),
         ("bytes", [pa.binary()], [pa.string()]),

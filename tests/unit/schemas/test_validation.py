@@ -50,7 +50,9 @@ def test_what_cannot_be_converted_is_no_null() -> None:
         go(pa.table({"s": ["1", "x"]}), {**config, "on_error": "warn"})
 
 
-@pytest.mark.parametrize(("mode", "limit", "fails"), [("warn", 1, True), ("warn", 2, False), ("drop", 1, True), ("quarantine", 2, False)])
+@pytest.mark.parametrize(
+    ("mode", "limit", "fails"), [("warn", 1, True), ("warn", 2, False), ("drop", 1, True), ("quarantine", 2, False)]
+)
 def test_max_failures_counts_repeated_keys(mode: str, limit: int, fails: bool) -> None:
     config = {**columns(id={"unique": True, "nullable": True}), "on_error": mode, "max_failures": limit}
     if fails:
@@ -98,7 +100,11 @@ def test_numeric_without_precision_is_a_number() -> None:
 
 def test_messages_hold_no_values() -> None:
     table = pa.table({"s": ["hunter2", "5"]})
-    for config in (columns(s={"type": "int", "coerce": True}), {"checks": ["CAST(s AS INT) > 1"]}, columns(s={"checks": {"isin": ["5"]}})):
+    for config in (
+        columns(s={"type": "int", "coerce": True}),
+        {"checks": ["CAST(s AS INT) > 1"]},
+        columns(s={"checks": {"isin": ["5"]}}),
+    ):
         with pytest.raises(DataError) as caught:
             go(table, config)
         assert "hunter2" not in str(caught.value)
@@ -139,7 +145,9 @@ def test_pandera_schemas_as_they_come() -> None:
 
     with pytest.raises(DataError, match="id: small in 2 rows"):
         go(T, {"schema": contract_of(Model)})
-    pattern = pandera.DataFrameSchema({"s": pandera.Column(str, pandera.Check.str_matches(re.compile("A|b", re.I)), nullable=True)})
+    pattern = pandera.DataFrameSchema(
+        {"s": pandera.Column(str, pandera.Check.str_matches(re.compile("A|b", re.I)), nullable=True)}
+    )
     with pytest.raises(DataError, match=r"s: .* in 1 row \(first: row 4\)"):
         go(T, {"schema": contract_of(pattern)})
     for refused, words in (
