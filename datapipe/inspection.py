@@ -83,7 +83,13 @@ def diff_with_target(plan: Plan, version: int | str | None = None) -> SchemaDiff
     titles = (f"{standing.subject}{'' if there else ', which is not there yet'}", title)
     refusal = standing.refusal
     changes = diff_target(
-        there or (), standing.data, needed=standing.needed, refused=refusal is not None, titles=titles
+        there or (),
+        standing.data,
+        needed=standing.needed,
+        planned=standing.changes,
+        left_out=standing.left_out,
+        refused=refusal is not None,
+        titles=titles,
     )
     if refusal is not None and not changes.breaking:
         raise refusal

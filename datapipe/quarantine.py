@@ -11,7 +11,7 @@ import pyarrow as pa
 from datapipe.data.jsonrows import from_json
 from datapipe.data.stream import Workspace, scratch_directory
 from datapipe.engine import RunOptions, RunResult, run_recorded
-from datapipe.errors import DataError, PlanError
+from datapipe.errors import PlanError, did_you_mean
 from datapipe.persistence import Replay, fields_of, find_rejects
 from datapipe.plan import FrameSource, Plan, TableTarget, ValidateStep, WriteStrategy
 
@@ -65,6 +65,8 @@ def replay(plan: Plan, run_id: str, step: str | None = None) -> RunResult:
     if step is None and len(steps) > 1:
         raise PlanError("several steps have rejected rows", hint=f"Name one, step=…: {', '.join(steps)}")
     chosen = step or steps[0]
+    if chosen not in steps:
+        raise PlanError(f"no rejected rows of {chosen!r} wait", hint=did_you_mean(chosen, steps, what="steps"))
     rows = waiting.filter(pa.compute.equal(waiting.column("step"), chosen))
     number = _number(plan, chosen)
     fields = fields_of(found.filter(pa.compute.equal(found.column("step"), chosen)))
@@ -94,7 +96,7 @@ def _number(plan: Plan, step: str) -> int:
     number = int(match[1]) if match else 0
     if not 0 < number <= len(plan.transformation) or not isinstance(plan.transformation[number - 1], ValidateStep):
         hint = "Give the plan that the run ran, or one that differs only in what its steps do"
-        raise DataError(f"the plan has no {step}", hint=hint)
+        raise PlanError(f"the plan has no {step}", hint=hint)
     return number
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -241,6 +243,36 @@ def _same_back(before: pa.Array, after: pa.Array) -> pa.Array:
     if not pc.all(same, skip_nulls=True, min_count=0).as_py():
         raise pa.ArrowInvalid("a value changed")
     return after
+
+
+def misfits(values: pa.Array, to: pa.DataType) -> npt.NDArray[np.bool_]:
+    """Which values have no exact counterpart in another type, where a batch of them as a whole has none.
+
+    Examples
+    --------
+    >>> misfits(pa.array(["1", "x", None]), pa.int64()).tolist()
+    [False, True, False]
+    """
+    bad = np.zeros(len(values), bool)
+    encoded = values.dictionary_encode() if not isinstance(values.type, pa.BaseExtensionType) else None
+    if encoded is not None and len(encoded.dictionary) < len(values) // 2:  # most values are there several times
+        wrong = misfits(encoded.dictionary, to)
+        return np.asarray(pc.fill_null(pc.take(pa.array(wrong), encoded.indices), False))
+    _find_misfits(values, to, bad)
+    return bad
+
+
+def _find_misfits(values: pa.Array, to: pa.DataType, bad: npt.NDArray[np.bool_]) -> None:
+    """Halves that can be converted are done with at once."""
+    try:
+        _exact(values, to)
+    except _FAILURES:
+        if len(values) == 1:
+            bad[0] = True
+            return
+        middle = len(values) // 2
+        _find_misfits(values[:middle], to, bad[:middle])
+        _find_misfits(values[middle:], to, bad[middle:])
 
 
 def _first_failure(values: pa.Array, to: pa.DataType) -> int | None:

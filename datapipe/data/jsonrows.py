@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import duckdb
 import pyarrow as pa
@@ -11,17 +11,19 @@ import pyarrow as pa
 from datapipe.data.casting import cast_column
 from datapipe.data.duck import left
 from datapipe.data.names import quote
-from datapipe.data.types import duckdb_type, tag
+from datapipe.data.types import INTERVAL, duckdb_type, tag
 from datapipe.errors import SchemaError
 
 
-def to_json(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Array:
+def to_json(batch: pa.RecordBatch, schema: pa.Schema, con: duckdb.DuckDBPyConnection | None = None) -> pa.Array:
     """Each row as a JSON object.
 
     Parameters
     ----------
     schema : pyarrow.Schema
         The batch's, with the tags of its fields.
+    con : duckdb.DuckDBPyConnection, optional
+        In UTC; one is opened, which takes a while, if left out.
 
     Examples
     --------
@@ -33,10 +35,15 @@ def to_json(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Array:
     """
     if not batch.num_rows:
         return pa.array([], pa.string())
-    pairs = ", ".join(f"{_text(field.name)}, {_written(field)}" for field in schema)
-    with _duck() as con:
-        con.register("rows", pa.Table.from_batches([_plain(batch)]))
-        made = con.sql(f"SELECT CAST(json_object({pairs}) AS VARCHAR) AS j FROM rows").to_arrow_table()
+    plain = _plain(batch)
+    pairs = ", ".join(
+        f"{_text(field.name)}, {_written(f'c{index}', given.type)}"
+        for index, (field, given) in enumerate(zip(schema, plain.schema, strict=True))
+    )
+    with nullcontext(con) if con is not None else _duck() as duck:
+        duck.register("rows", pa.Table.from_batches([plain]))
+        made = duck.sql(f"SELECT CAST(json_object({pairs}) AS VARCHAR) AS j FROM rows").to_arrow_table()
+        duck.unregister("rows")
         return made.column("j").combine_chunks().cast(pa.string())
 
 
@@ -44,8 +51,9 @@ def from_json(texts: pa.Array, schema: pa.Schema) -> pa.RecordBatch:
     """The rows that :func:`to_json` wrote."""
     with _duck() as con:
         con.register("rows", pa.table({"j": texts}))
-        items = ", ".join(f"{_read(field)} AS {quote(field.name)}" for field in schema)
-        made = con.sql(f"SELECT {items} FROM rows").to_arrow_table().combine_chunks()
+        items = ", ".join(f"{_value(index, field)} AS c{index}" for index, field in enumerate(schema, 1))
+        made = con.sql(f"SELECT {items} FROM (SELECT json_extract(j, '$.*') AS v FROM rows)").to_arrow_table()
+        made = made.combine_chunks()
         batches = made.to_batches()
         found = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=made.schema)
         return left(found, schema, first_row=1)
@@ -63,42 +71,61 @@ def _duck() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """With UUIDs as text, as people know them."""
-    columns = [cast_column(c, pa.string(), column="") if c.type == pa.uuid() else c for c in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    """With UUIDs and intervals as text, as people know them, and without names, which DuckDB takes in any case."""
+    columns = [
+        cast_column(values, pa.string(), column=field.name) if field.type in (pa.uuid(), INTERVAL) else values
+        for field, values in zip(batch.schema, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=[f"c{index}" for index in range(len(columns))])
 
 
 def _text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _written(field: pa.Field) -> str:
-    column, type_ = quote(field.name), field.type
+def _written(value: str, type_: pa.DataType) -> str:
+    """A value for json_object."""
     if pa.types.is_binary(type_):
-        return f"hex({column})"
+        return f"hex({value})"
     if pa.types.is_floating(type_):  # JSON has no NaN
-        return f"CASE WHEN isfinite({column}) THEN to_json({column}) ELSE to_json(CAST({column} AS VARCHAR)) END"
+        # As text first: DuckDB writes a FLOAT as the DOUBLE next to it.
+        text = f"CAST({value} AS VARCHAR)"
+        return f"CASE WHEN isfinite({value}) THEN CAST({text} AS JSON) ELSE to_json({text}) END"
     if any(is_such(type_) for is_such in (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string)):
-        return column
-    if pa.types.is_nested(type_):
-        return f"to_json({column})"
-    return f"CAST({column} AS VARCHAR)"
+        return value
+    if pa.types.is_list(type_):
+        return f"to_json(list_transform({value}, lambda x: to_json({_written('x', type_.value_type)})))"
+    if pa.types.is_struct(type_):
+        pairs = (f"{_text(f.name)}, {_written(f'struct_extract({value}, {_text(f.name)})', f.type)}" for f in type_)
+        return f"CASE WHEN {value} IS NOT NULL THEN json_object({', '.join(pairs)}) END"
+    return f"CAST({value} AS VARCHAR)"
 
 
-def _read(field: pa.Field) -> str:
-    type_, text = field.type, f"json_extract_string(j, {_text('$.' + _path(field.name))})"
+def _value(index: int, field: pa.Field) -> str:
+    """The value of the column with this number."""
+    if tag(field) or field.type == pa.uuid():
+        return f"json_extract_string(v[{index}], '$')"
+    return _read(f"v[{index}]", field.type)
+
+
+def _read(value: str, type_: pa.DataType) -> str:
+    text = f"json_extract_string({value}, '$')"
     if pa.types.is_binary(type_):
         return f"unhex({text})"
-    if tag(field) or pa.types.is_string(type_) or type_ == pa.uuid():
+    if pa.types.is_string(type_):
         return text
+    if pa.types.is_list(type_):
+        return f"list_transform(CAST({value} AS JSON[]), lambda x: {_read('x', type_.value_type)})"
+    if pa.types.is_struct(type_):
+        fields = (
+            f"{quote(f.name)} := {_read(f'json_extract({value}, {_text(_path(f.name))})', f.type)}" for f in type_
+        )
+        return f"CASE WHEN json_type({value}) = 'OBJECT' THEN struct_pack({', '.join(fields)}) END"
     try:
-        declared = duckdb_type(field)
+        return f"CAST({text} AS {duckdb_type(pa.field('', type_))})"
     except SchemaError:
         return text
-    if pa.types.is_nested(type_):
-        return f"CAST(json_extract(j, {_text('$.' + _path(field.name))}) AS {declared})"
-    return f"CAST({text} AS {declared})"
 
 
 def _path(name: str) -> str:
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '$."' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -120,12 +120,15 @@ def mark_replayed(session: Session, place: str, replay: Replay, run_id: str) -> 
             hint = "Rows of that run's own are there now; the rejected ones stay in quarantine"
             raise StaleRun(f"run {newest[0][0]} has replaced {place} since", hint=hint)
     table = rejects_table(session).sql
-    where = "run_id = ? AND step = ? AND replayed IS NULL"
-    there = session.query(f"SELECT COUNT(*) FROM {table} WHERE {where}", replay.run_id, replay.step)[0][0]
-    if int(there) != replay.rows:
+    where = "run_id = ? AND step = ?"
+    # First the update, which waits for another one: a count before it may be of rows that are taken meanwhile.
+    update = f"UPDATE {table} SET replayed = ? WHERE {where} AND replayed IS NULL"
+    session.query(update, run_id, replay.run_id, replay.step)
+    count = f"SELECT COUNT(*) FROM {table} WHERE {where} AND replayed = ?"
+    marked = session.query(count, replay.run_id, replay.step, run_id)[0][0]
+    if int(marked) != replay.rows:
         hint = "Look at them again: attach(run_id).rejects()"
         raise StaleRun(f"another run has replayed rejected rows of run {replay.run_id} meanwhile", hint=hint)
-    session.query(f"UPDATE {table} SET replayed = ? WHERE {where}", run_id, replay.run_id, replay.step)
 
 
 def find_rejects(target: TableTarget, run_id: str, work: Workspace) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from datapipe.persistence.load import Session, plan_load
 from datapipe.persistence.sessions import STEP, open_session
 from datapipe.persistence.tables import Column, Layout, Table, find_keys
 from datapipe.plan import DatabaseUrl, FileTarget, TableTarget, Target
-from datapipe.schemas import ColumnSpec, columns_of
+from datapipe.schemas import ColumnSpec, SchemaChange, columns_of
 from datapipe.schemas.kinds import kind_of
 
 _PORTS = {"postgresql": "5432", "mysql": "3306"}
@@ -40,6 +40,10 @@ class Standing:
         The table's columns that every load must fill.
     refusal : SchemaError or None
         Why a load would not begin.
+    changes : tuple of SchemaChange
+        What a load would change in the table.
+    left_out : tuple of str
+        The data's columns that a load would leave out.
     """
 
     subject: str
@@ -47,6 +51,8 @@ class Standing:
     data: tuple[ColumnSpec, ...]
     needed: tuple[str, ...] = ()
     refusal: SchemaError | None = None
+    changes: tuple[SchemaChange, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def look_at(target: Target, schema: pa.Schema, work: Workspace) -> Standing:
@@ -67,7 +73,13 @@ def look_at(target: Target, schema: pa.Schema, work: Workspace) -> Standing:
             there = tuple(column.spec for column in layout.columns) if layout else None
             data = _declared(session, target, schema, layout)
             needed = [c.name for c in layout.columns if not (c.nullable or c.optional)] if layout else ()
-            return Standing(subject, there, data, tuple(needed), _refusal(session, target, schema))
+            standing = Standing(subject, there, data, tuple(needed))
+            try:
+                place = session.place(table)
+                load = plan_load(session, target, schema, lambda: has_created(session, place))
+            except SchemaError as error:
+                return replace(standing, refusal=error)
+            return replace(standing, changes=load.changes, left_out=load.left_out)
     except DatapipeError as error:
         raise error.at(STEP) from error.__cause__
 
@@ -94,15 +106,6 @@ def _same_in_sqlite(target: TableTarget, made: ColumnSpec, there: Column) -> boo
     family = kind_of(made.type).family
     is_sqlite = resolved(target).driver == "sqlite"
     return is_sqlite and family in {"integer", "float"} and family == kind_of(there.type).family
-
-
-def _refusal(session: Session, target: TableTarget, schema: pa.Schema) -> SchemaError | None:
-    try:
-        place = session.place(Table(target.table_name, target.schema_))
-        plan_load(session, target, schema, lambda: has_created(session, place))
-    except SchemaError as error:
-        return error
-    return None
 
 
 def resolved(target: TableTarget) -> DatabaseUrl:

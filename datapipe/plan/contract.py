@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_serializer, model_validator
 
 from datapipe.errors import NotPortableError, PlanError, did_you_mean
 from datapipe.plan.base import Function, Text, Value
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.sqltext import check_one_query
-from datapipe.plan.values import FrozenDict, Parameters, encode, freeze
+from datapipe.plan.values import FrozenDict, Parameters, decode, encode, freeze
 
 # The names of Pandera's built-in checks and of their arguments, with the values of those that may be left out.
 BUILT_IN: dict[str, dict[str, Any]] = {
@@ -42,6 +43,9 @@ SHORT = {
     "between": "in_range",
 }
 _LISTS = {"isin", "notin", "unique_values_eq"}
+_TEXTS = {"pattern", "string"}
+# What Pandera writes among a check's arguments, old and new.
+_OPTIONS = {"options", "ignore_na", "raise_warning", "name", "error", "n_failure_cases", "groupby", "groups"}
 # What a file that Pandera has written says, and what says nothing here.
 _IGNORED = {"title", "description", "metadata", "schema_type", "version", "api", "unique_column_names", "name"}
 _REFUSED = {
@@ -101,7 +105,7 @@ class CheckSpec(Value):
         if len(data) != 1:
             raise PlanError("a check is one name with its arguments, an SQL text, or a function")
         name, given = next((str(name), given) for name, given in data.items())
-        return {"check": name, **_arguments(SHORT.get(name, name), given)}
+        return _arguments(SHORT.get(name, name), given)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -150,19 +154,23 @@ def _shown(value: Any) -> str:
 
 
 def _arguments(name: str, given: Any) -> dict[str, Any]:
-    """The arguments of a built-in check, however they are written; with the options Pandera writes among them."""
+    """A built-in check, however its arguments are written; with the options Pandera writes among them."""
     known = list(BUILT_IN.get(name, {"value": ...}))
-    options: dict[str, Any] = {}
     if isinstance(given, Mapping) and set(given) != {"type", "value"}:
-        given = dict(given)
-        found = given.pop("options", None) or {}
-        options = {"ignore_na": found.get("ignore_na", True), "warn": bool(found.get("raise_warning"))}
-        if name not in _LISTS and "value" in given and "value" not in known:
-            given = {known[0]: given["value"]}
-        return {"arguments": {key: value for key, value in given.items() if value is not None}, **options}
+        options = {key: given[key] for key in given if key in _OPTIONS}
+        options |= options.pop("options", None) or {}
+        if options.get("groupby"):
+            raise PlanError(f"the check {name} has groupby, which is not supported", hint="Use an SQL check")
+        rest = {key: value for key, value in given.items() if key not in _OPTIONS and value is not None}
+        if "value" in rest and "value" not in known:
+            rest = {known[0]: rest.pop("value"), **rest}
+        found = {"ignore_na": options.get("ignore_na", True), "warn": bool(options.get("raise_warning"))}
+        return {"check": name, "arguments": rest, "name": options.get("error") or options.get("name"), **found}
     if isinstance(given, (list, tuple)) and name not in _LISTS:
-        return {"arguments": dict(zip(known, given, strict=False))}
-    return {"arguments": {known[0]: given}}
+        if len(given) > len(known):
+            raise PlanError(f"the check {name} takes {', '.join(known)}, not {len(given)} values")
+        return {"check": name, "arguments": dict(zip(known, given, strict=False))}
+    return {"check": name, "arguments": {known[0]: given}}
 
 
 def _check_arguments(name: str, given: Mapping[str, Any]) -> None:
@@ -176,6 +184,28 @@ def _check_arguments(name: str, given: Mapping[str, Any]) -> None:
     missing = [argument for argument, default in known.items() if default is ... and argument not in given]
     if missing or (name == "str_length" and not given):
         raise PlanError(f"the check {name} needs {', '.join(missing or known)}")
+    for argument, value in given.items():
+        _check_argument(name, argument, value)
+
+
+def _check_argument(name: str, argument: str, value: Any) -> None:
+    if name in _LISTS and not isinstance(value, (list, tuple)):
+        raise PlanError(f"the check {name} needs a list, not {value!r}", hint=f"Write it as {name}: [{value!r}]")
+    if any(isinstance(item, float) and item != item for item in (value if name in _LISTS else [value])):
+        raise PlanError(f"the check {name} compares with NaN, which equals nothing", hint="In SQL: isnan(price)")
+    if argument in _TEXTS and not isinstance(value, str):
+        raise PlanError(f"the check {name} needs text, not {value!r}")
+    if name == "str_length" and (isinstance(value, bool) or not isinstance(value, int)):
+        raise PlanError(f"the check str_length needs whole numbers, not {value!r}")
+    if argument == "pattern":
+        _check_pattern(value)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise PlanError(f"{pattern!r} is no regular expression: {error}") from None
 
 
 def _listed(value: Any) -> Any:
@@ -184,10 +214,31 @@ def _listed(value: Any) -> Any:
         return ()
     if isinstance(value, Mapping) and not {"check", "sql", "function"} & set(value):
         return tuple({name: given} for name, given in value.items())
-    return (value,) if isinstance(value, (str, Mapping)) else value
+    if isinstance(value, (str, Mapping)):
+        return (value,)
+    return tuple(map(_named, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _named(check: Any) -> Any:
+    """A check as Pandera lists it: its arguments, and its name among the options."""
+    options = check.get("options") if isinstance(check, Mapping) else None
+    if not isinstance(options, Mapping) or "check_name" not in options:
+        return check
+    return {
+        str(options["check_name"]): {key: value for key, value in check.items() if key != "value" or value is not None}
+    }
+
+
+def _of_table(checks: tuple[CheckSpec, ...]) -> tuple[CheckSpec, ...]:
+    for spec in checks:
+        if spec.check is not None:
+            hint = "Put it under a column, or write it in SQL: price >= 0"
+            raise PlanError(f"the check {spec.check} looks at one column, not at the table", hint=hint)
+    return checks
 
 
 Checks = Annotated[tuple[CheckSpec, ...], BeforeValidator(_listed)]
+TableChecks = Annotated[Checks, AfterValidator(_of_table)]
 
 
 def with_functions(checks: Checks, change: Callable[[FunctionRef], FunctionRef]) -> Checks:
@@ -225,7 +276,7 @@ class ColumnRule(Value):
     required: bool = True
     coerce: bool = False
     regex: bool = False
-    default: Annotated[Any, AfterValidator(freeze)] = None
+    default: Annotated[Any, AfterValidator(decode), PlainSerializer(encode)] = None
     report_duplicates: Literal["all", "exclude_first", "exclude_last"] = "all"
     checks: Checks = ()
 
@@ -270,7 +321,7 @@ class Contract(Value):
     """
 
     columns: Annotated[dict[str, ColumnRule], AfterValidator(freeze)] = Field(default_factory=FrozenDict)
-    checks: Checks = ()
+    checks: TableChecks = ()
     unique: tuple[tuple[Text, ...], ...] = ()
     report_duplicates: Literal["all", "exclude_first", "exclude_last"] = "all"
     strict: bool | Literal["filter"] = False
@@ -289,6 +340,13 @@ class Contract(Value):
         elif isinstance(unique, str) or all(isinstance(name, str) for name in unique):
             found["unique"] = ((unique,) if isinstance(unique, str) else tuple(unique),) if unique else ()
         return found
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, rule in self.columns.items():
+            if rule.regex:
+                _check_pattern(name)
+        return self
 
     @property
     def functions(self) -> tuple[FunctionRef, ...]:
@@ -337,9 +395,6 @@ class Contract(Value):
     def form(self) -> dict[str, Any]:
         """The document form: plain JSON values, defaults left out."""
         found: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
-        for rule in found.get("columns", {}).values():
-            if "default" in rule:
-                rule["default"] = encode(rule["default"])
         return found
 
 

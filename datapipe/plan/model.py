@@ -22,7 +22,7 @@ from pydantic import (
 
 from datapipe.errors import PlanError
 from datapipe.plan.base import Function, Text, Value
-from datapipe.plan.contract import Checks, Contract, with_functions
+from datapipe.plan.contract import Contract, TableChecks, with_functions
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.names import qualified, split_table
 from datapipe.plan.sqltext import check_one_query, named_parameters
@@ -194,7 +194,7 @@ class ValidateConfig(Value):
             {"anyOf": [{"type": "string"}, {"type": "object"}], "description": "a contract, or module:name"}
         ),
     ] = Field(default=None, alias="schema")
-    checks: Checks = ()
+    checks: TableChecks = ()
     on_error: Literal["raise", "quarantine", "drop", "warn"] = "raise"
     max_failures: int | None = Field(default=None, ge=0)
 

@@ -20,6 +20,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "config": model.ConfigStep,
     "validate": model.ValidateStep,
     "file": model.FileTarget,
+    "Contract": model.Contract,
 }
 
 
@@ -29,17 +30,19 @@ def explain(error: ValidationError, root: type[BaseModel], *, step: str | None =
     # A misspelt field is also a missing one; the misspelling is what to tell.
     finding = next((f for f in findings if f["type"] == "extra_forbidden"), findings[0])
     cause = finding.get("ctx", {}).get("error")
-    where = list(finding["loc"])
+    where = ["Contract" if str(part).endswith("Contract]") else part for part in finding["loc"]]
     label = step or _label(where)
     kind, given = finding["type"], finding.get("input")
+    column = _column(where)
     if isinstance(cause, PlanError):
+        cause.message = f"{column}{cause.message}"
         cause.at(label)
         return cause
     field = ".".join(str(part) for part in _fields(where))
     if kind == "extra_forbidden":
         owner = _owner(root, where[:-1])
         known = [info.alias or name for name, info in owner.model_fields.items()]
-        return PlanError(f"unknown field {where[-1]!r}", step=label, hint=did_you_mean(str(where[-1]), known))
+        return PlanError(f"{column}unknown field {where[-1]!r}", step=label, hint=did_you_mean(str(where[-1]), known))
     if kind == "missing":
         return PlanError(f"field {field!r} is missing", step=label, hint="Add it")
     if kind == "union_tag_invalid":
@@ -70,10 +73,16 @@ def _label(where: list[Any]) -> str:
     return str(where[0])
 
 
+def _column(where: list[Any]) -> str:
+    """The column of a contract that a location is about."""
+    place = where.index("columns") + 1 if "columns" in where else len(where)
+    return f"column {where[place]!r}: " if len(where) > place + 1 else ""
+
+
 def _fields(where: list[Any]) -> Iterator[Any]:
     tags = {"query", "table", "files", "frame", "sql", "code", "config", "validate", "file"}
     for index, part in enumerate(where):
-        is_tag = part in tags and index < len(where) - 1 and index > 0
+        is_tag = (part in tags and index < len(where) - 1 and index > 0) or part in {"Contract", "bool"}
         if (index and not isinstance(part, int) and not is_tag) or len(where) == 1:
             yield part
 

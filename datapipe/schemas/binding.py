@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from datapipe.data.names import find_name
 from datapipe.data.types import EXACT_NUMERIC, describe, tag
 from datapipe.errors import DataError, PlanError, SchemaError, did_you_mean
 from datapipe.plan.contract import CheckSpec, ColumnRule, Contract
+from datapipe.schemas.builtin import passing
 from datapipe.schemas.expected import Expected, expected
 
 _LENGTH = re.compile(r"(?:n?varchar|char|character varying|character|bpchar)\s*\((\d+)\)\Z", re.IGNORECASE)
@@ -42,11 +44,13 @@ class BoundCheck:
 
     spec: CheckSpec
     column: str | None = None
+    number: int = 1  # among checks that read alike, such as lambdas
 
     @property
     def label(self) -> str:
-        """The check for people."""
-        return f"{self.column}: {self.spec.label}" if self.column else self.spec.label
+        """The check for people; no two of a contract have the same."""
+        label = f"{self.column}: {self.spec.label}" if self.column else self.spec.label
+        return label if self.number == 1 else f"{label} ({self.number})"
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,11 @@ def bind(contract: Contract, schema: pa.Schema) -> Bound:
     PlanError
         If the contract names a type that there is not.
     """
-    found = dict(_matches(contract, schema))
-    problems = [*_missing(contract, found), *_unknown(contract, found, schema)]
+    matches = tuple(_matches(contract, schema))
+    found: dict[str, ColumnRule] = {}
+    for name, rule in matches:
+        found[name] = _both(found[name], rule) if name in found else rule
+    problems = [*_missing(contract, [rule for _, rule in matches]), *_unknown(contract, found, schema)]
     columns, checks, unique = [], [], []
     for index, field in enumerate(schema):
         rule = found.get(field.name)
@@ -99,6 +106,8 @@ def bind(contract: Contract, schema: pa.Schema) -> Bound:
         columns.append(column)
         checks += [BoundCheck(spec, field.name) for spec in (*_length(rule), *rule.checks)]
         unique += [Unique((field.name,), rule.report_duplicates)] if rule.unique else []
+    if not columns:
+        problems.append("no column is left")
     if problems:
         raise SchemaError(
             f"the rows and the contract differ: {'; '.join(problems)}",
@@ -106,7 +115,64 @@ def bind(contract: Contract, schema: pa.Schema) -> Bound:
         )
     unique += [Unique(_named(names, schema), contract.report_duplicates) for names in contract.unique]
     checks += [BoundCheck(spec) for spec in contract.checks]
-    return Bound(tuple(columns), tuple(checks), tuple(unique))
+    bound = Bound(tuple(columns), tuple(_numbered(checks)), tuple(dict.fromkeys(unique)))
+    _try_out(bound)
+    return bound
+
+
+def _numbered(checks: Iterable[BoundCheck]) -> Iterator[BoundCheck]:
+    seen: Counter[str] = Counter()
+    for check in checks:
+        seen[check.label] += 1
+        yield replace(check, number=seen[check.label])
+
+
+def _both(one: ColumnRule, other: ColumnRule) -> ColumnRule:
+    """What a column is held to by its own name and by a pattern, or by two patterns."""
+    first = one if one.type else other
+    if one.type and other.type and one.type != other.type:
+        raise PlanError(f"two rules match a column and name different types: {one.type} and {other.type}")
+    return first.model_copy(
+        update={
+            "nullable": one.nullable and other.nullable,
+            "unique": one.unique or other.unique,
+            "coerce": one.coerce or other.coerce,
+            "default": other.default if one.default is None else one.default,
+            "checks": (*one.checks, *other.checks),
+        }
+    )
+
+
+def _try_out(bound: Bound) -> None:
+    """Refuse a default, or a check's argument, that does not go with its column, before any row is read."""
+    fields = {column.field.name: column.field for column in bound.columns}
+    for column in bound.columns:
+        if column.rule is not None and column.rule.default is not None:
+            default_of(column)
+    for check in bound.checks:
+        if check.column and check.spec.check and check.spec.check != "unique_values_eq":
+            field = fields[check.column]
+            try:
+                passing(check.spec, pa.array([], EXACT_NUMERIC if tag(field) == "numeric" else field.type))
+            except PlanError as error:
+                error.message = f"column {check.column!r}: {error.message}"
+                raise
+
+
+def default_of(column: BoundColumn) -> pa.Scalar:
+    """What takes the place of NULL in a column.
+
+    Raises
+    ------
+    PlanError
+        If the column's type cannot hold it.
+    """
+    field = column.field
+    try:
+        return cast_column(pa.array([column.rule and column.rule.default]), field.type, column=field.name)[0]
+    except (DataError, pa.ArrowException) as error:
+        hint = "Give one of the column's own type"
+        raise PlanError(f"column {field.name!r}: the default is no {describe(field)}", hint=hint) from error
 
 
 def _matches(contract: Contract, schema: pa.Schema) -> Iterator[tuple[str, ColumnRule]]:
@@ -118,9 +184,9 @@ def _matches(contract: Contract, schema: pa.Schema) -> Iterator[tuple[str, Colum
             yield match, rule
 
 
-def _missing(contract: Contract, found: dict[str, ColumnRule]) -> Iterator[str]:
+def _missing(contract: Contract, found: list[ColumnRule]) -> Iterator[str]:
     for name, rule in contract.columns.items():
-        if rule.required and not any(known is rule for known in found.values()):
+        if rule.required and not any(known is rule for known in found):
             yield f"column {name} is missing"
 
 

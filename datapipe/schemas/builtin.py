@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -46,6 +47,8 @@ def scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
     if isinstance(value, dt.datetime) and pa.types.is_timestamp(type_):
         zoned = value if value.tzinfo or not type_.tz else value.replace(tzinfo=dt.UTC)
         return pa.scalar(zoned if type_.tz else zoned.replace(tzinfo=None), type_)
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        value = float(value) if pa.types.is_floating(type_) else Decimal(value)
     found = pa.scalar(value)
     if pa.types.is_integer(found.type) and pa.types.is_floating(type_):
         return pa.scalar(float(value), type_)
@@ -61,6 +64,8 @@ def _places(value: float) -> int:
 def _moment(text: str, type_: pa.DataType) -> pa.Scalar:
     if pa.types.is_timestamp(type_):
         return scalar(dt.datetime.fromisoformat(text), type_)
+    if pa.types.is_time(type_):
+        return pa.scalar(dt.time.fromisoformat(text), type_)
     return pa.scalar(text).cast(type_)
 
 
@@ -78,6 +83,8 @@ def _isin(values: pa.Array, given: Mapping[str, Any]) -> pa.Array:
     items = next(iter(given.values()))
     # A value that the column's type cannot hold is in no row of it.
     found = pa.array([held for item in items if (held := _held(item, values.type)) is not None], values.type)
+    if pa.types.is_floating(values.type):  # 0.0 and -0.0 are one number
+        found, values = pc.add(found, pa.scalar(0.0, values.type)), pc.add(values, pa.scalar(0.0, values.type))
     return pc.if_else(pc.is_null(values), pa.scalar(None, pa.bool_()), pc.is_in(values, value_set=found))
 
 
@@ -97,17 +104,34 @@ def _length(values: pa.Array, given: Mapping[str, Any]) -> pa.Array:
     return fits if high is None else pc.and_kleene(fits, pc.less_equal(length, high))
 
 
+# What Python's expressions read otherwise than Arrow's: anywhere, and in texts that are not plain ASCII.
+_OTHERWISE = re.compile(r"\(\?(?!:)|\{,|\[:|\\[0-9Z]")
+_OF_CHARACTERS = re.compile(r"\\[dDwWsSbB]|\$")
+
+
 def _pattern(start: str) -> _Check:
     def look(values: pa.Array, given: Mapping[str, Any]) -> pa.Array:
         pattern = given["pattern"]
         compiled = re.compile(pattern)
-        try:
-            return pc.match_substring_regex(values, f"{start}(?:{compiled.pattern})")
-        except pa.ArrowException:  # what only Python's expressions know, such as a look ahead
-            search = compiled.match if start else compiled.search
-            return pa.array([None if text is None else bool(search(text)) for text in values.to_pylist()], pa.bool_())
+        search = compiled.match if start else compiled.search
+        if not _OTHERWISE.search(pattern):
+            try:
+                fast = pc.match_substring_regex(values, f"{start}(?:{pattern})")
+            except pa.ArrowException:
+                return _searched(search, values)
+            if not _OF_CHARACTERS.search(pattern):
+                return fast
+            odd = pc.match_substring_regex(values, r"[^\x01-\x09\x0c-\x1b\x20-\x7f]")
+            if not pc.any(odd).as_py():
+                return fast
+            return pc.replace_with_mask(fast, pc.fill_null(odd, False), _searched(search, values.filter(odd)))
+        return _searched(search, values)
 
     return look
+
+
+def _searched(search: Callable[[str], object], values: pa.Array) -> pa.Array:
+    return pa.array([None if text is None else search(text) is not None for text in values.to_pylist()], pa.bool_())
 
 
 _CHECKS: dict[str, _Check] = {

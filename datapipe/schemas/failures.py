@@ -49,8 +49,9 @@ class Failures:
 
     def add(self, check: str, column: str | None, rows: Rows) -> None:
         """Count rows, by their numbers, that did not keep a check; none, if it was the table that did not."""
-        known = self._found.get(check) or Failure(check, column, 0, int(rows[0]) if len(rows) else None)
-        self._found[check] = Failure(check, column, known.rows + len(rows), known.first_row)
+        known = self._found.get(check) or Failure(check, column)
+        first = known.first_row if known.first_row is not None or not len(rows) else int(rows[0])
+        self._found[check] = Failure(check, column, known.rows + len(rows), first)
 
     def __bool__(self) -> bool:
         return bool(self._found)

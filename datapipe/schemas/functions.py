@@ -32,8 +32,11 @@ def judged(spec: CheckSpec, data: pd.Series[Any] | pd.DataFrame, work: Workspace
     import pandas as pd
 
     passed = work.call(lambda: _call(spec, data))
-    if isinstance(passed, (bool, np.bool_)):
-        return None if passed else pa.array([], pa.bool_())
+    if isinstance(passed, (bool, np.bool_)) or passed is pd.NA:
+        if spec.row_wise:
+            hint = "Return a Series with a boolean for each row, or declare it without row_wise"
+            raise DataError(f"the check {spec.label} is row-wise and returned one boolean", hint=hint)
+        return None if passed is pd.NA or passed else pa.array([], pa.bool_())
     if isinstance(passed, pd.DataFrame):
         passed = passed.all(axis=1)
     if not isinstance(passed, pd.Series):
@@ -42,6 +45,10 @@ def judged(spec: CheckSpec, data: pd.Series[Any] | pd.DataFrame, work: Workspace
             hint="Return one boolean, or a Series of booleans",
         )
     # Pandera leaves out the NULLs that a check ignores; they keep their place here.
+    if not passed.index.is_unique or not passed.index.isin(data.index).all():
+        raise DataError(
+            f"the check {spec.label} returned other rows than it got", hint="Keep the index of what comes in"
+        )
     found = passed.reindex(data.index)
     kept = found.isna() if spec.ignore_na else pd.Series(data=False, index=found.index)
     verdict = (found.fillna(value=False).astype(bool) | kept).to_numpy()

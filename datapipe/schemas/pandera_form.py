@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -132,20 +133,33 @@ def _check(check: Any) -> CheckSpec:
     options = {"ignore_na": check.ignore_na, "warn": check.raise_warning}
     if check.name in BUILT_IN and not callable(getattr(check._check_fn, "__code__", None)) and check.statistics:
         given = {name: value for name, value in check.statistics.items() if value is not None}
-        given = {name: sorted(v, key=repr) if isinstance(v, (set, frozenset)) else v for name, v in given.items()}
-        return CheckSpec.model_validate({"check": check.name, "arguments": given, **options})
+        given = {name: _argument(value) for name, value in given.items()}
+        name = None if str(check.error).startswith(f"{check.name}(") else check.error  # Pandera's own words
+        return build(CheckSpec, {"check": check.name, "arguments": given, "name": name, **options}, step="contract")
     function = check._check_fn
     if check._check_kwargs:
         function = functools.partial(function, **check._check_kwargs)
-    return CheckSpec.model_validate(
+    return build(
+        CheckSpec,
         {
             "function": FunctionRef.of(function),
             "name": check.error or check.name,
             "element_wise": check.element_wise,
             "row_wise": bool(getattr(check._check_fn, "row_wise", False)),
             **options,
-        }
+        },
+        step="contract",
     )
+
+
+def _argument(value: Any) -> Any:
+    """An argument as plain data: a set in an order of its own, a compiled pattern as text with its flags."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=repr)
+    if isinstance(value, re.Pattern):
+        flags = "".join(letter for letter in "imsx" if value.flags & re.RegexFlag[letter.upper()])
+        return f"(?{flags}){value.pattern}" if flags else value.pattern
+    return list(value) if isinstance(value, (range, dict)) or type(value).__name__ == "dict_keys" else value
 
 
 def row_wise(function: Any) -> Any:

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapipe.data.casting import cast_column
+from datapipe.data.casting import cast_column, misfits
 from datapipe.data.duckerrors import translate
 from datapipe.data.stream import Workspace
 from datapipe.data.types import EXACT_NUMERIC, tag
 from datapipe.errors import DataError, DatapipeError
-from datapipe.schemas.binding import Bound, BoundCheck
+from datapipe.schemas.binding import Bound, BoundCheck, default_of
 from datapipe.schemas.builtin import passing
 from datapipe.schemas.functions import judged
 from datapipe.schemas.sqlchecks import query_of
@@ -42,8 +41,7 @@ def shape(batch: pa.RecordBatch, bound: Bound) -> Shaped:
             values, bad = _coerced(values, column.field)
             failed += [(f"{column.field.name}: type {rule.type}", column.field.name, bad)] if bad is not None else []
         if rule is not None and rule.default is not None and values.null_count:
-            default = cast_column(pa.array([rule.default]), column.field.type, column=column.field.name)
-            values = pc.fill_null(values, default[0])
+            values = pc.fill_null(values, default_of(column))
         columns.append(values)
     if not columns:
         return Shaped(batch.select([]), tuple(failed))
@@ -56,31 +54,21 @@ def _coerced(values: pa.Array, field: pa.Field) -> tuple[pa.Array, pa.Array | No
     try:
         return cast_column(values, to, column=name), None
     except DataError:
-        bad = np.zeros(len(values), bool)
-        for row in _misfits(values, to, name, 0):
-            bad[row] = True
+        bad = misfits(values, to)
     kept = pc.if_else(pa.array(bad), pa.scalar(None, values.type), values)
     return cast_column(kept, to, column=name), pa.array(bad)
 
 
-def _misfits(values: pa.Array, to: pa.DataType, name: str, offset: int) -> Iterator[int]:
-    """The places of values that cannot be converted: halves that can be are done with at once."""
-    try:
-        cast_column(values, to, column=name)
-    except DataError:
-        if len(values) == 1:
-            yield offset
-            return
-        middle = len(values) // 2
-        yield from _misfits(values[:middle], to, name, offset)
-        yield from _misfits(values[middle:], to, name, offset + middle)
-
-
-def not_null(batch: pa.RecordBatch, bound: Bound) -> Iterator[Failed]:
-    """The NULLs of columns that must have none."""
-    for column, values in zip(bound.columns, batch.columns, strict=True):
-        if column.rule is not None and not column.rule.nullable and values.null_count:
-            yield f"{column.field.name}: not NULL", column.field.name, values.is_null()
+def not_null(shaped: Shaped, bound: Bound) -> Iterator[Failed]:
+    """The NULLs of columns that must have none; one in the place of a value that has no counterpart is none."""
+    unconverted = {column: rows for _, column, rows in shaped.failed}
+    for column, values in zip(bound.columns, shaped.batch.columns, strict=True):
+        name = column.field.name
+        if column.rule is None or column.rule.nullable or not values.null_count:
+            continue
+        missing = pc.and_not(values.is_null(), unconverted[name]) if name in unconverted else values.is_null()
+        if pc.any(missing).as_py():
+            yield f"{name}: not NULL", name, missing
 
 
 def computable(batch: pa.RecordBatch, first_row: int) -> pa.Table:
@@ -91,7 +79,8 @@ def computable(batch: pa.RecordBatch, first_row: int) -> pa.Table:
         else values
         for field, values in zip(batch.schema, batch.columns, strict=True)
     ]
-    return pa.table(columns, names=batch.schema.names)
+    schema = pa.schema([pa.field(name, values.type) for name, values in zip(batch.schema.names, columns, strict=True)])
+    return pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=schema)])
 
 
 @dataclass(frozen=True)
@@ -148,9 +137,6 @@ def _failing(check: BoundCheck, table: pa.Table, work: Workspace) -> pa.Array | 
 
     frame = to_pandas(table.select([check.column]) if check.column else table)
     passed = judged(spec, frame[check.column] if check.column else frame, work)
-    if passed is not None and not len(passed) and table.num_rows:
-        hint = "Return a Series with a boolean for each row, or declare it without row_wise"
-        raise DataError(f"the check {spec.label} is row-wise and returned one boolean", hint=hint)
     return None if passed is None else _not_kept(passed, ignore_na=False)
 
 

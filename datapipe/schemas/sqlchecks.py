@@ -12,6 +12,7 @@ import pyarrow as pa
 from datapipe.data.analysis import analyse, streams
 from datapipe.data.duckerrors import translate
 from datapipe.data.names import quote
+from datapipe.data.types import EXACT_NUMERIC, tag
 from datapipe.errors import PlanError
 from datapipe.plan.sqltext import check_one_query
 
@@ -40,9 +41,13 @@ def scope_of(con: duckdb.DuckDBPyConnection, expression: str, schema: pa.Schema)
     """
     text = query_of([expression])
     check_one_query(text)
+    schema = pa.schema([pa.field(f.name, EXACT_NUMERIC) if tag(f) == "numeric" else f for f in schema])
     con.register("input_data", pa.RecordBatchReader.from_batches(schema, []))
     try:
         analyse(con, text, {"input_data": schema})
+        type_ = str(con.sql(text).types[0])
+        if type_ not in {"BOOLEAN", '"NULL"'}:
+            raise PlanError(f"it gives {type_}, not yes or no", hint="Write a comparison, such as price >= 0")
         plan = json.loads(con.execute(f"EXPLAIN (FORMAT json) {text}").fetchall()[0][1])
         if all(streams(node) for node in plan):
             return "row"

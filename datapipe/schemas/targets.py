@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from datapipe.data.names import find_name
 from datapipe.schemas.changes import SchemaChange, SchemaDiff, diff
 from datapipe.schemas.columns import ColumnSpec
 from datapipe.schemas.kinds import holds, kind_of
 
-_EFFECTS = {
-    "widened": "the data may hold what the target cannot",
-    "narrowed": "the data may hold what the target cannot",
-    "retyped": "each value must be converted exactly",
-}
+_BY_VALUE = "each value is carried exactly, or refused"
 
 
 def landed(target: Sequence[ColumnSpec], data: Sequence[ColumnSpec]) -> tuple[ColumnSpec, ...]:
@@ -46,45 +42,59 @@ def diff_target(
     data: Sequence[ColumnSpec],
     *,
     needed: Collection[str] = (),
+    planned: Sequence[SchemaChange] = (),
+    left_out: Collection[str] = (),
     refused: bool = False,
     titles: tuple[str, str] = ("target", "plan"),
 ) -> SchemaDiff:
-    """What stands between a plan's output and its target.
+    """What a plan's output differs from its target in, and what the load does about it.
 
     Parameters
     ----------
     needed : collection of str
         The target's columns that every load must fill: neither NULL nor a default is possible.
+    planned : sequence of SchemaChange
+        What the load changes in the target.
+    left_out : collection of str
+        The data's columns that the load leaves out.
     refused : bool
         Whether the load would not begin: what the target lacks is breaking then.
 
     Examples
     --------
     >>> print(diff_target([ColumnSpec("id", "bigint")], [ColumnSpec("id", "int"), ColumnSpec("day", "date")]))
-    added day: date (the load adds it to the target)
+    added day: date (the load adds it)
     """
-    found = diff(target, landed(target, data), titles=titles)
-    created = None if target else "the load creates it"
-    told = [
-        dataclasses.replace(
-            change,
-            effect=created or _effect(change, needed, refused=refused),
-            breaking=_breaks(change, needed, refused=refused),
-        )
-        for change in found
+    renames = {change.column: change for change in planned if change.change == "renamed"}
+    known = [
+        dataclasses.replace(column, name=str(renames[column.name].after)) if column.name in renames else column
+        for column in target
     ]
-    return dataclasses.replace(found, changes=tuple(told)).judged(lambda change: change.breaking)
+    found = diff(known, landed(known, data), titles=titles)
+    widened = {change.column: change for change in planned if change.change == "widened"}
+    told = [change if target else dataclasses.replace(change, effect="the load creates it") for change in found]
+    if target:
+        told = [_told(change, needed, widened, left_out, refused=refused) for change in found]
+    return dataclasses.replace(found, changes=(*renames.values(), *told)).judged(lambda change: change.breaking)
 
 
-def _breaks(change: SchemaChange, needed: Collection[str], *, refused: bool) -> bool:
-    if change.change == "removed":
-        return change.column in needed
-    return change.change == "retyped" or (refused and change.change == "added")
-
-
-def _effect(change: SchemaChange, needed: Collection[str], *, refused: bool) -> str:
+def _told(
+    change: SchemaChange,
+    needed: Collection[str],
+    widened: Mapping[str, SchemaChange],
+    left_out: Collection[str],
+    *,
+    refused: bool,
+) -> SchemaChange:
+    """A change with what comes of it."""
     if change.change == "added":
-        return "the target lacks it, and the load is refused" if refused else "the load adds it to the target"
+        effect = "the load leaves it out" if change.column in left_out else "the load adds it"
+        effect = "the target lacks it, and the load is refused" if refused else effect
+        return dataclasses.replace(change, effect=effect, breaking=refused)
     if change.change == "removed":
-        return "the target needs it" if change.column in needed else "the target keeps it, without new values"
-    return _EFFECTS[change.change]
+        is_needed = change.column in needed
+        effect = "the target needs it" if is_needed else "the target keeps it, without new values"
+        return dataclasses.replace(change, effect=effect, breaking=is_needed)
+    if change.column in widened:
+        return dataclasses.replace(widened[change.column], effect="the load widens it")
+    return dataclasses.replace(change, effect=_BY_VALUE, breaking=change.change == "retyped")

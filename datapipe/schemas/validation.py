@@ -27,6 +27,7 @@ from datapipe.schemas.whole import Whole
 
 _MOST = 1000  # rows that fail before a run that raises has seen enough
 _HINT = "Correct the rows or the contract; on_error='quarantine' keeps bad rows aside and loads the others"
+_COERCE_HINT = "Correct the values, use on_error='quarantine' or 'drop', or convert them in a .sql() step with TRY_CAST"
 _TABLE_HINT = "No row is to blame, so none can be kept aside; correct the rows or the contract"
 
 
@@ -69,8 +70,10 @@ def run_validate(
         by_table = [(check, scope) for check, scope in scopes if scope != "row" and work.limit is None]
         unique = bound.unique if work.limit is None else ()
         wanted = _read(con, [check for check, _ in by_table], names) | {n for u in unique for n in u.columns}
-        whole = Whole(con, [n for n in names if n in wanted], by_table, unique, work)
-        checks = RowChecks(by_row, tuple(n for n in names if n in _read(con, by_row, names)), con, work)
+        kept = [field for field in bound.schema if field.name in wanted]
+        # COUNT(*) reads no column, and rows have at least one.
+        whole = Whole(con, pa.schema(kept or [bound.schema.field(0)]), by_table, unique, work)
+        checks = RowChecks(by_row, tuple(_read(con, by_row, names)) or (names[0],), con, work)
         refuses_late = bool(unique) or any(scope == "rows" for _, scope in by_table)
         late = config.on_error in {"quarantine", "drop"} and refuses_late
         has_whole = bool(by_table or unique)
@@ -125,6 +128,8 @@ class _Validation:
     step: str
     count: Callable[[int], object]
     failures: Failures = field(default_factory=Failures)
+    unconverted: bool = False  # whether a value stands in the way of handing its row on
+    told: list[Rows] = field(default_factory=list)  # the rows that fail and are handed on, if they are limited
     warnings: Failures = field(default_factory=Failures)  # of checks that are only to warn
 
     def at_once(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -133,6 +138,10 @@ class _Validation:
             yield part.shaped
         for label, column, rows, warn in self._verdicts():
             (self.warnings if warn else self.failures).add(label, column, rows)
+            self.told += [] if warn or not self._tells else [rows]
+        if self._tells:
+            rows = len(np.unique(np.concatenate(self.told or [np.array([], np.int64)])))
+            self._check_limit(rows - self.failures.rows)
         self._end()
 
     def late(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -155,8 +164,8 @@ class _Validation:
         with pa.OSFile(str(spool), "rb") as source, pa.ipc.open_stream(source) as reader:
             for batch in checked(iter(reader), self.work):
                 given = pa.RecordBatch.from_arrays(batch.columns[:-1], schema=self.schema)
-                part = _Part(given, shape(given, self.bound).batch, batch.column(ROW).to_numpy())
-                masks = ((label, column, np.isin(part.numbers, rows)) for label, column, rows in refused)
+                part = _Part(given, shape(given, self.bound).batch, batch.column(batch.num_columns - 1).to_numpy())
+                masks = ((label, column, _among(part.numbers, rows)) for label, column, rows in refused)
                 failed = [(label, column, pa.array(mask)) for label, column, mask in masks if mask.any()]
                 yield (self._reject(part, failed) if failed else part).shaped
         spool.unlink()
@@ -169,7 +178,7 @@ class _Validation:
             seen += batch.num_rows
             shaped = shape(batch, self.bound)
             part = _Part(batch, shaped.batch, numbers)
-            failed = [*shaped.failed, *not_null(shaped.batch, self.bound)]
+            failed = [*shaped.failed, *not_null(shaped, self.bound)]
             for check, found in self.checks.failed(shaped.batch, int(numbers[0]) if len(numbers) else 1):
                 if check.spec.warn:
                     self.warnings.add(found[0], found[1], numbers[_mask(found)])
@@ -177,9 +186,11 @@ class _Validation:
                     failed.append(found)
             if failed:
                 part = self._refuse(part, failed)
+                if shaped.failed and self.config.on_error == "warn":
+                    self.unconverted = True
             if self.whole is not None and len(part.numbers):
                 self.whole.add(part.shaped, part.numbers)
-            if self.config.on_error != "raise" or not self.failures:
+            if not self.unconverted and (self.config.on_error != "raise" or not self.failures):
                 yield part  # else the rest is read for the whole list of failures, and nothing is handed on
 
     def _refuse(self, part: _Part, failed: list[Failed]) -> _Part:
@@ -201,7 +212,9 @@ class _Validation:
             rows = numbers[_mask(found)]
             if len(rows):
                 self.failures.add(found[0], found[1], rows)
-        self.failures.rows += int(np.logical_or.reduce([_mask(found) for found in failed]).sum())
+        bad = np.logical_or.reduce([_mask(found) for found in failed])
+        self.failures.rows += int(bad.sum())
+        self.told += [numbers[: len(bad)][bad]] if self._tells else []
 
     def _reject(self, part: _Part, failed: list[Failed]) -> _Part:
         if self.config.on_error not in {"quarantine", "drop"}:
@@ -215,7 +228,7 @@ class _Validation:
     def _keep_aside(self, part: _Part, failed: list[Failed]) -> None:
         rows = len(part.numbers)
         steps = pa.array([self.step] * rows, pa.string())
-        texts = to_json(part.given, self.schema)
+        texts = to_json(part.given, self.schema, self.checks.con)
         columns = [steps, pa.array(part.numbers), *reasons(rows, failed), texts]
         self.work.rejects.schemas[self.step] = self.schema
         self.work.rejects.add(pa.RecordBatch.from_arrays(columns, schema=REJECTS), self.work.scratch)
@@ -223,6 +236,10 @@ class _Validation:
     def _verdicts(self) -> Iterator[tuple[str, str | None, Rows, bool]]:
         for verdict in self.whole.verdicts() if self.whole is not None else ():
             yield verdict.label, verdict.column, verdict.rows, verdict.warn
+
+    @property
+    def _tells(self) -> bool:
+        return self.config.on_error == "warn" and self.config.max_failures is not None
 
     @property
     def _limit(self) -> int | None:
@@ -241,17 +258,26 @@ class _Validation:
     def _end(self) -> None:
         """Raise for what nobody may overlook, and tell the rest."""
         found, mode = self.failures, self.config.on_error
+        if self.unconverted:
+            raise found.error("values that cannot be converted cannot be handed on", _COERCE_HINT)
         if mode == "raise" and found:
             raise found.error("the rows break the contract", _HINT)
         if mode in {"quarantine", "drop"} and found.of_table:
             raise found.error("the whole table breaks the contract", _TABLE_HINT)
-        if mode == "warn":
-            self._check_limit(0)
         done = {"quarantine": "kept aside", "drop": "left out", "warn": "handed on all the same"}
         if found:
             self.work.tell(f"{self.step}: rows that break the contract were {done[mode]}: {found.text()}")
         if self.warnings:
             self.work.tell(f"{self.step}: warning: {self.warnings.text()}")
+
+
+def _among(numbers: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which of these numbers, in order, are among others, in order too."""
+    some = (
+        rows[np.searchsorted(rows, numbers[0]) : np.searchsorted(rows, numbers[-1], "right")] if len(numbers) else rows
+    )
+    found: npt.NDArray[np.bool_] = np.isin(numbers, some, assume_unique=True)
+    return found
 
 
 def _mask(failed: Failed) -> npt.NDArray[np.bool_]:

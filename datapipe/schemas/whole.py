@@ -45,20 +45,21 @@ class Whole:
     def __init__(
         self,
         con: duckdb.DuckDBPyConnection,
-        columns: Sequence[str],
+        schema: pa.Schema,
         checks: Sequence[tuple[BoundCheck, Scope]],
         unique: Sequence[Unique],
         work: Workspace,
     ) -> None:
-        self._con, self._columns, self._checks, self._unique = con, list(columns), checks, unique
-        self._work = work
+        self._con, self._schema, self._checks, self._unique = con, schema, checks, unique
+        self._columns, self._work = schema.names, work
         self._is_made = False
         self._waiting: list[pa.Table] = []
         self._waiting_bytes = 0
 
     def add(self, batch: pa.RecordBatch, numbers: Rows) -> None:
         """Take the rows of a batch, whose numbers these are."""
-        table = computable(batch.select(self._columns), int(numbers[0])).append_column(ROW, pa.array(numbers))
+        first = int(numbers[0]) if len(numbers) else 1
+        table = computable(batch.select(self._columns), first).append_column(ROW, pa.array(numbers))
         self._waiting.append(table)
         self._waiting_bytes += table.nbytes
         if self._waiting_bytes >= self._work.batch_bytes:
@@ -81,9 +82,9 @@ class Whole:
 
     def verdicts(self) -> Iterator[Verdict]:
         """The checks that the rows taken do not keep."""
+        if not self._is_made and not self._waiting:  # a check such as COUNT(*) > 0 looks at no rows too
+            self.add(pa.RecordBatch.from_pylist([], schema=self._schema), np.array([], np.int64))
         self._flush()
-        if not self._is_made:
-            return
         try:
             with self._work.cancel.hook(self._con.interrupt):
                 self._con.execute(f"CREATE VIEW input_data AS SELECT * EXCLUDE ({ROW}) FROM {TABLE}").complete()

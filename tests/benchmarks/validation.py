@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from lineitem import fresh, load
-from services import find_postgresql, postgresql_database, running_postgresql
+from lineitem import fresh, load  # noqa: E402  # found by the path above
+from services import find_postgresql, postgresql_database, running_postgresql  # noqa: E402  # as well
 
 ROWS, BAD = 1_000_000, 1_234
 HEAD = """
@@ -162,13 +162,16 @@ def main() -> None:
     given = asked.parse_args()
     service = find_postgresql()
     assert service is not None
-    with tempfile.TemporaryDirectory() as name, running_postgresql(service) as server:
-        with postgresql_database(server) as url:
-            folder = Path(name)
-            verdicts(folder)
-            quarantines(url, folder, given.pairs)
-            print(f"lineitem: {load(url, given.scale, folder):,} rows")
-            copies(url, given.pairs)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_postgresql(service) as server,
+        postgresql_database(server) as url,
+    ):
+        folder = Path(name)
+        verdicts(folder)
+        quarantines(url, folder, given.pairs)
+        print(f"lineitem: {load(url, given.scale, folder):,} rows")
+        copies(url, given.pairs)
 
 
 if __name__ == "__main__":

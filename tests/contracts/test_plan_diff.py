@@ -136,3 +136,19 @@ def test_files(tmp_path: Path) -> None:
 def test_a_plan_without_a_target() -> None:
     with pytest.raises(PlanError, match=r"writes nowhere. Add \.write"):
         datapipe.read(ROWS).diff()
+
+
+def test_what_the_load_does_about_a_difference(sink: Sink) -> None:
+    made = pa.table({"id": [1], "qty": pa.array([1], pa.int16()), "name": ["ann"]})
+    plan(sink, made).run()
+    came = pa.table({"id": [2], "qty": pa.array([2], pa.int32()), "full_name": ["bob"], "day": [dt.date(2024, 1, 1)]})
+    evolving = plan(sink, came, schema_mode="evolve", rename={"name": "full_name"}).diff()
+    found = {(change.change, change.column): change.effect for change in evolving}
+    assert ("renamed", "name") in found
+    assert ("removed", "name") not in found
+    assert found["added", "day"] == "the load adds it"
+    if sink.kind != "sqlite":  # its integers have 64 bits already
+        assert found["widened", "qty"] == "the load widens it"
+    left = {change.column: change.effect for change in plan(sink, came, schema_mode="discard").diff()}
+    assert left["day"] == left["full_name"] == "the load leaves it out"
+    assert [change.column for change in plan(sink, came, schema_mode="strict").diff().breaking] == ["full_name", "day"]
