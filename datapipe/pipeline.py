@@ -217,7 +217,7 @@ class Pipeline:
         }
         return self._then(ValidateStep, {"config": config})
 
-    def write(  # the fields of a target
+    def write(
         self,
         table: str | Path,
         to: Any = None,

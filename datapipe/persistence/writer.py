@@ -94,7 +94,7 @@ class BatchWriter:
     def __init__(self, database_url: Any) -> None:
         self._target = database_url
 
-    def write(  # the fields of a target
+    def write(
         self,
         data: Any,
         table_name: str,

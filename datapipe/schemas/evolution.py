@@ -88,7 +88,7 @@ class Evolution:
 Wider = Callable[[Held, Kind], tuple[str, Kind] | None]
 
 
-def evolution(  # what the decision depends on
+def evolution(
     table: Sequence[Held],
     data: Sequence[Given],
     mode: SchemaMode,
@@ -136,7 +136,7 @@ def evolution(  # what the decision depends on
     found = [*_needed(table, matches)]
     for given, match in zip(data, matches, strict=True):
         found += _typed(by_name[match], given, wider, mode) if match else _unknown(given, list(by_name), mode)
-    missing = [column.name for column in table if column.name not in matches]
+    missing = [column.name for column in table if column.name not in matches and not column.filled]
     added = [given.name for given, match in zip(data, matches, strict=True) if match is None]
     if any(change.breaking for change in found):
         raise _difference(title, found, mode, missing, added)

@@ -9,11 +9,12 @@ import hmac
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datapipe.errors import DatapipeError, NotPortableError, PlanError
 from datapipe.plan import FunctionRef, Plan, functions, parse, to_dict, with_functions
+from datapipe.schemas import is_pandera
 from datapipe.workers.functions import packed, unpacked
 
 VALID = 7 * 86_400.0  # seconds that a signed message may wait for its worker
@@ -169,14 +170,32 @@ def _check_age(expires: float, now: float) -> None:
 def _check_named(ref: FunctionRef, wanted: str | None, key: str | None, modules: str) -> None:
     module = ref.name.partition(":")[0]
     allowed = [name.strip() for name in modules.split(",") if name.strip()]
-    if key is None and not any(module == name or module.startswith(f"{name}.") for name in allowed):
+    if key is None and not _is_in(module, allowed):
         hint = f"Set DATAPIPE_FUNCTION_MODULES={','.join([*allowed, module])} on the worker, or sign plans: {_KEY_HINT}"
         raise PlanError(f"this worker may not call {ref.name!r}", hint=hint)
+    if key is None and not _is_at_home(ref, allowed):  # a module's imports are not its own: recipes:os.system
+        hint = f"Name it where it is defined, in one of {', '.join(allowed)}; or sign plans: {_KEY_HINT}"
+        raise PlanError(f"this worker may not call {ref.name!r}, which {module} has from elsewhere", hint=hint)
     if wanted is not None and ref.version() != wanted:
         raise PlanError(
             f"the function {ref.name!r} is not the one the plan was submitted with: this worker has other code",
             hint="Install the same version on both sides and restart the worker",
         )
+
+
+def _is_in(module: str, allowed: Sequence[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in allowed)
+
+
+def _is_at_home(ref: FunctionRef, allowed: Sequence[str]) -> bool:
+    """Whether an allowed module defines what a reference leads to, and every class on the way."""
+    module, _, path = ref.name.partition(":")
+    names = path.split(".")
+    *classes, found = (FunctionRef(f"{module}:{'.'.join(names[:n])}").resolve() for n in range(1, len(names) + 1))
+    if not classes and (isinstance(found, Mapping) or (is_pandera(found) and not isinstance(found, type))):
+        return True  # a schema is data; the functions in it are the module's choice
+    homes = (str(getattr(one, "__module__", "")) for one in (*classes, found))
+    return all(isinstance(cls, type) for cls in classes) and all(_is_in(home, allowed) for home in homes)
 
 
 def _unpicklable(error: Exception) -> DatapipeError:

@@ -151,10 +151,43 @@ def test_only_listed_modules_without_a_key(module: Callable[[str], None]) -> Non
 
 def test_a_listed_package_includes_what_is_below_it_and_nothing_beside_it() -> None:
     message = unsigned(
-        {"ingestion": {"table": "u"}, "transformation": {**NAMED, "config": {"function": "os.path:join"}}}, "r1", {}
+        {"ingestion": {"table": "u"}, "transformation": {**NAMED, "config": {"function": "json.decoder:scanstring"}}},
+        "r1",
+        {},
     )
-    assert opened(message, "r1", key=None, modules="os").transformation
-    assert "may not call" in refusal(message, key=None, modules="o")
+    assert "may not call" in refusal(message, key=None, modules="j")
+    message = unsigned(
+        {"ingestion": {"table": "u"}, "transformation": {**NAMED, "config": {"function": "json.decoder:JSONDecoder"}}},
+        "r1",
+        {},
+    )
+    assert opened(message, "r1", key=None, modules="json").transformation
+
+
+CHECK = {"element_wise": True, "function": "PLACE"}
+
+
+@pytest.mark.parametrize(
+    "place", ["shutil:os.system", "shutil:os", "json.decoder:scanner.re.compile", "shutil:fnmatch.filter"]
+)
+@pytest.mark.parametrize("kind", ["code", "validate"])
+def test_a_listed_module_does_not_lend_what_it_imports(place: str, kind: str) -> None:
+    config: dict[str, Any] = {"function": place}
+    if kind == "validate":
+        config = {"schema": {"columns": {"a": {"checks": [{**CHECK, "function": place}]}}}}
+    step = {"type": kind, "config": config}
+    message = unsigned({"ingestion": {"table": "u"}, "transformation": step}, "r1", {})
+    assert "has from elsewhere" in refusal(message, key=None, modules="shutil,json")
+
+
+def test_a_schema_of_a_listed_module_is_taken(module: Callable[[str], None]) -> None:
+    text = "return frame\nimport pandera.pandas as pa\nSCHEMA = pa.DataFrameSchema({'a': pa.Column(int)})\nFORM = {'columns': {'a': 'int'}}"
+    module(text)
+    for name in ("SCHEMA", "FORM"):
+        step = {"type": "validate", "config": {"schema": f"tests_functions:{name}"}}
+        message = unsigned({"ingestion": {"table": "u"}, "transformation": step}, "r1", {})
+        assert opened(message, "r1", key=None, modules="tests_functions").transformation
+        assert "may not call" in refusal(message, key=None, modules="")
 
 
 def test_older_code_on_the_worker(module: Callable[[str], None]) -> None:
