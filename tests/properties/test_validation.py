@@ -196,7 +196,7 @@ def outcome(config: ValidateConfig, table: pa.Table, size: int | None) -> tuple[
     return found, told, sum(counted), refused
 
 
-@settings(max_examples=60)
+@settings(max_examples=35)
 @given(rows, contracts, modes, st.none() | st.integers(0, 4))
 def test_no_outcome_depends_on_the_batch_size(given_rows: Any, chosen: Any, mode: str, limit: int | None) -> None:
     ids = pa.array(range(1, len(given_rows) + 1), pa.int64())
