@@ -234,16 +234,24 @@ def child(tmp_path: Path, sink: Sink) -> Iterator[Any]:
     return start
 
 
-def test_killed_before_commit(sink: Sink, child: Any) -> None:
+def test_a_run_killed_before_commit(sink: Sink, child: Any) -> None:
     assert child("run", kill="written").returncode == -signal.SIGKILL
     assert kept(sink) == []
-    done = child("run")
-    assert done.returncode == 0, done.stderr
+    assert plan(sink).run().rejected == 3
     assert len(kept(sink)) == 3
-    run_id = done.stdout.strip()
+
+
+def test_a_replay_killed_before_commit(sink: Sink, child: Any) -> None:
+    run_id = plan(sink).run().run_id
     assert child("replay", run_id, kill="marked").returncode == -signal.SIGKILL
     assert {row[0] for row in kept(sink, "replayed")} == {None}
     assert ids(sink) == [1]
+    assert datapipe.attach(run_id).replay_rejects(plan(sink, LAX)).rows_written == 3
+    assert ids(sink) == [1, 2, 3, 4]
+
+
+def test_two_replays_at_once(sink: Sink, child: Any) -> None:
+    run_id = plan(sink).run().run_id
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(lambda _: child("replay", run_id), range(2)))
     assert sorted(found.returncode for found in both) == [0, 1], [found.stderr[-400:] for found in both]
