@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from datapipe.errors import DatapipeError, PlanError, SchemaError, TransientErro
 from datapipe.persistence import mysqlalter, mysqlbulk
 from datapipe.persistence.load import STAGE, CommitLost, Wire, Words
 from datapipe.persistence.mysqltext import Declared, sent_type
+from datapipe.persistence.patience import WAIT, patiently
 from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_views
 from datapipe.plan import DatabaseUrl
 from datapipe.schemas import SchemaChange
@@ -49,6 +51,7 @@ SELECT column_name, column_type, is_nullable = 'YES', column_default IS NOT NULL
 FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?
   ORDER BY ordinal_position"""
 _JSON = JSON_COLUMNS.replace("%s", "?")
+_LOCKED = 1205  # the error of a wait that was too long
 _TABLE = """
 SELECT t.table_type, t.engine, e.transactions FROM information_schema.tables t
 LEFT JOIN information_schema.engines e ON e.engine = t.engine
@@ -134,8 +137,25 @@ class MysqlSession:
     def define(self, statements: Sequence[str]) -> None:  # as the protocol calls it
         self.created.extend(self.absent if statements else ())
         for ddl in statements:
-            self.execute(ddl)
+            if ddl.startswith("ALTER TABLE"):
+                patiently(functools.partial(self._altered, ddl))
+            else:
+                self.execute(ddl)
         self.execute("START TRANSACTION")
+
+    def _altered(self, ddl: str) -> bool:
+        self.execute(f"SET SESSION lock_wait_timeout = {WAIT}")
+        try:
+            with self.watch.waiting():
+                self.raw.query(ddl)
+        except pymysql.Error as error:
+            if error.args and error.args[0] == _LOCKED:
+                return False
+            raise translate(error, first_row=None) from None
+        finally:
+            with contextlib.suppress(DatapipeError):  # the connection may be gone
+                self.execute("SET SESSION lock_wait_timeout = DEFAULT")
+        return True
 
     def commit(self) -> None:
         try:

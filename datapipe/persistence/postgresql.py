@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from datapipe.data.watch import Watch
 from datapipe.errors import DataError, PlanError, TransientError
 from datapipe.persistence import pgalter, statements
 from datapipe.persistence.load import ROW_NUMBER, CommitLost, Wire, Words
+from datapipe.persistence.patience import WAIT, patiently
 from datapipe.persistence.tables import Column, Ddl, Layout, Table
 from datapipe.plan import DatabaseUrl
 from datapipe.schemas import SchemaChange
@@ -154,9 +156,24 @@ class PostgresqlSession:
     def define(self, statements: Sequence[str]) -> None:  # as the protocol calls it
         for ddl in statements:
             try:
-                self.execute(ddl)
+                if ddl.startswith("ALTER TABLE"):
+                    patiently(functools.partial(self._altered, ddl))
+                else:
+                    self.execute(ddl)
             except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
                 raise translate(error) from None
+
+    def _altered(self, ddl: str) -> bool:
+        before = self.scalar("SELECT current_setting('lock_timeout')")
+        limit = "SELECT set_config('lock_timeout', %s, true)"
+        try:
+            with self.watch.waiting(), self.raw.transaction():  # a savepoint
+                self._run(limit, (f"{WAIT}s",))
+                self.execute(ddl)
+                self._run(limit, (before,))
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True
 
     def commit(self) -> None:
         try:

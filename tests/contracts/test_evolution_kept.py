@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from contracts.sinks import Sink
 
 import datapipe
+from datapipe.data.connections import shared
 from datapipe.engine import RunResult
-from datapipe.errors import DatapipeError, PlanError, SchemaError
+from datapipe.errors import DatapipeError, InProgress, PlanError, SchemaError
 
 WIDE = pa.table({"id": [2], "n": [2**40], "m": pa.array([2], pa.decimal128(9, 4)), "color": ["red"]})
 
@@ -286,3 +289,23 @@ def test_duckdb_says_what_keeps_it_from_renaming(tmp_path: Path) -> None:
     sink.sql("CREATE INDEX t_id ON t (id)")
     evolve(sink, pa.table({"id": [2], "new": [3], "color": ["red"]}))  # what fits is written, columns are added
     assert sink.rows() == [(1, 1, None), (2, 3, "red")]
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def server_sink(request: pytest.FixtureRequest) -> Sink:
+    found: Sink = request.getfixturevalue(request.param)
+    return found
+
+
+def test_an_alter_does_not_wait_for_ever_behind_a_reader(server_sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    datapipe.read(pa.table({"id": [1]})).write("users", to=server_sink.url).run()
+    came = datapipe.read(pa.table({"id": [2], "day": ["x"]})).write("users", to=server_sink.url)
+    with shared().connect(server_sink.url) as reader:
+        reader.execute(sa.text("SELECT * FROM users")).fetchall()  # its transaction goes on
+        monkeypatch.setenv("DATAPIPE_LOCK_TIMEOUT", "1")
+        with pytest.raises(InProgress, match="somebody is reading it"):
+            came.run()
+        monkeypatch.setenv("DATAPIPE_LOCK_TIMEOUT", "20")
+        threading.Timer(1.5, reader.rollback).start()
+        assert came.run().rows_written == 1
+    assert len(server_sink.rows("users")) == 2
