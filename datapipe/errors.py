@@ -110,7 +110,15 @@ class DataError(DatapipeError):
 
 
 class SchemaError(DataError):
-    """The data and the target disagree about columns or types. The target is unchanged."""
+    """The data and the target disagree about columns or types. The target is unchanged.
+
+    Attributes
+    ----------
+    changes : tuple of datapipe.schemas.SchemaChange
+        Everything that differs, if it is a table that the data were to go into.
+    """
+
+    changes: tuple[Any, ...] = ()
 
 
 class TransientError(DatapipeError):

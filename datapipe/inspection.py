@@ -88,7 +88,7 @@ def diff_with_target(plan: Plan, version: int | str | None = None) -> SchemaDiff
         needed=standing.needed,
         planned=standing.changes,
         left_out=standing.left_out,
-        refused=refusal is not None,
+        refused=refusal.changes if refusal else (),
         titles=titles,
     )
     if refusal is not None and not changes.breaking:

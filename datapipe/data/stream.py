@@ -60,11 +60,11 @@ class Workspace:
     call : callable
         Runs a user's function in the thread that called ``run()``.
     tell : callable
-        Takes a note for the user, which ends in the run's result.
+        Takes a note for the user, which ends in the run's result; ``lasting=True`` if it is true whatever follows.
     run_id : str
         The run's, the same at every attempt; a run without an id gets one here.
-    rejects : Rejects
-        Takes rows that a validation keeps from the target.
+    rejects : Rejects, optional
+        Takes rows that a validation keeps from the target, where there is a place for them.
     """
 
     memory: int = 512 * MIB
@@ -73,9 +73,9 @@ class Workspace:
     scratch: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     cancel: CancelToken = field(default_factory=CancelToken)
     call: Callable[[Callable[[], T]], T] = lambda work: work()
-    tell: Callable[[str], object] = lambda _: None
+    tell: Callable[..., object] = lambda _, **__: None
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    rejects: Rejects = field(default_factory=Rejects)
+    rejects: Rejects | None = None
 
     @property
     def batch_bytes(self) -> int:

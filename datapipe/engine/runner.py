@@ -19,6 +19,7 @@ import pyarrow as pa
 import tenacity
 
 from datapipe.data.cancel import CancelToken
+from datapipe.data.rejects import Rejects
 from datapipe.data.stream import MIB, Stream, Workspace, scratch_directory
 from datapipe.engine.chain import Chain, Counter, counters
 from datapipe.engine.events import Emitter, Kind, Listener, State
@@ -28,7 +29,7 @@ from datapipe.engine.retry import policy
 from datapipe.errors import DatapipeError, FatalError, OutcomeUnknown, PlanError, RunCancelled, TransientError
 from datapipe.ingestion import content_hash
 from datapipe.persistence import Delivery, Loaded, Replay, begin_write, describe_write, hashed, write
-from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, Target, ValidateStep, check_bound
+from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, TableTarget, Target, ValidateStep, check_bound
 from datapipe.schemas import version_of
 from datapipe.settings import settings
 
@@ -183,6 +184,7 @@ class _Run:
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self._told: queue.SimpleQueue[tuple[Kind, str]] = queue.SimpleQueue()  # on its way to the listeners
         self._notices: tuple[str, ...] = ()
+        self._lasting: tuple[str, ...] = ()
         self._first = options.replay.number if options.replay else 1
         self.counters = counters(plan, self._first)
         self._seen: dict[str, tuple[int, int]] = {}
@@ -207,11 +209,14 @@ class _Run:
         ):
             hint = "Write to a database table, with the ledger; or use on_error='drop'"
             raise PlanError("there is no place for a quarantine", step="persistence", hint=hint)
+        if settings().ledger == "off" and options.replay is not None:
+            hint = "Unset DATAPIPE_LEDGER: only with the ledger's tables is each row brought in once"
+            raise PlanError("rejected rows cannot be replayed without the ledger", step="persistence", hint=hint)
         if settings().ledger == "off":
             if options.idempotency_key is not None:
                 hint = "Leave the key out, or unset DATAPIPE_LEDGER"
                 raise PlanError("DATAPIPE_LEDGER=off leaves nothing to know a key by", hint=hint)
-            self._notices = ("DATAPIPE_LEDGER=off: the load is atomic, not deduplicated",)
+            self._lasting = ("DATAPIPE_LEDGER=off: the load is atomic, not deduplicated",)
             return None
         return Delivery(
             options.run_id,
@@ -288,6 +293,7 @@ class _Run:
         self._cancel.check()
         cancel = self._attempt_cancel = CancelToken()
         self._attempts += 1
+        self._notices = self._lasting  # what an earlier attempt had to say went with it
         if self._attempts > 1:
             self.counters, self._seen = counters(self._plan, self._first), {}
         first: BaseException | None = None
@@ -295,7 +301,7 @@ class _Run:
             try:
                 with scratch_directory() as scratch, ExitStack() as stack:
                     try:
-                        self._loaded = self._once(sink, target, self._workspace(scratch, cancel), stack)
+                        self._loaded = self._once(sink, target, self._workspace(scratch, cancel, target), stack)
                     except BaseException as error:
                         first = error
                         raise
@@ -311,7 +317,7 @@ class _Run:
         further = any(isinstance(step, SqlStep) and step.config.tables for step in self._plan.transformation)
         return not further and all(counter.ended for counter in self.counters)
 
-    def _workspace(self, scratch: Path, cancel: CancelToken) -> Workspace:
+    def _workspace(self, scratch: Path, cancel: CancelToken, target: Target | None) -> Workspace:
         return Workspace(
             memory=self._options.memory // max(1, sum(s.type != "code" for s in self._plan.transformation)),
             batch_rows=settings().batch_size,
@@ -321,6 +327,7 @@ class _Run:
             call=self._call,
             tell=self._note,
             run_id=self._options.run_id,
+            rejects=Rejects() if isinstance(target, TableTarget) else None,
         )
 
     def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:
@@ -346,8 +353,10 @@ class _Run:
         found = [content_hash(source) for source in frames(self._plan)]
         return hashed(self._fingerprint, *found) if found else self._fingerprint
 
-    def _note(self, note: str) -> None:
+    def _note(self, note: str, *, lasting: bool = False) -> None:
+        """Take a note; one of what stays, even if the attempt fails, is ``lasting``."""
         self._notices += (note,)
+        self._lasting += (note,) if lasting else ()
         self._told.put(("notice", note))
 
     def _call(self, work: Callable[[], T]) -> T:

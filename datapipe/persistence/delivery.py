@@ -110,9 +110,9 @@ def create_internal(target: TableTarget, delivery: Delivery, work: Workspace) ->
             session.define(ddl)
             session.commit()
             if is_ledger_new:
-                work.tell(f"created {ledger_table(session)}, where datapipe records loads")
+                work.tell(f"created {ledger_table(session)}, where datapipe records loads", lasting=True)
             if delivery.quarantines:
-                work.tell(f"created {rejects_table(session)}, where datapipe keeps rejected rows")
+                work.tell(f"created {rejects_table(session)}, where datapipe keeps rejected rows", lasting=True)
     except CommitLost:
         raise TransientError("the connection broke while the ledger was created", hint="Try again") from None
     except (FatalError, PlanError) as error:
@@ -204,7 +204,7 @@ def _record(session: Session, place: str, load: Load, loaded: Loaded, delivery: 
     """Write what is to be known of a load: the rows it refused, those it brought in at last, and itself."""
     if load.strategy is WriteStrategy.APPEND and (note := ledger.repeated(session, place, delivery)):
         work.tell(note)
-    if work.rejects.rows:
+    if work.rejects is not None and work.rejects.rows:
         rejects.record_rejects(session, place, delivery.run_id, work.rejects)
     if delivery.replay is not None:
         rejects.mark_replayed(session, place, delivery.replay, delivery.run_id)
@@ -213,9 +213,9 @@ def _record(session: Session, place: str, load: Load, loaded: Loaded, delivery: 
 
 def _carry_out(session: Session, load: Load, stream: Stream, work: Workspace) -> Loaded:
     layout = _define(session, load)
-    loaded = run_load(session, load, stream, work)
     for note in load.notes:
-        work.tell(note)
+        work.tell(note, lasting=session.words.lasting)
+    loaded = run_load(session, load, stream, work)
     return dataclasses.replace(loaded, columns=tuple(column.spec for column in layout.columns))
 
 

@@ -68,6 +68,7 @@ class Words:
     text: str = "text"  # a type for long texts
     schemas: bool = True  # whether datapipe's own tables have a schema, rather than a prefix
     together: bool = False  # whether the ledger is created with the first load, rather than before it
+    lasting: bool = False  # whether DDL commits by itself
     mark: str = '"'  # what quotes a name in the statements a user may be shown to run
     options: str = ""  # what follows CREATE TABLE (…)
     drop: str = "DROP TABLE"  # for a temporary table, so that the transaction goes on

@@ -99,6 +99,7 @@ class MysqlSession:
             key="varchar(255)",
             text="longtext",
             schemas=False,
+            lasting=True,
             mark="`",
             drop="DROP TEMPORARY TABLE",
             options=f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {exact}",

@@ -15,7 +15,7 @@ from datapipe.errors import StaleRun
 from datapipe.persistence.internal import ledger_table, rejects_table
 from datapipe.persistence.load import Session
 from datapipe.persistence.sessions import open_session
-from datapipe.persistence.tables import Column
+from datapipe.persistence.tables import Column, Table
 from datapipe.plan import TableTarget
 from datapipe.settings import settings
 
@@ -113,33 +113,40 @@ def mark_replayed(session: Session, place: str, replay: Replay, run_id: str) -> 
         If another load has done so since they were read, or has replaced the rows that they belong to.
     """
     if replay.replaced:
-        loads = ledger_table(session).sql
-        text = f"SELECT run_id FROM {loads} WHERE target = ? AND strategy = 'replace' ORDER BY generation DESC LIMIT 1"
-        newest = session.query(text, place)
-        if newest and newest[0][0] != replay.run_id:
-            hint = "Rows of that run's own are there now; the rejected ones stay in quarantine"
-            raise StaleRun(f"run {newest[0][0]} has replaced {place} since", hint=hint)
+        _check_there(session, place, replay)
     table = rejects_table(session).sql
-    where = "run_id = ? AND step = ?"
+    where = "run_id = ? AND step = ? AND target = ?"
     # First the update, which waits for another one: a count before it may be of rows that are taken meanwhile.
     update = f"UPDATE {table} SET replayed = ? WHERE {where} AND replayed IS NULL"
-    session.query(update, run_id, replay.run_id, replay.step)
+    session.query(update, run_id, replay.run_id, replay.step, place)
     count = f"SELECT COUNT(*) FROM {table} WHERE {where} AND replayed = ?"
-    marked = session.query(count, replay.run_id, replay.step, run_id)[0][0]
+    marked = session.query(count, replay.run_id, replay.step, place, run_id)[0][0]
     if int(marked) != replay.rows:
         hint = "Look at them again: attach(run_id).rejects()"
         raise StaleRun(f"another run has replayed rejected rows of run {replay.run_id} meanwhile", hint=hint)
 
 
+def _check_there(session: Session, place: str, replay: Replay) -> None:
+    """Refuse to add to rows that a later run has put in the place of those the refused ones belong to."""
+    loads = ledger_table(session).sql
+    text = f"SELECT run_id, generation FROM {loads} WHERE target = ? AND strategy = 'replace' ORDER BY generation DESC"
+    own = session.query(f"SELECT MAX(generation) FROM {loads} WHERE target = ? AND run_id = ?", place, replay.run_id)
+    for run_id, generation in session.query(f"{text} LIMIT 1", place):
+        if int(generation) > int(own[0][0] or 0):
+            hint = "Rows of that run's own are there now; the rejected ones stay in quarantine"
+            raise StaleRun(f"run {run_id} has replaced {place} since", hint=hint)
+
+
 def find_rejects(target: TableTarget, run_id: str, work: Workspace) -> pa.Table:
-    """The refused rows of a run, in order."""
+    """The refused rows of a run that was to write to a target, in order."""
     with open_session(target, work, create=False) as session:
         session.begin()
         table = rejects_table(session)
         if not session.exists(table):
             return _WRITTEN.empty_table()
-        text = f"SELECT {quoted(_COLUMNS)} FROM {table.sql} WHERE run_id = ? ORDER BY {quoted(['step', 'row_number'])}"
-        rows = session.query(text, run_id)
+        place = session.place(Table(target.table_name, target.schema_))
+        text = f"SELECT {quoted(_COLUMNS)} FROM {table.sql} WHERE run_id = ? AND target = ?"
+        rows = session.query(f"{text} ORDER BY {quoted(['step', 'row_number'])}", run_id, place)
     columns = [pa.array([row[index] for row in rows], field.type) for index, field in enumerate(_WRITTEN)]
     return pa.Table.from_arrays(columns, schema=_WRITTEN)
 

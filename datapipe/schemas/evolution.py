@@ -213,7 +213,9 @@ def _difference(
     lines = [*refused, *(replace(change, effect="allowed") for change in found if not change.breaking)]
     column = refused[0].column if len(refused) == 1 else None
     message = f"table {title} and the data differ (schema_mode {mode}):" + "".join(f"\n  {line}" for line in lines)
-    return SchemaError(message, column=column, hint=_cure(refused, mode, missing, added))
+    error = SchemaError(message, column=column, hint=_cure(refused, mode, missing, added))
+    error.changes = tuple(lines)
+    return error
 
 
 def _cure(refused: Sequence[SchemaChange], mode: SchemaMode, missing: Sequence[str], added: Sequence[str]) -> str:

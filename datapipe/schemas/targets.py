@@ -44,7 +44,7 @@ def diff_target(
     needed: Collection[str] = (),
     planned: Sequence[SchemaChange] = (),
     left_out: Collection[str] = (),
-    refused: bool = False,
+    refused: Sequence[SchemaChange] = (),
     titles: tuple[str, str] = ("target", "plan"),
 ) -> SchemaDiff:
     """What a plan's output differs from its target in, and what the load does about it.
@@ -57,8 +57,8 @@ def diff_target(
         What the load changes in the target.
     left_out : collection of str
         The data's columns that the load leaves out.
-    refused : bool
-        Whether the load would not begin: what the target lacks is breaking then.
+    refused : sequence of SchemaChange
+        Why the load would not begin.
 
     Examples
     --------
@@ -74,7 +74,8 @@ def diff_target(
     widened = {change.column: change for change in planned if change.change == "widened"}
     told = [change if target else dataclasses.replace(change, effect="the load creates it") for change in found]
     if target:
-        told = [_told(change, needed, widened, left_out, refused=refused) for change in found]
+        names = {(change.change, change.column) for change in refused if change.breaking}
+        told = [_told(change, needed, widened, left_out, names) for change in found]
     return dataclasses.replace(found, changes=(*renames.values(), *told)).judged(lambda change: change.breaking)
 
 
@@ -83,18 +84,19 @@ def _told(
     needed: Collection[str],
     widened: Mapping[str, SchemaChange],
     left_out: Collection[str],
-    *,
-    refused: bool,
+    refused: Collection[tuple[str, str]],
 ) -> SchemaChange:
     """A change with what comes of it."""
+    is_refused = (change.change, change.column) in refused
     if change.change == "added":
         effect = "the load leaves it out" if change.column in left_out else "the load adds it"
-        effect = "the target lacks it, and the load is refused" if refused else effect
-        return dataclasses.replace(change, effect=effect, breaking=refused)
+        effect = "the target lacks it, and the load is refused" if is_refused else effect
+        return dataclasses.replace(change, effect=effect, breaking=is_refused)
     if change.change == "removed":
         is_needed = change.column in needed
         effect = "the target needs it" if is_needed else "the target keeps it, without new values"
         return dataclasses.replace(change, effect=effect, breaking=is_needed)
     if change.column in widened:
         return dataclasses.replace(widened[change.column], effect="the load widens it")
-    return dataclasses.replace(change, effect=_BY_VALUE, breaking=change.change == "retyped")
+    effect = "another class of types, and the load is refused" if is_refused else _BY_VALUE
+    return dataclasses.replace(change, effect=effect, breaking=is_refused)

@@ -16,6 +16,7 @@ from datapipe.data import duck
 from datapipe.data.jsonrows import to_json
 from datapipe.data.memory import checked
 from datapipe.data.rejects import SCHEMA as REJECTS
+from datapipe.data.rejects import Rejects
 from datapipe.data.stream import MIB, Stream, Workspace
 from datapipe.plan import ValidateConfig
 from datapipe.schemas.binding import Bound, BoundCheck, bind
@@ -221,17 +222,18 @@ class _Validation:
             return part
         bad = np.logical_or.reduce([_mask(found) for found in failed])
         self.count(int(bad.sum()))
-        if self.config.on_error == "quarantine":
-            self._keep_aside(part.where(bad), [(f[0], f[1], f[2].filter(pa.array(bad))) for f in failed])
+        if self.config.on_error == "quarantine" and self.work.rejects is not None:
+            kept = [(label, column, rows.filter(pa.array(bad))) for label, column, rows in failed]
+            self._keep_aside(part.where(bad), kept, self.work.rejects)
         return part.where(~bad)
 
-    def _keep_aside(self, part: _Part, failed: list[Failed]) -> None:
+    def _keep_aside(self, part: _Part, failed: list[Failed], rejects: Rejects) -> None:
         rows = len(part.numbers)
         steps = pa.array([self.step] * rows, pa.string())
         texts = to_json(part.given, self.schema, self.checks.con)
         columns = [steps, pa.array(part.numbers), *reasons(rows, failed), texts]
-        self.work.rejects.schemas[self.step] = self.schema
-        self.work.rejects.add(pa.RecordBatch.from_arrays(columns, schema=REJECTS), self.work.scratch)
+        rejects.schemas[self.step] = self.schema
+        rejects.add(pa.RecordBatch.from_arrays(columns, schema=REJECTS), self.work.scratch)
 
     def _verdicts(self) -> Iterator[tuple[str, str | None, Rows, bool]]:
         for verdict in self.whole.verdicts() if self.whole is not None else ():
@@ -264,9 +266,13 @@ class _Validation:
             raise found.error("the rows break the contract", _HINT)
         if mode in {"quarantine", "drop"} and found.of_table:
             raise found.error("the whole table breaks the contract", _TABLE_HINT)
-        done = {"quarantine": "kept aside", "drop": "left out", "warn": "handed on all the same"}
+        done = {"quarantine": "kept aside", "drop": "left out", "warn": "handed on all the same"}[
+            mode if found else "drop"
+        ]
+        if mode == "quarantine" and self.work.rejects is None:
+            done = "left out, and are nowhere: nothing is written"
         if found:
-            self.work.tell(f"{self.step}: rows that break the contract were {done[mode]}: {found.text()}")
+            self.work.tell(f"{self.step}: rows that break the contract were {done}: {found.text()}")
         if self.warnings:
             self.work.tell(f"{self.step}: warning: {self.warnings.text()}")
 

@@ -4,13 +4,14 @@ from datapipe.transformation.code import CodeTransformer, run_code
 from datapipe.transformation.config import ConfigTransformer, compile_config, run_config
 from datapipe.transformation.sql import run_sql
 from datapipe.transformation.transformer import SQLTransformer
-from datapipe.transformation.versions import step_version
+from datapipe.transformation.versions import reference_version, step_version
 
 __all__ = [
     "CodeTransformer",
     "ConfigTransformer",
     "SQLTransformer",
     "compile_config",
+    "reference_version",
     "run_code",
     "run_config",
     "run_sql",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from datapipe.plan import CodeStep, Step, ValidateStep
+from datapipe.plan import CodeStep, Contract, FunctionRef, Step, ValidateStep
+from datapipe.schemas import contract_of, is_pandera
 
 
 def content_version(content: Any) -> str:
@@ -27,5 +29,20 @@ def step_version(step: Step) -> str:
         return step.config.function.version()
     if isinstance(step, ValidateStep):
         content = step.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        return content_version([content, *(function.version() for function in step.config.functions)])
+        return content_version([content, *map(reference_version, step.config.functions)])
     return content_version(step.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+
+
+def reference_version(ref: FunctionRef) -> str:
+    """The version of what a plan refers to: of a function's code, or of what a schema asks for.
+
+    Raises
+    ------
+    PlanError
+        If there is no such thing.
+    """
+    found = ref.resolve()
+    if not (is_pandera(found) or isinstance(found, (Contract, Mapping))):
+        return ref.version()
+    contract = contract_of(found)
+    return content_version([contract.form(), *(function.version() for function in contract.functions)])

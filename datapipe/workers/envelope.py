@@ -15,6 +15,7 @@ from typing import Any
 from datapipe.errors import DatapipeError, NotPortableError, PlanError
 from datapipe.plan import FunctionRef, Plan, functions, parse, to_dict, with_functions
 from datapipe.schemas import is_pandera
+from datapipe.transformation import reference_version
 from datapipe.workers.functions import packed, unpacked
 
 VALID = 7 * 86_400.0  # seconds that a signed message may wait for its worker
@@ -58,7 +59,7 @@ def seal(plan: Plan, run_id: str, options: Mapping[str, Any], *, key: str | None
 
     def carried(ref: FunctionRef) -> FunctionRef:
         if ref.portable:
-            code[ref.name] = ref.version()  # imports it: a wrong name is told here, not on the worker
+            code[ref.name] = reference_version(ref)  # imports it: a wrong name is told here, not on the worker
             return ref
         if key is None:
             raise NotPortableError(
@@ -176,7 +177,7 @@ def _check_named(ref: FunctionRef, wanted: str | None, key: str | None, modules:
     if key is None and not _is_at_home(ref, allowed):  # a module's imports are not its own: recipes:os.system
         hint = f"Name it where it is defined, in one of {', '.join(allowed)}; or sign plans: {_KEY_HINT}"
         raise PlanError(f"this worker may not call {ref.name!r}, which {module} has from elsewhere", hint=hint)
-    if wanted is not None and ref.version() != wanted:
+    if wanted is not None and reference_version(ref) != wanted:
         raise PlanError(
             f"the function {ref.name!r} is not the one the plan was submitted with: this worker has other code",
             hint="Install the same version on both sides and restart the worker",
