@@ -1,4 +1,4 @@
-"""An ALTER waits for all who read the table, and all who come later wait behind it: so it waits a little, repeatedly."""
+"""An ALTER waits for all who read the table, and whoever comes later waits behind it: so it waits a little, often."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def patiently(attempt: Callable[[], bool]) -> None:
         if time.monotonic() >= end:
             raise InProgress(
                 "the table must be altered first, and somebody is reading it, perhaps this plan's own source",
-                hint="Try again when that has ended; a plan that reads its target adds the column in a load without rows",
+                hint="Try again when that has ended; a plan that reads its target can add a column with a load of no rows",
             )
         time.sleep(_PAUSE)
