@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from datapipe.data.spool import Spool
+
 SCHEMA = pa.schema(
     [
         pa.field("step", pa.string(), nullable=False),
@@ -37,7 +39,7 @@ class Rejects:
         self.schemas: dict[str, pa.Schema] = {}  # of each step's input
         self._lock = threading.Lock()
         self._held: list[pa.RecordBatch] = []
-        self._files: list[Path] = []
+        self._files: list[Spool] = []
         self._bytes = 0  # held
 
     def add(self, batch: pa.RecordBatch, scratch: Path) -> None:
@@ -47,16 +49,15 @@ class Rejects:
             self._held.append(batch)
             self._bytes += batch.nbytes
             if self._bytes > _MOST:
-                file = scratch / f"rejects-{len(self._files)}.arrow"
-                with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
-                    for held in self._held:
-                        writer.write_batch(held)
-                self._files.append(file)
+                spool = Spool(scratch / f"rejects-{len(self._files)}.arrow", SCHEMA)
+                for held in self._held:
+                    spool.write(held)
+                spool.close()
+                self._files.append(spool)
                 self._held, self._bytes = [], 0
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All of them, in the order they came."""
         for file in self._files:
-            with pa.OSFile(str(file), "rb") as source, pa.ipc.open_stream(source) as reader:
-                yield from reader
+            yield from file.batches()
         yield from self._held

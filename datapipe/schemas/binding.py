@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -92,9 +92,9 @@ def bind(contract: Contract, schema: pa.Schema) -> Bound:
     """
     matches = tuple(_matches(contract, schema))
     found: dict[str, ColumnRule] = {}
-    for name, matched in matches:
+    for _, name, matched in matches:
         found[name] = _both(found[name], matched) if name in found else matched
-    problems = [*_missing(contract, [rule for _, rule in matches]), *_unknown(contract, found, schema)]
+    problems = [*_missing(contract, {wanted for wanted, *_ in matches}), *_unknown(contract, found, schema)]
     columns, checks, unique = [], [], []
     for index, field in enumerate(schema):
         rule = found.get(field.name)
@@ -113,7 +113,8 @@ def bind(contract: Contract, schema: pa.Schema) -> Bound:
             f"the rows and the contract differ: {'; '.join(problems)}",
             hint="Change the rows in a .sql() step, convert them with coerce, or change the contract",
         )
-    unique += [Unique(_named(names, schema), contract.report_duplicates) for names in contract.unique]
+    kept = [column.field.name for column in columns]
+    unique += [Unique(_named(names, schema.names, kept), contract.report_duplicates) for names in contract.unique]
     checks += [BoundCheck(spec) for spec in contract.checks]
     bound = Bound(tuple(columns), tuple(_numbered(checks)), tuple(dict.fromkeys(unique)))
     _try_out(bound)
@@ -150,7 +151,7 @@ def _try_out(bound: Bound) -> None:
         if column.rule is not None and column.rule.default is not None:
             default_of(column)
     for check in bound.checks:
-        if check.column and check.spec.check and check.spec.check != "unique_values_eq":
+        if check.column and check.spec.check:
             field = fields[check.column]
             try:
                 passing(check.spec, pa.array([], EXACT_NUMERIC if tag(field) == "numeric" else field.type))
@@ -175,18 +176,18 @@ def default_of(column: BoundColumn) -> pa.Scalar:
         raise PlanError(f"column {field.name!r}: the default is no {describe(field)}", hint=hint) from error
 
 
-def _matches(contract: Contract, schema: pa.Schema) -> Iterator[tuple[str, ColumnRule]]:
-    """The name of each column and its rule."""
+def _matches(contract: Contract, schema: pa.Schema) -> Iterator[tuple[str, str, ColumnRule]]:
+    """The name in the contract, that of a column it stands for, and the rule."""
     for name, rule in contract.columns.items():
         if rule.regex:
-            yield from ((column, rule) for column in schema.names if re.match(name, column))
+            yield from ((name, column, rule) for column in schema.names if re.match(name, column))
         elif (match := find_name(name, schema.names)) is not None:
-            yield match, rule
+            yield name, match, rule
 
 
-def _missing(contract: Contract, found: list[ColumnRule]) -> Iterator[str]:
+def _missing(contract: Contract, found: Collection[str]) -> Iterator[str]:
     for name, rule in contract.columns.items():
-        if rule.required and not any(known is rule for known in found):
+        if rule.required and name not in found:
             yield f"column {name} is missing"
 
 
@@ -230,11 +231,19 @@ def _length(rule: ColumnRule) -> tuple[CheckSpec, ...]:
     return (CheckSpec.model_validate({"str_length": {"max_value": int(match[1])}}),) if match else ()
 
 
-def _named(names: Iterable[str], schema: pa.Schema) -> tuple[str, ...]:
+def _named(names: Iterable[str], given: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]:
     found = []
     for name in names:
-        match = find_name(name, schema.names)
+        match = find_name(name, kept)
+        if match is None and find_name(name, given) is not None:
+            raise left_out("unique", name)
         if match is None:
-            raise PlanError(f"unique names the column {name!r}", hint=did_you_mean(name, schema.names, what="columns"))
+            raise PlanError(f"unique names the column {name!r}", hint=did_you_mean(name, given, what="columns"))
         found.append(match)
     return tuple(found)
+
+
+def left_out(what: str, column: str) -> PlanError:
+    """The error for a column that the contract reads and filters."""
+    hint = "Name the column among the contract's columns, or leave out strict"
+    return PlanError(f"{what} reads the column {column!r}, which strict='filter' leaves out", hint=hint)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -33,66 +34,121 @@ def passing(spec: CheckSpec, values: pa.Array) -> pa.Array:
     given = {**BUILT_IN[str(spec.check)], **spec.arguments}
     try:
         return _CHECKS[str(spec.check)](values, given)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, TypeError, ValueError, ArithmeticError) as error:
         raise PlanError(
             f"the check {spec.label} does not go with {values.type} values",
             hint="Give arguments of the column's own type",
         ) from error
 
 
-def scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
-    """An argument in the type of the values, or in the nearest one that holds it exactly."""
+def held(value: Any, type_: pa.DataType) -> pa.Scalar | None:
+    """An argument in the type of the values; None if the type cannot hold it exactly, so that no value equals it."""
+    if _is_number(value, type_):
+        below, is_exact = _below(value, _wide(type_))
+        return below if is_exact else None
+    try:
+        return _scalar(value, type_).cast(type_)
+    except pa.ArrowException:
+        return None
+
+
+def _scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
     if isinstance(value, str) and not pa.types.is_string(type_):
         return _moment(value, type_) if pa.types.is_temporal(type_) else pa.scalar(value).cast(type_)
     if isinstance(value, dt.datetime) and pa.types.is_timestamp(type_):
         zoned = value if value.tzinfo or not type_.tz else value.replace(tzinfo=dt.UTC)
         return pa.scalar(zoned if type_.tz else zoned.replace(tzinfo=None), type_)
-    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-        value = float(value) if pa.types.is_floating(type_) else Decimal(value)
-    found = pa.scalar(value)
-    if pa.types.is_integer(found.type) and pa.types.is_floating(type_):
-        return pa.scalar(float(value), type_)
-    if pa.types.is_floating(found.type) and pa.types.is_decimal(type_):
-        return pa.scalar(str(value)).cast(pa.decimal128(38, min(20, max(type_.scale, _places(value)))))
-    return found
-
-
-def _places(value: float) -> int:
-    return len(format(value, "f").rstrip("0").partition(".")[2])
+    return pa.scalar(value)
 
 
 def _moment(text: str, type_: pa.DataType) -> pa.Scalar:
     if pa.types.is_timestamp(type_):
-        return scalar(dt.datetime.fromisoformat(text), type_)
+        return _scalar(dt.datetime.fromisoformat(text), type_)
     if pa.types.is_time(type_):
         return pa.scalar(dt.time.fromisoformat(text), type_)
     return pa.scalar(text).cast(type_)
 
 
-def _compare(compare: Callable[[pa.Array, pa.Scalar], pa.Array]) -> _Check:
-    return lambda values, given: compare(values, scalar(next(iter(given.values())), values.type))
+def _is_number(value: Any, type_: pa.DataType) -> bool:
+    """Whether an argument is compared as a number."""
+    t = pa.types
+    is_column = t.is_integer(type_) or t.is_floating(type_) or t.is_decimal(type_)
+    return is_column and isinstance(value, (int, float, Decimal, str)) and not isinstance(value, bool)
+
+
+def _wide(type_: pa.DataType) -> pa.DataType:
+    return pa.float64() if pa.types.is_floating(type_) else type_
+
+
+def _below(value: float | Decimal | str, type_: pa.DataType) -> tuple[pa.Scalar | None, bool]:
+    """The greatest value of a type that is not above a number, if there is one; and whether it is that number."""
+    if pa.types.is_floating(type_):
+        value = float(value) if isinstance(value, str) else value
+        nearest = _float(value)
+        below = nearest if nearest <= value else math.nextafter(nearest, -math.inf)
+        return pa.scalar(below, type_), below == value
+    is_decimal = pa.types.is_decimal(type_)
+    # A float stands for the shortest decimal that reads back as it, where the values are decimals.
+    number = Decimal(repr(value) if is_decimal and isinstance(value, float) else value)
+    low, high = _range(type_)
+    if number < low:
+        return None, False
+    unit = Decimal(1).scaleb(-type_.scale if is_decimal else 0)
+    found = high if number > high else number.quantize(unit, ROUND_FLOOR, Context(prec=80))
+    return pa.scalar(found if is_decimal else int(found), type_), found == number
+
+
+def _float(value: float | Decimal) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _range(type_: pa.DataType) -> tuple[Decimal, Decimal]:
+    """The least and the greatest number of an exact type."""
+    if pa.types.is_decimal(type_):
+        high = Decimal((0, (9,) * type_.precision, -type_.scale))
+        return high.copy_negate(), high
+    bits = type_.bit_width
+    signed = pa.types.is_signed_integer(type_)
+    return Decimal(-(2 ** (bits - 1)) if signed else 0), Decimal(2 ** (bits - 1 if signed else bits) - 1)
+
+
+def _compared(values: pa.Array, compare: Any, argument: Any) -> pa.Array:
+    """``compare(values, argument)``, exact for any two numbers."""
+    if not _is_number(argument, values.type):
+        return compare(values, _scalar(argument, values.type))
+    values = values.cast(_wide(values.type))
+    below, is_exact = _below(argument, values.type)
+    if is_exact:
+        return compare(values, below)
+    # The argument lies between two values of the type, or beyond them all.
+    if below is None or compare in (pc.equal, pc.not_equal):
+        verdict = compare in (pc.not_equal, pc.greater, pc.greater_equal)
+        return pc.if_else(pc.is_null(values), pa.scalar(None, pa.bool_()), verdict)
+    return (pc.greater if compare in (pc.greater, pc.greater_equal) else pc.less_equal)(values, below)
+
+
+def _compare(compare: Any) -> _Check:
+    return lambda values, given: _compared(values, compare, next(iter(given.values())))
 
 
 def _in_range(values: pa.Array, given: Mapping[str, Any]) -> pa.Array:
-    low, high = (scalar(given[name], values.type) for name in ("min_value", "max_value"))
-    above = (pc.greater_equal if given["include_min"] else pc.greater)(values, low)
-    return pc.and_kleene(above, (pc.less_equal if given["include_max"] else pc.less)(values, high))
+    above = _compared(values, pc.greater_equal if given["include_min"] else pc.greater, given["min_value"])
+    below = _compared(values, pc.less_equal if given["include_max"] else pc.less, given["max_value"])
+    return pc.and_kleene(above, below)
 
 
 def _isin(values: pa.Array, given: Mapping[str, Any]) -> pa.Array:
-    items = next(iter(given.values()))
-    # A value that the column's type cannot hold is in no row of it.
-    found = pa.array([held for item in items if (held := _held(item, values.type)) is not None], values.type)
+    values = values.cast(_wide(values.type))
+    found = pa.array(
+        [item.as_py() for value in next(iter(given.values())) if (item := held(value, values.type)) is not None],
+        values.type,
+    )
     if pa.types.is_floating(values.type):  # 0.0 and -0.0 are one number
-        found, values = pc.add(found, pa.scalar(0.0, values.type)), pc.add(values, pa.scalar(0.0, values.type))
+        found, values = pc.add(found, pa.scalar(0.0)), pc.add(values, pa.scalar(0.0))
     return pc.if_else(pc.is_null(values), pa.scalar(None, pa.bool_()), pc.is_in(values, value_set=found))
-
-
-def _held(item: Any, type_: pa.DataType) -> Any:
-    try:
-        return scalar(item, type_).cast(type_).as_py()
-    except pa.ArrowException:
-        return None
 
 
 def _length(values: pa.Array, given: Mapping[str, Any]) -> pa.Array:
@@ -143,6 +199,7 @@ _CHECKS: dict[str, _Check] = {
     "less_than_or_equal_to": _compare(pc.less_equal),
     "in_range": _in_range,
     "isin": _isin,
+    "unique_values_eq": _isin,  # whether the values may be there; that each one is, only the whole column shows
     "notin": lambda values, given: pc.invert(_isin(values, given)),
     "str_matches": _pattern(r"\A"),
     "str_contains": _pattern(""),

@@ -80,18 +80,19 @@ class Failures:
         return error
 
 
-def reasons(count: int, failed: list[tuple[str, str | None, pa.Array]]) -> tuple[pa.Array, pa.Array, pa.Array]:
+def reasons(
+    count: int, failed: list[tuple[str, str | None, npt.NDArray[np.bool_]]]
+) -> tuple[pa.Array, pa.Array, pa.Array]:
     """For each of ``count`` rows: the column of the first check it did not keep, that check, and all of them.
 
     Parameters
     ----------
-    failed : list of (str, str or None, pyarrow.BooleanArray)
+    failed : list of (str, str or None, numpy.ndarray)
         Each check that some row did not keep, its column, and which rows.
     """
     columns = np.full(count, None, object)
     checks, every = np.full(count, None, object), np.full(count, "", object)
-    for check, column, rows in failed:
-        bad = rows.to_numpy(zero_copy_only=False).astype(bool)
+    for check, column, bad in failed:
         first = bad & (checks == None)  # noqa: E711  # element by element
         columns[first], checks[first] = column, check.removeprefix(f"{column}: ")
         every[bad] = every[bad] + np.where(every[bad] == "", check, "; " + check)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,7 +21,8 @@ from datapipe.schemas.builtin import passing
 from datapipe.schemas.functions import judged
 from datapipe.schemas.sqlchecks import query_of
 
-Failed = tuple[str, str | None, pa.Array]  # a check's label, its column, and which rows did not keep it
+Mask = npt.NDArray[np.bool_]
+Failed = tuple[str, str | None, Mask]  # a check's label, its column, and which rows did not keep it
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def shape(batch: pa.RecordBatch, bound: Bound) -> Shaped:
         values = batch.column(column.index)
         rule = column.rule
         if rule is not None and column.coerced:
-            values, bad = _coerced(values, column.field)
+            values, bad = _converted(values, column.field)
             failed += [(f"{column.field.name}: type {rule.type}", column.field.name, bad)] if bad is not None else []
         if rule is not None and rule.default is not None and values.null_count:
             values = pc.fill_null(values, default_of(column))
@@ -48,7 +51,7 @@ def shape(batch: pa.RecordBatch, bound: Bound) -> Shaped:
     return Shaped(pa.RecordBatch.from_arrays(columns, schema=bound.schema), tuple(failed))
 
 
-def _coerced(values: pa.Array, field: pa.Field) -> tuple[pa.Array, pa.Array | None]:
+def _converted(values: pa.Array, field: pa.Field) -> tuple[pa.Array, Mask | None]:
     """The values in the column's type, with NULL for those that have no exact counterpart, and which these are."""
     name, to = field.name, field.type
     try:
@@ -56,7 +59,7 @@ def _coerced(values: pa.Array, field: pa.Field) -> tuple[pa.Array, pa.Array | No
     except DataError:
         bad = misfits(values, to)
     kept = pc.if_else(pa.array(bad), pa.scalar(None, values.type), values)
-    return cast_column(kept, to, column=name), pa.array(bad)
+    return cast_column(kept, to, column=name), bad
 
 
 def not_null(shaped: Shaped, bound: Bound) -> Iterator[Failed]:
@@ -66,21 +69,25 @@ def not_null(shaped: Shaped, bound: Bound) -> Iterator[Failed]:
         name = column.field.name
         if column.rule is None or column.rule.nullable or not values.null_count:
             continue
-        missing = pc.and_not(values.is_null(), unconverted[name]) if name in unconverted else values.is_null()
-        if pc.any(missing).as_py():
+        missing = values.is_null().to_numpy(zero_copy_only=False)
+        if name in unconverted:
+            missing = missing & ~unconverted[name]
+        if missing.any():
             yield f"{name}: not NULL", name, missing
 
 
-def computable(batch: pa.RecordBatch, first_row: int) -> pa.Table:
-    """The batch with every ``numeric`` that travels as text as an exact decimal."""
-    columns = [
-        cast_column(values, EXACT_NUMERIC, column=field.name, first_row=first_row)
-        if tag(field) == "numeric"
-        else values
-        for field, values in zip(batch.schema, batch.columns, strict=True)
-    ]
-    schema = pa.schema([pa.field(name, values.type) for name, values in zip(batch.schema.names, columns, strict=True)])
-    return pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=schema)])
+def computable(batch: pa.RecordBatch, names: Collection[str]) -> Shaped:
+    """The batch with every ``numeric`` among these columns that travels as text as an exact decimal."""
+    failed: list[Failed] = []
+    columns = []
+    for field, values in zip(batch.schema, batch.columns, strict=True):
+        if field.name not in names or tag(field) != "numeric":
+            columns.append(values)
+            continue
+        exact, bad = _converted(values, pa.field(field.name, EXACT_NUMERIC))
+        columns.append(exact)
+        failed += [(f"{field.name}: does not fit decimal(38,20)", field.name, bad)] if bad is not None else []
+    return Shaped(pa.RecordBatch.from_arrays(columns, batch.schema.names), tuple(failed))
 
 
 @dataclass(frozen=True)
@@ -92,18 +99,18 @@ class RowChecks:
     con: duckdb.DuckDBPyConnection
     work: Workspace
 
-    def failed(self, batch: pa.RecordBatch, first_row: int) -> Iterator[tuple[BoundCheck, Failed]]:
-        """The checks that some row of a batch does not keep."""
+    def failed(self, batch: pa.RecordBatch) -> Iterator[tuple[BoundCheck, Failed]]:
+        """The checks that some row of a batch, which is computable, does not keep."""
         if not self.checks:
             return
-        exact = computable(batch.select(list(self.columns)), first_row)
+        table = pa.Table.from_batches([batch.select(list(self.columns))])
         for check in self.checks:
-            failed = self._failed(check, exact) if check.spec.sql is None else None
+            failed = self._failed(check, table) if check.spec.sql is None else None
             if failed is not None:
                 yield check, (check.label, check.column, failed)
-        yield from self._failed_in_sql(exact)
+        yield from self._failed_in_sql(table)
 
-    def _failed(self, check: BoundCheck, table: pa.Table) -> pa.Array | None:
+    def _failed(self, check: BoundCheck, table: pa.Table) -> Mask | None:
         try:
             return _failing(check, table, self.work)
         except DatapipeError as error:
@@ -115,11 +122,10 @@ class RowChecks:
         checks = [check for check in self.checks if check.spec.sql is not None]
         if not checks:
             return
+        texts = [str(check.spec.sql) for check in checks]
         self.con.register("input_data", table)
         try:
-            made = self.con.sql(query_of([str(check.spec.sql) for check in checks])).to_arrow_table()
-        except duckdb.Error as error:
-            raise translate(error) from None
+            made = self._judged(texts)
         finally:
             self.con.unregister("input_data")
         for check, passed in zip(checks, made.columns, strict=True):
@@ -127,8 +133,22 @@ class RowChecks:
             if failed is not None:
                 yield check, (check.label, check.column, failed)
 
+    def _judged(self, texts: list[str]) -> pa.Table:
+        try:
+            return self.con.sql(query_of(texts)).to_arrow_table()
+        except duckdb.Error as error:
+            translated = translate(error)
+            if not isinstance(translated, DataError):
+                raise translated from None
+        # Some row has no answer, such as text that is no number: with NULL passing by itself, TRY gives NULL for it.
+        tried = [f"coalesce(TRY(coalesce(({text}\n), true)), false)" for text in texts]
+        try:
+            return self.con.sql(query_of(tried)).to_arrow_table()
+        except duckdb.Error:
+            raise translated from None  # TRY takes no volatile function
 
-def _failing(check: BoundCheck, table: pa.Table, work: Workspace) -> pa.Array | None:
+
+def _failing(check: BoundCheck, table: pa.Table, work: Workspace) -> Mask | None:
     """Which rows do not keep a check; None if all do."""
     spec = check.spec
     if spec.check is not None:
@@ -136,10 +156,10 @@ def _failing(check: BoundCheck, table: pa.Table, work: Workspace) -> pa.Array | 
     from datapipe.data.frames import to_pandas  # loads pandas
 
     frame = to_pandas(table.select([check.column]) if check.column else table)
-    passed = judged(spec, frame[check.column] if check.column else frame, work)
-    return None if passed is None else _not_kept(passed, ignore_na=False)
+    answer = judged(spec, frame[check.column] if check.column else frame, work)
+    return None if answer.kept else answer.failed
 
 
-def _not_kept(passed: pa.Array, *, ignore_na: bool) -> pa.Array | None:
-    failed = pc.fill_null(pc.invert(passed.cast(pa.bool_())), not ignore_na)
-    return failed if pc.any(failed).as_py() else None
+def _not_kept(passed: pa.Array, *, ignore_na: bool) -> Mask | None:
+    failed: Mask = pc.fill_null(pc.invert(passed.cast(pa.bool_())), not ignore_na).to_numpy(zero_copy_only=False)
+    return failed if failed.any() else None

@@ -45,6 +45,8 @@ def scope_of(con: duckdb.DuckDBPyConnection, expression: str, schema: pa.Schema)
     con.register("input_data", pa.RecordBatchReader.from_batches(schema, []))
     try:
         analyse(con, text, {"input_data": schema})
+        if len(_tree(con, text)["node"].get("select_list", ())) != 1:
+            raise PlanError("it is not one expression", hint="Write one comparison, with its brackets closed")
         type_ = str(con.sql(text).types[0])
         if type_ not in {"BOOLEAN", '"NULL"'}:
             raise PlanError(f"it gives {type_}, not yes or no", hint="Write a comparison, such as price >= 0")
@@ -71,12 +73,17 @@ def _binds(con: duckdb.DuckDBPyConnection, text: str) -> bool:
 
 def columns_in(con: duckdb.DuckDBPyConnection, expression: str, names: Sequence[str]) -> set[str]:
     """The columns an expression may read; all of them, where it says so."""
-    made = con.execute("SELECT json_serialize_sql($q::VARCHAR)", {"q": query_of([expression])}).fetchall()
-    nodes = list(_nodes(json.loads(made[0][0])))
+    nodes = list(_nodes(_tree(con, query_of([expression]))))
     if any(node.get("class") == "STAR" for node in nodes):
         return set(names)
     read = {part.lower() for node in nodes if node.get("class") == "COLUMN_REF" for part in node["column_names"]}
     return {name for name in names if name.lower() in read}
+
+
+def _tree(con: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
+    made = con.execute("SELECT json_serialize_sql($q::VARCHAR)", {"q": text}).fetchall()
+    found: dict[str, Any] = json.loads(made[0][0])["statements"][0]
+    return found
 
 
 def _nodes(value: Any) -> Iterator[dict[str, Any]]:

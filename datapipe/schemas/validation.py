@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from datapipe.data import duck
@@ -17,12 +15,14 @@ from datapipe.data.jsonrows import to_json
 from datapipe.data.memory import checked
 from datapipe.data.rejects import SCHEMA as REJECTS
 from datapipe.data.rejects import Rejects
+from datapipe.data.spool import Spool
 from datapipe.data.stream import MIB, Stream, Workspace
+from datapipe.errors import PlanError
 from datapipe.plan import ValidateConfig
-from datapipe.schemas.binding import Bound, BoundCheck, bind
+from datapipe.schemas.binding import Bound, BoundCheck, bind, left_out
 from datapipe.schemas.failures import Failures, Rows, reasons
 from datapipe.schemas.pandera_form import held_to
-from datapipe.schemas.rowchecks import Failed, RowChecks, not_null, shape
+from datapipe.schemas.rowchecks import Failed, Mask, RowChecks, computable, not_null, shape
 from datapipe.schemas.sqlchecks import ROW, Scope, columns_in, scope_of
 from datapipe.schemas.whole import Whole
 
@@ -64,7 +64,8 @@ def run_validate(
     names = bound.schema.names
     with duck.private(work, memory=max(work.memory // 2 - 8 * MIB, 24 * MIB)) as con:
         con.execute("SET enable_external_access=false").complete()
-        scopes = [(check, _scope(con, check, bound.schema)) for check in bound.checks]
+        filtered = [name for name in stream.schema.names if name not in names]
+        scopes = [(check, _scope(con, check, bound.schema, filtered)) for check in bound.checks]
         con.execute("SET lock_configuration=true").complete()
         by_row = tuple(check for check, scope in scopes if scope == "row")
         # A sample says nothing of the whole table.
@@ -74,18 +75,25 @@ def run_validate(
         kept = [field for field in bound.schema if field.name in wanted]
         # COUNT(*) reads no column, and rows have at least one.
         whole = Whole(con, pa.schema(kept or [bound.schema.field(0)]), by_table, unique, work)
-        checks = RowChecks(by_row, tuple(_read(con, by_row, names)) or (names[0],), con, work)
+        of_rows = _read(con, by_row, names)
+        checks = RowChecks(by_row, tuple(of_rows) or (names[0],), con, work)
         refuses_late = bool(unique) or any(scope == "rows" for _, scope in by_table)
         late = config.on_error in {"quarantine", "drop"} and refuses_late
-        has_whole = bool(by_table or unique)
-        run = _Validation(config, bound, stream.schema, checks, whole if has_whole else None, work, step, count)
+        held = whole if by_table or unique else None
+        run = _Validation(config, bound, stream.schema, wanted | of_rows, checks, held, work, step, count)
         yield Stream(bound.schema, run.late(stream.batches) if late else run.at_once(stream.batches), stream.total)
 
 
-def _scope(con: duckdb.DuckDBPyConnection, check: BoundCheck, schema: pa.Schema) -> Scope:
+def _scope(con: duckdb.DuckDBPyConnection, check: BoundCheck, schema: pa.Schema, filtered: list[str]) -> Scope:
     spec = check.spec
     if spec.sql is not None:
-        return scope_of(con, spec.sql, schema)
+        try:
+            return scope_of(con, spec.sql, schema)
+        except PlanError:
+            read = columns_in(con, spec.sql, filtered) if filtered else ()
+            if read:
+                raise left_out(f"the check {spec.sql!r}", min(read)) from None
+            raise
     if spec.check == "unique_values_eq":
         return "table"
     return "row" if spec.check is not None or spec.element_wise or spec.row_wise else "rows"
@@ -110,7 +118,7 @@ class _Part:
     shaped: pa.RecordBatch
     numbers: Rows
 
-    def where(self, mask: npt.NDArray[np.bool_]) -> _Part:
+    def where(self, mask: Mask) -> _Part:
         """Some of the rows."""
         chosen = pa.array(mask)
         return _Part(self.given.filter(chosen), self.shaped.filter(chosen), self.numbers[mask])
@@ -123,6 +131,7 @@ class _Validation:
     config: ValidateConfig
     bound: Bound
     schema: pa.Schema  # of the rows that come in
+    read: set[str]  # the columns that checks look at
     checks: RowChecks
     whole: Whole | None
     work: Workspace
@@ -147,29 +156,28 @@ class _Validation:
 
     def late(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The rows that are handed on, once all have been seen; until then they are in a file."""
-        spool = self.work.scratch / f"validate-{id(self)}.arrow"
         numbered = self.schema.append(pa.field(ROW, pa.int64()))
-        with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_stream(sink, numbered) as writer:
-            for part in self._judged(batches):
-                columns = [*part.given.columns, pa.array(part.numbers)]
-                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=numbered))
+        spool = Spool(self.work.scratch / f"validate-{id(self)}.arrow", numbered)
+        for part in self._judged(batches):
+            columns = [*part.given.columns, pa.array(part.numbers)]
+            spool.write(pa.RecordBatch.from_arrays(columns, schema=numbered))
+        spool.close()
         refused: list[tuple[str, str | None, Rows]] = []
-        for label, column, rows, warn in self._verdicts():
+        for label, column, rows, warn in self._verdicts(without_refused=True):
             (self.warnings if warn else self.failures).add(label, column, rows)
             refused += [] if warn else [(label, column, rows)]
         self._check_limit(len(np.unique(np.concatenate([rows for *_, rows in refused] or [np.array([], np.int64)]))))
         yield from self._released(spool, refused)
         self._end()
 
-    def _released(self, spool: Path, refused: list[tuple[str, str | None, Rows]]) -> Iterator[pa.RecordBatch]:
-        with pa.OSFile(str(spool), "rb") as source, pa.ipc.open_stream(source) as reader:
-            for batch in checked(iter(reader), self.work):
-                given = pa.RecordBatch.from_arrays(batch.columns[:-1], schema=self.schema)
-                part = _Part(given, shape(given, self.bound).batch, batch.column(batch.num_columns - 1).to_numpy())
-                masks = ((label, column, _among(part.numbers, rows)) for label, column, rows in refused)
-                failed = [(label, column, pa.array(mask)) for label, column, mask in masks if mask.any()]
-                yield (self._reject(part, failed) if failed else part).shaped
-        spool.unlink()
+    def _released(self, spool: Spool, refused: list[tuple[str, str | None, Rows]]) -> Iterator[pa.RecordBatch]:
+        for batch in checked(spool.batches(), self.work):
+            given = pa.RecordBatch.from_arrays(batch.columns[:-1], schema=self.schema)
+            part = _Part(given, shape(given, self.bound).batch, batch.column(batch.num_columns - 1).to_numpy())
+            masks = ((label, column, _among(part.numbers, rows)) for label, column, rows in refused)
+            failed = [found for found in masks if found[2].any()]
+            yield (self._reject(part, failed, _any(failed)) if failed else part).shaped
+        spool.path.unlink()
 
     def _judged(self, batches: Iterator[pa.RecordBatch]) -> Iterator[_Part]:
         """The batches without the rows that fail by themselves."""
@@ -178,52 +186,52 @@ class _Validation:
             numbers = np.arange(seen + 1, seen + batch.num_rows + 1, dtype=np.int64)
             seen += batch.num_rows
             shaped = shape(batch, self.bound)
+            exact = computable(shaped.batch, self.read)
             part = _Part(batch, shaped.batch, numbers)
-            failed = [*shaped.failed, *not_null(shaped, self.bound)]
-            for check, found in self.checks.failed(shaped.batch, int(numbers[0]) if len(numbers) else 1):
+            failed = [*shaped.failed, *exact.failed, *not_null(shaped, self.bound)]
+            for check, found in self.checks.failed(exact.batch):
                 if check.spec.warn:
-                    self.warnings.add(found[0], found[1], numbers[_mask(found)])
+                    self.warnings.add(found[0], found[1], numbers[found[2]])
                 else:
                     failed.append(found)
             if failed:
                 part = self._refuse(part, failed)
                 if shaped.failed and self.config.on_error == "warn":
                     self.unconverted = True
-            if self.whole is not None and len(part.numbers):
-                self.whole.add(part.shaped, part.numbers)
+            if self.whole is not None:
+                kept = _among(numbers, part.numbers)
+                for *_, rows in exact.failed:  # not to be judged, even where they are handed on
+                    kept &= ~rows
+                if kept.any():
+                    self.whole.add(exact.batch if kept.all() else exact.batch.filter(pa.array(kept)), numbers[kept])
             if not self.unconverted and (self.config.on_error != "raise" or not self.failures):
                 yield part  # else the rest is read for the whole list of failures, and nothing is handed on
 
     def _refuse(self, part: _Part, failed: list[Failed]) -> _Part:
         """Count rows that fail; without them, if bad rows are not handed on."""
         limit = _MOST if self.config.on_error == "raise" else self._limit
-        bad = np.logical_or.reduce([_mask(found) for found in failed])
+        bad = _any(failed)
         if limit is not None and self.failures.rows + bad.sum() >= limit:
             last = np.flatnonzero(bad)[limit - self.failures.rows - 1]  # so that it does not depend on the batch
-            failed = [
-                (label, column, pa.array(_mask((label, column, rows))[: last + 1])) for label, column, rows in failed
-            ]
-            self._note(part.numbers[: last + 1], failed)
+            until = slice(last + 1)
+            self._note(part.numbers[until], [(label, name, rows[until]) for label, name, rows in failed], bad[until])
             raise self._too_many(self.failures.rows)
-        self._note(part.numbers, failed)
-        return self._reject(part, failed)
+        self._note(part.numbers, failed, bad)
+        return self._reject(part, failed, bad)
 
-    def _note(self, numbers: Rows, failed: list[Failed]) -> None:
-        for found in failed:
-            rows = numbers[_mask(found)]
-            if len(rows):
-                self.failures.add(found[0], found[1], rows)
-        bad = np.logical_or.reduce([_mask(found) for found in failed])
+    def _note(self, numbers: Rows, failed: list[Failed], bad: Mask) -> None:
+        for label, column, mask in failed:
+            if mask.any():
+                self.failures.add(label, column, numbers[mask])
         self.failures.rows += int(bad.sum())
-        self.told += [numbers[: len(bad)][bad]] if self._tells else []
+        self.told += [numbers[bad]] if self._tells else []
 
-    def _reject(self, part: _Part, failed: list[Failed]) -> _Part:
+    def _reject(self, part: _Part, failed: list[Failed], bad: Mask) -> _Part:
         if self.config.on_error not in {"quarantine", "drop"}:
             return part
-        bad = np.logical_or.reduce([_mask(found) for found in failed])
         self.count(int(bad.sum()))
         if self.config.on_error == "quarantine" and self.work.rejects is not None:
-            kept = [(label, column, rows.filter(pa.array(bad))) for label, column, rows in failed]
+            kept = [(label, column, rows[bad]) for label, column, rows in failed]
             self._keep_aside(part.where(bad), kept, self.work.rejects)
         return part.where(~bad)
 
@@ -235,8 +243,8 @@ class _Validation:
         rejects.schemas[self.step] = self.schema
         rejects.add(pa.RecordBatch.from_arrays(columns, schema=REJECTS), self.work.scratch)
 
-    def _verdicts(self) -> Iterator[tuple[str, str | None, Rows, bool]]:
-        for verdict in self.whole.verdicts() if self.whole is not None else ():
+    def _verdicts(self, *, without_refused: bool = False) -> Iterator[tuple[str, str | None, Rows, bool]]:
+        for verdict in self.whole.verdicts(without_refused=without_refused) if self.whole is not None else ():
             yield verdict.label, verdict.column, verdict.rows, verdict.warn
 
     @property
@@ -277,15 +285,15 @@ class _Validation:
             self.work.tell(f"{self.step}: warning: {self.warnings.text()}")
 
 
-def _among(numbers: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
+def _among(numbers: Rows, rows: Rows) -> Mask:
     """Which of these numbers, in order, are among others, in order too."""
     some = (
         rows[np.searchsorted(rows, numbers[0]) : np.searchsorted(rows, numbers[-1], "right")] if len(numbers) else rows
     )
-    found: npt.NDArray[np.bool_] = np.isin(numbers, some, assume_unique=True)
+    found: Mask = np.isin(numbers, some, assume_unique=True)
     return found
 
 
-def _mask(failed: Failed) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = failed[2].to_numpy(zero_copy_only=False).astype(bool)
+def _any(failed: list[Failed]) -> Mask:
+    found: Mask = np.logical_or.reduce([rows for *_, rows in failed])
     return found

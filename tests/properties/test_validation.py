@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datapipe.data.frames import to_pandas
+from datapipe.data.rejects import Rejects
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.errors import DatapipeError
 from datapipe.plan import CheckSpec, ValidateConfig, build
@@ -180,13 +181,14 @@ def outcome(config: ValidateConfig, table: pa.Table, size: int | None) -> tuple[
     told: list[str] = []
     counted: list[int] = []
     with scratch_directory() as scratch:
-        work = Workspace(scratch=scratch, tell=told.append)
+        work = Workspace(scratch=scratch, tell=told.append, rejects=Rejects())
         batches = iter(table.to_batches(max_chunksize=size))
         try:
             with run_validate(config, Stream(table.schema, batches), work, step="v", count=counted.append) as stream:
                 found: Any = pa.Table.from_batches(stream.batches, stream.schema).to_pylist()
         except DatapipeError as error:
             return type(error), str(error), error.row, [str(failure) for failure in error.failures or ()]
+        assert work.rejects is not None
         refused = sorted(
             (row for batch in work.rejects.batches() for row in batch.to_pylist()), key=lambda r: r["row_number"]
         )
@@ -213,3 +215,62 @@ def test_decimals_are_compared_exactly() -> None:
     values = pa.array([Decimal("0.1"), Decimal("0.3")], pa.decimal128(38, 20))
     assert ours({"ge": 0.3}, values) == [False, True]
     assert ours({"isin": [0.1]}, values) == [True, False]
+
+
+NUMBERS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
+    "integers": (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    "unsigned": (pa.uint64(), st.integers(0, 2**64 - 1)),
+    "decimals": (pa.decimal128(15, 2), st.decimals(-(10**12), 10**12, places=2)),
+    "numeric": (pa.decimal128(38, 20), st.decimals(-(10**12), 10**12, places=20)),
+    "floats": (pa.float64(), st.floats(allow_nan=False)),
+    "reals": (pa.float32(), st.floats(allow_nan=False, width=32)),
+}
+EDGES = [0, 1, 2, -1, 2.5, -0.5, 0.1, 2**53 + 1, 2**63, -(2**63), 2**64, -(10**400), 10**400]
+EDGES += [9007199254740992.5, 2.0**63, -(2.0**63), 1e300, float("inf"), float("-inf")]
+EDGES += [Decimal("0.1"), Decimal("2.50"), Decimal("0.1000000000000000055511151231257827"), Decimal("1e400")]
+ARGUMENTS = (
+    st.sampled_from(EDGES)
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.decimals(allow_nan=False)
+    | st.integers(-(2**65), 2**65)
+)
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+@settings(max_examples=150)
+@given(st.data())
+def test_numbers_are_compared_exactly(kind: str, data: st.DataObject) -> None:
+    type_, strategy = NUMBERS[kind]
+    near = strategy | strategy.map(lambda value: pa.scalar(value, type_).as_py())
+    fitting = [edge for edge in EDGES if is_of(edge, type_)]
+    values = data.draw(st.lists(st.none() | strategy | st.sampled_from(fitting), min_size=1, max_size=8))
+    array = pa.array([None if v is None else v for v in values], type_)
+    arguments = data.draw(st.lists(ARGUMENTS | near | st.sampled_from([v for v in values if v is not None] or [0])))
+    arguments = arguments or [0]
+    one, *_ = arguments
+    is_decimal = pa.types.is_decimal(type_)
+
+    def number(value: Any) -> Any:  # a float stands for the decimal that it is written as
+        return Decimal(repr(value)) if is_decimal and isinstance(value, float) else value
+
+    expected = {
+        "eq": lambda v: v == number(one),
+        "ne": lambda v: v != number(one),
+        "gt": lambda v: v > number(one),
+        "ge": lambda v: v >= number(one),
+        "lt": lambda v: v < number(one),
+        "le": lambda v: v <= number(one),
+    }
+    for name, holds in expected.items():
+        assert ours({name: one}, array) == [v is None or holds(v) for v in array.to_pylist()], name
+    wanted = [number(value) for value in arguments]
+    assert ours({"isin": arguments}, array) == [v is None or v in wanted for v in array.to_pylist()]
+    assert ours({"notin": arguments}, array) == [v is None or v not in wanted for v in array.to_pylist()]
+
+
+def is_of(value: Any, type_: pa.DataType) -> bool:
+    try:
+        return bool(pa.scalar(value, type_).as_py() == value)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return False
