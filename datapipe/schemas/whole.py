@@ -132,7 +132,8 @@ class Whole:
             rows = None if passed is None or passed else np.array([], np.int64)
         else:
             source = f"(SELECT {self._row}, ({check.spec.sql}\n) AS kept FROM {TABLE} AS input_data)"
-            rows = self._rows(f"SELECT {self._row} FROM {source} WHERE NOT kept ORDER BY {self._row}")
+            found = self._rows(f"SELECT {self._row} FROM {source} WHERE NOT kept ORDER BY {self._row}")
+            rows = found if len(found) else None
         if rows is not None:
             yield Verdict(check.label, check.column, rows, check.spec.warn)
 

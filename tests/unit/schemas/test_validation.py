@@ -293,7 +293,7 @@ def test_a_column_may_have_the_name_of_the_row_number() -> None:
 
 def test_a_full_disk_while_rows_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datapipe.schemas.validation.Spool", lambda _, schema: Spool(Path("/dev/full"), schema))
-    with pytest.raises(FatalError, match="the disk is full: .* set TMPDIR"):
+    with pytest.raises(FatalError, match=r"the disk is full: .* set TMPDIR"):
         go(T, {**columns(id={"unique": True, "nullable": True}), "on_error": "drop"})
 
 
@@ -314,3 +314,10 @@ def test_a_users_check_may_have_the_name_of_a_built_in_one() -> None:
     contract = contract_of(schema)
     assert contract.columns["id"].checks[0].function is not None
     assert len(go(T.select(["id"]), {"schema": contract, "on_error": "drop"})[0]) == 3
+
+
+@pytest.mark.parametrize("mode", ["raise", "quarantine", "drop", "warn"])
+def test_a_check_among_rows_that_every_row_keeps(mode: str) -> None:
+    checks = ["id <= (SELECT max(id) FROM input_data)", "row_number() OVER (PARTITION BY id) < 3"]
+    rows, told, _ = go(T, {"checks": checks, "on_error": mode})
+    assert (len(rows), told) == (4, [])
