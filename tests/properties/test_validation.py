@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datapipe.data.frames import to_pandas
+from datapipe.data.rejects import Rejects
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.errors import DatapipeError
 from datapipe.plan import CheckSpec, ValidateConfig, build
@@ -180,7 +181,7 @@ def outcome(config: ValidateConfig, table: pa.Table, size: int | None) -> tuple[
     told: list[str] = []
     counted: list[int] = []
     with scratch_directory() as scratch:
-        work = Workspace(scratch=scratch, tell=told.append)
+        work = Workspace(rejects=Rejects(), scratch=scratch, tell=told.append)
         batches = iter(table.to_batches(max_chunksize=size))
         try:
             with run_validate(config, Stream(table.schema, batches), work, step="v", count=counted.append) as stream:

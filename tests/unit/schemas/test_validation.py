@@ -10,6 +10,7 @@ import pandera.pandas as pandera
 import pyarrow as pa
 import pytest
 
+from datapipe.data.rejects import Rejects
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.data.types import tagged
 from datapipe.errors import DataError, PlanError, SchemaError
@@ -22,7 +23,7 @@ T = pa.table({"id": pa.array([1, 2, 2, None], pa.int64()), "s": ["a", "bb", None
 def go(table: pa.Table, config: dict[str, Any], **options: Any) -> tuple[list[Any], list[str], list[Any]]:
     told: list[str] = []
     with scratch_directory() as scratch:
-        work = Workspace(scratch=scratch, tell=told.append, **options)
+        work = Workspace(rejects=Rejects(), scratch=scratch, tell=told.append, **options)
         made = build(ValidateConfig, config, step="v")
         with run_validate(made, Stream(table.schema, iter(table.to_batches())), work, step="v") as stream:
             rows = pa.Table.from_batches(stream.batches, stream.schema).to_pylist()
