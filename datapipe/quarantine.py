@@ -7,13 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from datapipe.data.analysis import gathers
 from datapipe.data.jsonrows import from_json
 from datapipe.data.stream import Workspace, scratch_directory
 from datapipe.engine import RunOptions, RunResult, run_recorded
 from datapipe.errors import PlanError, did_you_mean
 from datapipe.persistence import Replay, fields_of, find_rejects
-from datapipe.plan import FrameSource, Plan, TableTarget, ValidateStep, WriteStrategy
+from datapipe.plan import ConfigStep, FrameSource, Plan, SqlStep, TableTarget, ValidateStep, WriteStrategy
+from datapipe.plan.sqltext import check_one_query
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +56,12 @@ def replay(plan: Plan, run_id: str, step: str | None = None) -> RunResult:
     Raises
     ------
     PlanError
-        If there are none, or the plan has no such step.
+        If there are none, the plan has no such step, or a later one looks at more than one row.
     StaleRun
         If another run has brought them in meanwhile, or has replaced the table.
     """
     found = _found(plan, run_id)
-    waiting = found.filter(pa.compute.is_null(found.column("replayed")))
+    waiting = found.filter(pc.is_null(found.column("replayed")))
     steps = sorted(set(waiting.column("step").to_pylist()))
     if not steps:
         raise PlanError(f"run {run_id} has no rejected rows that wait", hint="Look: attach(run_id).rejects()")
@@ -67,9 +70,10 @@ def replay(plan: Plan, run_id: str, step: str | None = None) -> RunResult:
     chosen = step or steps[0]
     if chosen not in steps:
         raise PlanError(f"no rejected rows of {chosen!r} wait", hint=did_you_mean(chosen, steps, what="steps"))
-    rows = waiting.filter(pa.compute.equal(waiting.column("step"), chosen))
+    rows = waiting.filter(pc.equal(waiting.column("step"), chosen))
     number = _number(plan, chosen)
-    fields = fields_of(found.filter(pa.compute.equal(found.column("step"), chosen)))
+    _check_rest(plan, number)
+    fields = fields_of(found.filter(pc.equal(found.column("step"), chosen)))
     frame = pa.Table.from_batches([from_json(rows.column("data").combine_chunks(), fields)], schema=fields)
     rest = plan.model_copy(
         update={
@@ -98,6 +102,20 @@ def _number(plan: Plan, step: str) -> int:
         hint = "Give the plan that the run ran, or one that differs only in what its steps do"
         raise PlanError(f"the plan has no {step}", hint=hint)
     return number
+
+
+def _check_rest(plan: Plan, number: int) -> None:
+    """Refuse a step that would make something of the rejected rows alone which was made of all rows."""
+    for index, step in enumerate(plan.transformation[number:], number + 1):
+        what = gathers(check_one_query(step.config.sql_query)) if isinstance(step, SqlStep) else None
+        if isinstance(step, ConfigStep):
+            fields = ("group_by", "aggregations", "distinct", "limit")
+            what = next((field for field in fields if getattr(step.config, field)), None)
+        if what is not None:
+            raise PlanError(
+                f"transformation step {index} ({step.type}) has {what}, and would see the rejected rows alone",
+                hint="Put validations that quarantine after such steps; load these rows with read(run.rejects())",
+            )
 
 
 def _adding(target: object) -> object:

@@ -19,15 +19,15 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 @contextmanager
-def reported(*, debug: bool = False, as_json: bool = False) -> Iterator[None]:
-    """Errors as one sentence and an exit code; with ``debug``, with their traceback."""
+def reported(*, debug: bool = False, as_json: bool = False, failed: int = 1) -> Iterator[None]:
+    """Errors as one sentence and an exit code, ``failed`` if it is no mistake; with ``debug``, with their traceback."""
     try:
         yield
     except (typer.Exit, SystemExit):
         raise
     except DatapipeError as error:
         _report(error, str(error), debug=debug, as_json=as_json)
-        raise typer.Exit(2 if isinstance(error, PlanError) else 1) from None
+        raise typer.Exit(2 if isinstance(error, PlanError) else failed) from None
     except BrokenPipeError:  # such as of: datapipe runs | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -38,7 +38,7 @@ def reported(*, debug: bool = False, as_json: bool = False) -> Iterator[None]:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  # nobody wants a traceback who did not ask for one
         _report(error, f"{type(error).__name__}: {error}. --debug shows where", debug=debug, as_json=as_json)
-        raise typer.Exit(1) from None
+        raise typer.Exit(failed) from None
 
 
 def _report(error: BaseException, text: str, *, debug: bool, as_json: bool, state: str = "failed") -> None:

@@ -103,14 +103,16 @@ def diff(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show what differs between a plan's target, as it is now, and its rows. Exit code 0: nothing, 1: something.
+    """Show what differs between a plan's target, as it is now, and its rows.
+
+    Exit code 0: nothing, 1: something, 2: it cannot be told.
 
     \b
     datapipe schema diff plan.yaml
     datapipe schema diff plan.yaml --against old.yaml
     datapipe schema diff plan.yaml --version 3
     """
-    with reported(debug=debug, as_json=as_json):
+    with reported(debug=debug, as_json=as_json, failed=2):
         if against and version:
             raise PlanError("both --against and --version are given", hint="Give one of them")
         with _quiet(as_json=as_json):
@@ -129,13 +131,13 @@ def check(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Check a plan for breaking changes. Exit code 0: there are none, 1: there are, and they are shown.
+    """Check a plan for breaking changes. Exit code 0: there are none, 1: there are, 2: it cannot be told.
 
     \b
     datapipe schema check plan.yaml
     datapipe schema check plan.yaml --mode full
     """
-    with reported(debug=debug, as_json=as_json):
+    with reported(debug=debug, as_json=as_json, failed=2):
         from datapipe.inspection import check_with_registry  # loads pyarrow
 
         with _quiet(as_json=as_json):

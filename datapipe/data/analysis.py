@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,3 +123,37 @@ def _check_table(node: Tree, inputs: Mapping[str, pa.Schema], ctes: frozenset[st
 
 def _first_lines(error: Exception) -> str:
     return " ".join(str(error).split("\n\n")[0].split())
+
+
+def gathers(sql: str) -> str | None:
+    """What makes a row of a query's result depend on more than one row: an aggregate, a window, DISTINCT, LIMIT …
+
+    Examples
+    --------
+    >>> gathers("SELECT upper(name) FROM input_data"), gathers("SELECT sum(price) AS total FROM input_data")
+    (None, 'sum()')
+    """
+    with duckdb.connect(":memory:") as con:
+        made = con.execute("SELECT json_serialize_sql($q::VARCHAR)", {"q": sql}).fetchall()
+        known = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
+        aggregates = {name for (name,) in known.fetchall()}
+    found = (_gathering(node, aggregates) for node in _every_node(json.loads(made[0][0])))
+    return next((what for what in found if what), None)
+
+
+def _gathering(node: Tree, aggregates: set[str]) -> str | None:
+    kind = str(node.get("type", ""))
+    if node.get("class") == "WINDOW":
+        return "a window"
+    if node.get("class") == "FUNCTION" and str(node["function_name"]).lower() in aggregates:
+        return f"{node['function_name']}()"
+    if kind in {"LIMIT_MODIFIER", "DISTINCT_MODIFIER", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"}:
+        return kind.removesuffix("_MODIFIER").removesuffix("_NODE").replace("_", " ")
+    return "GROUP BY" if node.get("group_expressions") else "SAMPLE" if node.get("sample") else None
+
+
+def _every_node(value: Any) -> Iterator[Tree]:
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _every_node(item)

@@ -118,6 +118,8 @@ def _exact(values: pa.Array, to: pa.DataType) -> pa.Array:
         return _exact(plain, to)
     if pa.types.is_decimal(to):
         return _to_decimal(values, to)
+    if pa.types.is_decimal(source) and pa.types.is_floating(to):
+        return _from_text(values.cast(pa.string()), to)  # Arrow's own cast is not always the nearest number
     if _may_round(source, to):
         return _same_back(values, values.cast(to))
     if pa.types.is_string(to):
@@ -173,7 +175,7 @@ def _may_round(source: pa.DataType, to: pa.DataType) -> bool:
     """Whether Arrow's cast of the pair loses something without saying so."""
     t = pa.types
     if t.is_floating(to):
-        return bool(t.is_decimal(source) or (t.is_floating(source) and source.bit_width > to.bit_width))
+        return bool(t.is_floating(source) and source.bit_width > to.bit_width)
     if t.is_date(to):
         return bool(t.is_timestamp(source))
     return t.is_boolean(to) and not t.is_boolean(source) and not t.is_string(source)

@@ -35,6 +35,6 @@ def patiently(attempt: Callable[[], bool]) -> None:
         if time.monotonic() >= end:
             raise InProgress(
                 "the table must be altered first, and somebody is reading it, perhaps this plan's own source",
-                hint="Try again when that has ended; a plan that reads its target can add a column with a load of no rows",
+                hint="Try again when that has ended; if the plan reads its target, add the column beforehand",
             )
         time.sleep(_PAUSE)

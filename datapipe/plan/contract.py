@@ -101,6 +101,8 @@ class CheckSpec(Value):
     def _short(cls, data: Any) -> Any:
         if isinstance(data, str):
             return {"sql": data}
+        if callable(data):
+            return {"function": data}
         if not isinstance(data, Mapping) or {"check", "sql", "function"} & set(data):
             return data
         if len(data) != 1:
@@ -182,7 +184,7 @@ def _check_arguments(name: str, given: Mapping[str, Any]) -> None:
         if argument not in known:
             hint = f"It takes {', '.join(known)}"
             raise PlanError(f"the check {name} has no argument {argument!r}", hint=hint)
-    missing = [argument for argument, default in known.items() if default is ... and argument not in given]
+    missing = [argument for argument, default in known.items() if default is ... and given.get(argument) is None]
     if missing or (name == "str_length" and not given):
         raise PlanError(f"the check {name} needs {', '.join(missing or known)}")
     for argument, value in given.items():

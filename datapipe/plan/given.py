@@ -56,7 +56,10 @@ def source_of(
 def schema_of(given: Any) -> Any:
     """The plan's field for what rows are held to; what is no file is taken as it is."""
     if isinstance(given, Path) or (isinstance(given, str) and given.endswith((".yaml", ".yml", ".json"))):
-        return read_file(given)
+        found = read_file(given)
+        if not isinstance(found, Mapping):
+            raise PlanError(f"{str(given)!r} holds no contract", hint="It is a mapping with columns, checks, unique, …")
+        return found
     return given
 
 

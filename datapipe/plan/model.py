@@ -180,7 +180,15 @@ class CodeConfig(Value):
 
 def _schema_of(value: Any) -> Any:
     """A contract as it is; anything else by reference: ``module:name``, or a class of this process."""
-    return value if value is None or isinstance(value, (Contract, Mapping)) else FunctionRef.of(value)
+    if value is None or isinstance(value, (Contract, Mapping, FunctionRef)):
+        return value
+    if isinstance(value, type) or (isinstance(value, str) and ":" in value):
+        return FunctionRef.of(value)
+    what = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+    hint = "Give a Pandera schema or model, 'package.module:name' of one, or a mapping with columns"
+    if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
+        hint = "A document holds the contract itself: put the file's content there; .validate(path) does"
+    raise PlanError(f"{what} is no schema", hint=hint)
 
 
 class ValidateConfig(Value):
@@ -364,6 +372,16 @@ class Plan(Value):
     ingestion: Source
     transformation: Steps = ()
     persistence: Target | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        quarantines = any(
+            isinstance(step, ValidateStep) and step.config.on_error == "quarantine" for step in self.transformation
+        )
+        if quarantines and isinstance(self.persistence, FileTarget):
+            hint = "Write to a database table, or use on_error='drop'"
+            raise PlanError("beside a file there is no place for a quarantine", step="persistence", hint=hint)
+        return self
 
     @property
     def fingerprint(self) -> str:

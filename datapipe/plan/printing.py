@@ -41,6 +41,7 @@ def contract_python(contract: Contract, name: str = "schema") -> str:
         f"    {n}={_value(getattr(contract, n))}," for n in ("strict", "ordered", "coerce") if getattr(contract, n)
     ]
     lines += [f"    unique={_value(names)}," for names in contract.unique[:1]]
+    lines += [f"    # and unique: {_value(names)}" for names in contract.unique[1:]]
     lines += [")"]
     beside = [*contract.checks, *(check for rule in contract.columns.values() for check in rule.checks)]
     lines += [f"# beside the schema: checks=[{_value(check.sql)}]" for check in beside if check.sql]
@@ -51,18 +52,21 @@ def contract_python(contract: Contract, name: str = "schema") -> str:
 def _column(rule: ColumnRule) -> str:
     known = _TYPES.get(rule.type or "")
     found = [known or "None", *_checks(rule.checks)]
+    found += [f"default={_value(rule.default)}"] if rule.default is not None else []
     found += [f"{name}=True" for name in ("nullable", "unique", "coerce", "regex") if getattr(rule, name)]
     found += [] if rule.required else ["required=False"]
-    return f"pa.Column({', '.join(found)}),{f'  # {rule.type}' if rule.type and not known else ''}"
+    return f"pa.Column({', '.join(found)}),{f'  # {_value(rule.type)}' if rule.type and not known else ''}"
 
 
 def _checks(checks: tuple[CheckSpec, ...]) -> list[str]:
-    made = [
-        f"pa.Check.{check.check}({', '.join(f'{n}={_value(v)}' for n, v in check.arguments.items())})"
-        for check in checks
-        if check.check
-    ]
+    made = [f"pa.Check.{check.check}({', '.join(_arguments(check))})" for check in checks if check.check]
     return [] if not made else [made[0] if len(made) == 1 else f"[{', '.join(made)}]"]
+
+
+def _arguments(check: CheckSpec) -> list[str]:
+    found = [f"{name}={_value(value)}" for name, value in check.arguments.items()]
+    found += ["raise_warning=True"] if check.warn else []
+    return found if check.ignore_na else [*found, "ignore_na=False"]
 
 
 def _value(value: Any) -> str:

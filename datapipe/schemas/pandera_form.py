@@ -131,7 +131,7 @@ def _check(check: Any) -> CheckSpec:
     if check.groupby is not None:
         raise PlanError(f"the check {check.name!r} has groupby, which is not supported", hint="Use an SQL check")
     options = {"ignore_na": check.ignore_na, "warn": check.raise_warning}
-    if check.name in BUILT_IN and _is_built_in(check):
+    if check.name in BUILT_IN and _is_built_in(check) and check.statistics:
         given = {name: value for name, value in check.statistics.items() if value is not None}
         given = {name: _argument(value) for name, value in given.items()}
         name = None if str(check.error).startswith(f"{check.name}(") else check.error  # Pandera's own words
@@ -154,8 +154,10 @@ def _check(check: Any) -> CheckSpec:
 
 def _is_built_in(check: Any) -> bool:
     """Whether it is Pandera's own check: a user's may have the name of one."""
-    kind = type(check)
-    return bool(kind.is_builtin_check(check.name) and check._check_fn is kind.get_builtin_check_fn(check.name))
+    if not type(check).is_builtin_check(check.name):
+        return False
+    # A schema copies its checks, so theirs are of the registry's class, not the same objects.
+    return isinstance(check._check_fn, type(type(check).get_builtin_check_fn(check.name)))
 
 
 def _argument(value: Any) -> Any:

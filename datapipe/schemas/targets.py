@@ -98,5 +98,10 @@ def _told(
         return dataclasses.replace(change, effect=effect, breaking=is_needed)
     if change.column in widened:
         return dataclasses.replace(widened[change.column], effect="the load widens it")
-    effect = "another class of types, and the load is refused" if is_refused else _BY_VALUE
-    return dataclasses.replace(change, effect=effect, breaking=is_refused)
+    if change.change != "retyped":
+        return dataclasses.replace(change, effect=_BY_VALUE)
+    if is_refused:
+        return dataclasses.replace(change, effect="another class of types, and the load is refused", breaking=True)
+    is_text = kind_of(change.before or "").family == "text"
+    effect = "each value becomes text" if is_text else f"the load fails at the first value that is no {change.before}"
+    return dataclasses.replace(change, effect=effect, breaking=not is_text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from datapipe.data.stream import Stream, Workspace, scratch_directory
-from datapipe.errors import DatapipeError
+from datapipe.errors import DatapipeError, PlanError
 from datapipe.plan import ColumnRule, Contract, ValidateConfig, build
 from datapipe.plan.given import schema_of
 from datapipe.plan.values import freeze
@@ -26,7 +27,7 @@ class SchemaValidator:
     schema : pandera.DataFrameSchema, subclass of pandera.DataFrameModel, Contract, mapping, str or Path
         As ``.validate()`` of a pipeline takes it.
     on_error : {"raise", "drop", "warn"}
-        What becomes of rows that break it.
+        What becomes of rows that break it; ``warn`` gives a UserWarning.
     max_failures : int, optional
         More rows than this raise, whatever ``on_error`` says.
     checks : sequence of str
@@ -50,6 +51,8 @@ class SchemaValidator:
     def __init__(
         self, schema: Any = None, *, on_error: str = "raise", max_failures: int | None = None, checks: Any = ()
     ) -> None:
+        if on_error == "quarantine":
+            raise PlanError("a frame has no quarantine", hint="Use on_error='drop', or .validate() of a pipeline")
         given = schema_of(schema)
         known = given is None or isinstance(given, (Contract, str))
         form = {"schema": given if known else contract_of(given), "checks": checks}
@@ -130,7 +133,7 @@ class SchemaValidator:
         with scratch_directory() as scratch:
             stream = Stream(table.schema, iter(table.to_batches()), table.num_rows)
             try:
-                with run_validate(config, stream, Workspace(scratch=scratch)) as made:
+                with run_validate(config, stream, Workspace(scratch=scratch, tell=_warn)) as made:
                     yield made
             except DatapipeError as error:
                 raise error.at("validation") from error.__cause__
@@ -142,6 +145,11 @@ def _open(contract: Contract) -> Contract:
         n: ColumnRule(type=r.type, nullable=True, required=False, coerce=r.coerce) for n, r in contract.columns.items()
     }
     return Contract(columns=freeze(columns), coerce=contract.coerce)
+
+
+def _warn(note: str, **_: Any) -> None:
+    if "left out" not in note:  # to drop rows is what was asked for
+        warnings.warn(note, UserWarning, stacklevel=2)
 
 
 def _table(data: Any) -> pa.Table:

@@ -19,7 +19,7 @@ import pytest
 from contracts.sinks import Sink
 
 import datapipe
-from datapipe.errors import DataError, DatapipeError, PlanError, StaleRun
+from datapipe.errors import DataError, DatapipeError, PlanError, StaleRun, TransientError
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = pa.table(
@@ -312,3 +312,75 @@ def test_a_role_that_may_not_create_the_table(postgresql_url: str) -> None:
         assert made.run().rejected == 3
     finally:
         owner.sql("DROP OWNED BY reader", "DROP ROLE reader")
+
+
+def test_rejects_of_a_replay_into_a_replaced_table(sink: Sink) -> None:
+    first = plan(sink, strategy="replace").run()
+    second = datapipe.attach(first.run_id).replay_rejects(
+        plan(sink, {"columns": {"id": "int", "price": "float"}}, strategy="replace")
+    )
+    assert (second.rows_written, second.rejected) == (2, 1)
+    third = datapipe.attach(second.run_id).replay_rejects(plan(sink, LAX, strategy="replace"))
+    assert third.rows_written == 1
+    assert ids(sink) == [1, 2, 3, 4]
+
+
+def test_rejects_belong_to_their_target(sink: Sink) -> None:
+    first = plan(sink).run()
+    other = datapipe.read(PEOPLE).validate(LAX, on_error="quarantine").write("other", to=sink.url)
+    with pytest.raises(PlanError, match="no rejected rows that wait"):
+        datapipe.attach(first.run_id).replay_rejects(other)
+    assert datapipe.attach(first.run_id).replay_rejects(plan(sink, LAX)).rows_written == 3
+
+
+def test_a_replay_needs_the_ledger(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = plan(sink).run()
+    monkeypatch.setenv("DATAPIPE_LEDGER", "off")
+    with pytest.raises(PlanError, match="cannot be replayed without the ledger"):
+        datapipe.attach(first.run_id).replay_rejects(plan(sink, LAX, on_error="raise"))
+    assert ids(sink) == [1]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "SELECT name, SUM(price) AS price FROM input_data GROUP BY name",
+        "SELECT DISTINCT * FROM input_data",
+        "SELECT * FROM input_data LIMIT 2",
+    ],
+)
+def test_what_was_made_of_all_rows_is_not_made_of_some(sqlite_url: str, step: str) -> None:
+    def summed(schema: Any) -> datapipe.Pipeline:
+        return datapipe.read(PEOPLE).validate(schema, on_error="quarantine").sql(step).write("t", to=sqlite_url)
+
+    first = summed(STRICT).run()
+    with pytest.raises(PlanError, match="would see the rejected rows alone"):
+        datapipe.attach(first.run_id).replay_rejects(summed(LAX))
+
+
+def test_what_a_failed_attempt_said_goes_with_it(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_RETRIES", "2")
+    monkeypatch.setenv("RETRY_BACKOFF_BASE", "0.01")
+    tries: list[int] = []
+
+    def flaky(frame: Any) -> Any:
+        tries.append(len(frame))
+        if len(tries) == 1:
+            raise TransientError("the network was away")
+        return frame
+
+    result = datapipe.read(PEOPLE).validate(STRICT, on_error="quarantine").apply(flaky).write("t", to=sink.url).run()
+    assert (result.attempts, result.rejected, result.rows_written) == (2, 3, 1)
+    assert sum("kept aside" in note for note in result.notices) == 1
+    assert len(kept(sink)) == 3
+
+
+def test_rows_that_go_nowhere_are_told(sqlite_url: str) -> None:
+    notes: list[str] = []
+    plan = datapipe.read(PEOPLE).validate(STRICT, on_error="quarantine")
+    assert len(plan.collect()) == 1
+    from datapipe.engine import RunOptions, collect_plan
+
+    _, result = collect_plan(plan.plan, RunOptions(listeners=(lambda event: notes.append(str(event.message)),)))
+    assert result.rejected == 3
+    assert any("nothing is written" in note for note in result.notices)

@@ -26,7 +26,7 @@ def test_killed_at_every_named_point(cell: Cell, forks: ForkServer) -> None:
 
 
 @every_cell
-@pytest.mark.parametrize("kills", [15, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [9, pytest.param(1000, marks=pytest.mark.soak)])
 def test_killed_at_random_times(cell: Cell, forks: ForkServer, kills: int) -> None:
     began = time.monotonic()
     tally = Killer(cell, forks, f"random {cell.kind} {cell.strategy}").kill(kills)

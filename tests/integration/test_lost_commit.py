@@ -8,7 +8,7 @@ from faults import Fault, proxied
 
 import datapipe
 
-TIMES = 50
+TIMES = 20
 QUERIES = {
     "postgresql": "SELECT CAST(:run AS int) AS run, g AS id FROM generate_series(1, 100) g",
     "mysql": "SELECT CAST(:run AS int) AS run, seq AS id FROM seq_1_to_100",

@@ -266,3 +266,10 @@ def test_text_becomes_a_uuid_only_if_it_is_one() -> None:
     for wrong in ("abcdefghijklmnop", "", text[:-1]):
         with pytest.raises(DataError, match="row 2"):
             cast_column(pa.array([text, wrong]), pa.uuid(), column="x")
+
+
+def test_a_decimal_becomes_the_nearest_number() -> None:
+    values = pa.array([Decimal(n) / 100 for n in range(1000)], pa.decimal128(10, 2))
+    assert cast_column(values, pa.float64(), column="a").to_pylist() == [n / 100 for n in range(1000)]
+    with pytest.raises(DataError):
+        cast_column(pa.array([Decimal("0.12345678901234567890")]), pa.float64(), column="a")

@@ -107,7 +107,8 @@ def test_what_stands_between_data_and_target() -> None:
         "day": "added",
     }
     assert not found.breaking
-    refused = diff_target(BEFORE, data, needed=["id", "note"], refused=True)
+    lacking = [SchemaChange("added", "day", None, "date", breaking=True)]
+    refused = diff_target(BEFORE, data, needed=["id", "note"], refused=lacking)
     assert [change.column for change in refused.breaking] == ["note", "day"]
     assert all(change.effect for change in refused)
     assert "and the load is refused" in str(refused)
