@@ -217,7 +217,7 @@ def _listed(value: Any) -> Any:
         return ()
     if isinstance(value, Mapping) and not {"check", "sql", "function"} & set(value):
         return tuple({name: given} for name, given in value.items())
-    if isinstance(value, (str, Mapping)):
+    if isinstance(value, (str, Mapping)) or callable(value):
         return (value,)
     return tuple(map(_named, value)) if isinstance(value, (list, tuple)) else value
 
