@@ -64,7 +64,8 @@ def replay(plan: Plan, run_id: str, step: str | None = None) -> RunResult:
     waiting = found.filter(pc.is_null(found.column("replayed")))
     steps = sorted(set(waiting.column("step").to_pylist()))
     if not steps:
-        raise PlanError(f"run {run_id} has no rejected rows that wait", hint="Look: attach(run_id).rejects()")
+        hint = "attach(run_id).rejects() shows those there were; a plan that writes to another table finds none"
+        raise PlanError(f"run {run_id} has no rejected rows that wait for this target", hint=hint)
     if step is None and len(steps) > 1:
         raise PlanError("several steps have rejected rows", hint=f"Name one, step=…: {', '.join(steps)}")
     chosen = step or steps[0]

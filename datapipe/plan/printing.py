@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from datapipe.errors import PlanError
 from datapipe.plan.contract import CheckSpec, ColumnRule, Contract
 
-# Pandera's word for a type; of others it knows none that survives being written down.
+# Pandera's word for the type that a frame of datapipe has; of others it knows none that survives being written down.
 _TYPES = {
     "int": "int",
     "float": "float",
     "str": "str",
     "bool": "bool",
-    "timestamp": '"datetime64[ns]"',
-    "timestamptz": '"datetime64[ns, UTC]"',
+    "timestamp": '"datetime64[us]"',
+    "timestamptz": '"datetime64[us, UTC]"',
     "date": '"date32[day][pyarrow]"',
 }
 
@@ -34,6 +35,8 @@ def contract_python(contract: Contract, name: str = "schema") -> str:
     )
     <BLANKLINE>
     """
+    if not name.isidentifier():
+        raise PlanError(f"{name!r} is no name for a variable", hint="Give a name such as 'schema'")
     lines = ["import pandera.pandas as pa", "", f"{name} = pa.DataFrameSchema(", "    {"]
     lines += [f"        {_value(column)}: {_column(rule)}" for column, rule in contract.columns.items()]
     lines += ["    },"]

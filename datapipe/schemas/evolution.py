@@ -131,15 +131,14 @@ def evolution(
     by_name = {column.name: column for column in table}
     matches = [find_name(column.name, list(by_name)) for column in data]
     _check_twice(matches, title)
-    if mode == "discard" and not any(matches):
-        mode = "strict"  # nothing would be left to write
+    asked, mode = mode, "strict" if mode == "discard" and not any(matches) else mode  # nothing would be left to write
     found = [*_needed(table, matches)]
     for given, match in zip(data, matches, strict=True):
         found += _typed(by_name[match], given, wider, mode) if match else _unknown(given, list(by_name), mode)
     missing = [column.name for column in table if column.name not in matches and not column.filled]
     added = [given.name for given, match in zip(data, matches, strict=True) if match is None]
     if any(change.breaking for change in found):
-        raise _difference(title, found, mode, missing, added)
+        raise _difference(title, found, asked, missing, added)
     adds = {change.column for change in found if change.change == "added"}
     names = tuple(m or (g.name if g.name in adds else None) for g, m in zip(data, matches, strict=True))
     return Evolution((*renames, *sorted(found, key=lambda change: change.change == "added")), names)

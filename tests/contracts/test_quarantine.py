@@ -104,7 +104,7 @@ def test_replay_after_a_fix(sink: Sink) -> None:
     assert ids(sink) == [1, 2, 3, 4]
     assert sorted(sink.sql('SELECT id, name FROM "t"')) == [(1, "a"), (2, "ü'\\\n"), (3, None), (4, "")]
     assert {row[0] for row in kept(sink, "replayed")} == {again.run_id}
-    with pytest.raises(PlanError, match="no rejected rows that wait"):
+    with pytest.raises(PlanError, match="no rejected rows that wait for this target"):
         run.replay_rejects(plan(sink, LAX))
 
 
@@ -284,7 +284,7 @@ def test_further_tables_have_none(sqlite_url: str) -> None:
 def test_no_rejects_at_all(sqlite_url: str) -> None:
     run = datapipe.attach(plan(Sink("sqlite", sqlite_url), LAX).run().run_id)
     assert run.rejects(plan(Sink("sqlite", sqlite_url))).empty
-    with pytest.raises(PlanError, match="no rejected rows that wait"):
+    with pytest.raises(PlanError, match="no rejected rows that wait for this target"):
         run.replay_rejects(plan(Sink("sqlite", sqlite_url)))
 
 
@@ -328,7 +328,7 @@ def test_rejects_of_a_replay_into_a_replaced_table(sink: Sink) -> None:
 def test_rejects_belong_to_their_target(sink: Sink) -> None:
     first = plan(sink).run()
     other = datapipe.read(PEOPLE).validate(LAX, on_error="quarantine").write("other", to=sink.url)
-    with pytest.raises(PlanError, match="no rejected rows that wait"):
+    with pytest.raises(PlanError, match="no rejected rows that wait for this target"):
         datapipe.attach(first.run_id).replay_rejects(other)
     assert datapipe.attach(first.run_id).replay_rejects(plan(sink, LAX)).rows_written == 3
 
