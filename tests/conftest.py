@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,10 @@ from datapipe.data.connections import shared
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("datapipe", deadline=None)
 settings.load_profile("datapipe")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and what they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 os.environ.setdefault("MAX_RETRIES", "0")  # tests of retries say so
 os.environ.setdefault("DATAPIPE_METADATA_URL", "off")  # tests of the run store say so

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 import pyarrow as pa
 
@@ -94,7 +95,10 @@ def bind(contract: Contract, schema: pa.Schema) -> Bound:
     found: dict[str, ColumnRule] = {}
     for _, name, matched in matches:
         found[name] = _both(found[name], matched) if name in found else matched
-    problems = [*_missing(contract, {wanted for wanted, *_ in matches}), *_unknown(contract, found, schema)]
+    problems = [
+        *_missing(contract, {wanted for wanted, *_ in matches}, schema.names),
+        *_unknown(contract, found, schema),
+    ]
     columns, checks, unique = [], [], []
     for index, field in enumerate(schema):
         rule = found.get(field.name)
@@ -105,7 +109,8 @@ def bind(contract: Contract, schema: pa.Schema) -> Bound:
         problems += [problem] if problem else []
         columns.append(column)
         checks += [BoundCheck(spec, field.name) for spec in (*_length(rule), *rule.checks)]
-        unique += [Unique((field.name,), rule.report_duplicates)] if rule.unique else []
+        own = rule if "report_duplicates" in rule.model_fields_set else contract
+        unique += [Unique((field.name,), own.report_duplicates)] if rule.unique else []
     if not columns:
         problems.append("no column is left")
     if problems:
@@ -185,10 +190,11 @@ def _matches(contract: Contract, schema: pa.Schema) -> Iterator[tuple[str, str, 
             yield name, match, rule
 
 
-def _missing(contract: Contract, found: Collection[str]) -> Iterator[str]:
+def _missing(contract: Contract, found: Collection[str], names: Sequence[str]) -> Iterator[str]:
     for name, rule in contract.columns.items():
         if rule.required and name not in found:
-            yield f"column {name} is missing"
+            near = get_close_matches(name, [other for other in names if other not in contract.columns], 1)
+            yield f"column {name} is missing{f' (is it {near[0]}?)' if near else ''}"
 
 
 def _unknown(contract: Contract, found: dict[str, ColumnRule], schema: pa.Schema) -> Iterator[str]:

@@ -271,7 +271,7 @@ class _Validation:
         if self.unconverted:
             raise found.error("values that cannot be converted cannot be handed on", _COERCE_HINT)
         if mode == "raise" and found:
-            raise found.error("the rows break the contract", _HINT)
+            raise found.error("the rows break the contract", _TABLE_HINT if found.of_table == found.all else _HINT)
         if mode in {"quarantine", "drop"} and found.of_table:
             raise found.error("the whole table breaks the contract", _TABLE_HINT)
         done = {"quarantine": "kept aside", "drop": "left out", "warn": "handed on all the same"}[

@@ -116,3 +116,15 @@ def test_a_function_stands_for_a_check() -> None:
 def test_a_quarantine_needs_a_table() -> None:
     with pytest.raises(PlanError, match="no place for a quarantine"):
         datapipe.read(FRAME).validate(CONTRACT, on_error="quarantine").write("out.parquet")
+
+
+def test_a_contract_says_which_of_equal_rows_fail() -> None:
+    for form in ({"report_duplicates": "exclude_first"}, {}):
+        rule = {"unique": True, **({} if form else {"report_duplicates": "exclude_first"})}
+        plan = datapipe.read(pd.DataFrame({"u": [1, 1, 2]})).validate({"columns": {"u": rule}, **form}, on_error="drop")
+        assert plan.collect()["u"].tolist() == [1, 2]
+
+
+def test_a_missing_column_is_looked_for() -> None:
+    with pytest.raises(SchemaError, match=r"column prize is missing \(is it price\?\)"):
+        datapipe.read(FRAME).validate({"columns": {"prize": "float"}}).collect()
