@@ -65,6 +65,13 @@ def test_clean_users(url: str) -> None:
     ]
 
 
+def test_check_orders(url: str) -> None:
+    result = recipe("check_orders.yaml").run()
+    assert (result.rows_written, result.rejected) == (4, 1)
+    assert rows(url, "SELECT id FROM checked_orders ORDER BY id") == [(1,), (2,), (3,), (5,)]
+    assert rows(url, "SELECT row_number, check_name FROM _datapipe.rejects") == [(4, "in_range(0, 50)")]
+
+
 def test_load_csv(url: str) -> None:
     folder = Path("data/readings")
     folder.mkdir(parents=True)
