@@ -12,33 +12,30 @@ from typing import Any, Literal
 
 from datapipe.data.names import quoted
 from datapipe.errors import IdempotencyConflict, StaleRun
-from datapipe.persistence.internal import ledger_table
+from datapipe.persistence.internal import Values, creation, ledger_table
 from datapipe.persistence.load import Load, Loaded, Session
 from datapipe.persistence.rejects import Replay
 from datapipe.plan import WriteStrategy
 from datapipe.schemas import version_of
-from datapipe.settings import settings
 
-_COLUMNS = (
-    "key",
-    "fingerprint",
-    "run_id",
-    "correlation_id",
-    "target",
-    "strategy",
-    "generation",
-    "rows_read",
-    "rows_written",
-    "deduplicated",
-    "schema_version",
-    "watermark",
-    "versions",
-    "result",
-    "started",
-    "committed",
-)
-_NUMBERS = {"generation", "rows_read", "rows_written", "deduplicated"}
-_LONG = {"watermark", "versions", "result"}
+_COLUMNS: dict[str, Values] = {
+    "key": "key",
+    "fingerprint": "key",
+    "run_id": "key",
+    "correlation_id": "key",
+    "target": "key",
+    "strategy": "key",
+    "generation": "number",
+    "rows_read": "number",
+    "rows_written": "number",
+    "deduplicated": "number",
+    "schema_version": "key",
+    "watermark": "text",
+    "versions": "text",
+    "result": "text",
+    "started": "key",
+    "committed": "key",
+}
 
 
 @dataclass(frozen=True)
@@ -101,18 +98,8 @@ def hashed(*parts: str) -> str:
 
 
 def ledger_ddl(session: Session) -> tuple[str, ...]:
-    """The statements that create the ledger."""
-    table, words = ledger_table(session), session.words
-    types = {name: "bigint" if name in _NUMBERS else words.text if name in _LONG else words.key for name in _COLUMNS}
-    lines = [f"{quoted([name])} {type_}{' PRIMARY KEY' if name == 'key' else ''}" for name, type_ in types.items()]
-    schema = session.create_schema(table.schema) if table.schema else None
-    index = f"{settings().internal_schema}_loads_by_target"
-    return (
-        *([schema] if schema else []),
-        *words.further,
-        f"CREATE TABLE {table.sql} ({', '.join(lines)}){words.options}",
-        f"CREATE INDEX {quoted([index])} ON {table.sql} ({quoted(['target', 'generation'])})",
-    )
+    """The statements that create the ledger, and what stands beside it."""
+    return (*session.words.further, *creation(session, ledger_table(session), _COLUMNS, ("target", "generation")))
 
 
 def find_load(session: Session, delivery: Delivery) -> Loaded | None:

@@ -12,28 +12,25 @@ from datapipe.data.names import quoted
 from datapipe.data.rejects import Rejects
 from datapipe.data.stream import Workspace
 from datapipe.errors import StaleRun
-from datapipe.persistence.internal import ledger_table, rejects_table
+from datapipe.persistence.internal import Values, column_types, creation, ledger_table, rejects_table
 from datapipe.persistence.load import Session
 from datapipe.persistence.sessions import open_session
 from datapipe.persistence.tables import Column, Table
 from datapipe.plan import TableTarget
-from datapipe.settings import settings
 
-_NUMBERS = {"row_number"}
-_LONG = {"column_name", "check_name", "reason", "data", "fields"}
-_COLUMNS = (
-    "run_id",
-    "step",
-    "row_number",
-    "target",
-    "column_name",
-    "check_name",
-    "reason",
-    "data",
-    "fields",  # of the step's input, on the first of its rows
-    "replayed",  # the run that has loaded the row since
-)
-_WRITTEN = pa.schema([pa.field(name, pa.int64() if name in _NUMBERS else pa.string()) for name in _COLUMNS])
+_COLUMNS: dict[str, Values] = {
+    "run_id": "key",
+    "step": "key",
+    "row_number": "number",
+    "target": "key",
+    "column_name": "text",
+    "check_name": "text",
+    "reason": "text",
+    "data": "text",
+    "fields": "text",  # of the step's input, on the first of its rows
+    "replayed": "key",  # the run that has loaded the row since
+}
+_WRITTEN = pa.schema([(name, pa.int64() if kind == "number" else pa.string()) for name, kind in _COLUMNS.items()])
 
 
 @dataclass(frozen=True)
@@ -60,25 +57,13 @@ class Replay:
 
 def rejects_ddl(session: Session) -> tuple[str, ...]:
     """The statements that create the table."""
-    table, words = rejects_table(session), session.words
-    types = {name: "bigint" if name in _NUMBERS else words.text if name in _LONG else words.key for name in _COLUMNS}
-    lines = [f"{quoted([name])} {type_}" for name, type_ in types.items()]
-    schema = session.create_schema(table.schema) if table.schema else None
-    index = f"{settings().internal_schema}_rejects_by_run"
-    return (
-        *([schema] if schema else []),
-        f"CREATE TABLE {table.sql} ({', '.join(lines)}){words.options}",
-        f"CREATE INDEX {quoted([index])} ON {table.sql} ({quoted(['run_id'])})",
-    )
+    return creation(session, rejects_table(session), _COLUMNS, ("run_id",))
 
 
 def record_rejects(session: Session, place: str, run_id: str, rejects: Rejects) -> None:
     """Write a run's refused rows."""
-    table, words = rejects_table(session), session.words
-    columns = tuple(
-        Column(name, "bigint" if name in _NUMBERS else words.text if name in _LONG else words.key) for name in _COLUMNS
-    )
-    session.copy(table, columns, _WRITTEN, _written(place, run_id, rejects))
+    columns = tuple(Column(name, type_) for name, type_ in column_types(session, _COLUMNS).items())
+    session.copy(rejects_table(session), columns, _WRITTEN, _written(place, run_id, rejects))
 
 
 def _written(place: str, run_id: str, rejects: Rejects) -> Iterator[pa.RecordBatch]:
@@ -145,7 +130,7 @@ def find_rejects(target: TableTarget, run_id: str, work: Workspace) -> pa.Table:
         if not session.exists(table):
             return _WRITTEN.empty_table()
         place = session.place(Table(target.table_name, target.schema_))
-        text = f"SELECT {quoted(_COLUMNS)} FROM {table.sql} WHERE run_id = ? AND target = ?"
+        text = f"SELECT {quoted(tuple(_COLUMNS))} FROM {table.sql} WHERE run_id = ? AND target = ?"
         rows = session.query(f"{text} ORDER BY {quoted(['step', 'row_number'])}", run_id, place)
     columns = [pa.array([row[index] for row in rows], field.type) for index, field in enumerate(_WRITTEN)]
     return pa.Table.from_arrays(columns, schema=_WRITTEN)
