@@ -62,8 +62,7 @@ def analyse(con: duckdb.DuckDBPyConnection, sql: str, inputs: Mapping[str, pa.Sc
         raise PlanError(f"the SQL does not parse: {_first_lines(error)}") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise PlanError("a transformation is exactly one SELECT", hint="Write it as SELECT … FROM input_data")
-    row = con.execute("SELECT json_serialize_sql($q::VARCHAR)", {"q": sql}).fetchall()[0]
-    tree = json.loads(row[0])
+    tree = tree_of(con, sql)
     if tree.get("error"):
         raise PlanError(f"the SQL is not a SELECT: {tree.get('error_message')}")
     scans = dict.fromkeys(inputs, 0)
@@ -134,10 +133,10 @@ def gathers(sql: str) -> str | None:
     (None, 'sum()')
     """
     with duckdb.connect(":memory:") as con:
-        made = con.execute("SELECT json_serialize_sql($q::VARCHAR)", {"q": sql}).fetchall()
+        tree = tree_of(con, sql)
         known = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
         aggregates = {name for (name,) in known.fetchall()}
-    found = (_gathering(node, aggregates) for node in _every_node(json.loads(made[0][0])))
+    found = (_gathering(node, aggregates) for node in nodes(tree))
     return next((what for what in found if what), None)
 
 
@@ -152,8 +151,16 @@ def _gathering(node: Tree, aggregates: set[str]) -> str | None:
     return "GROUP BY" if node.get("group_expressions") else "SAMPLE" if node.get("sample") else None
 
 
-def _every_node(value: Any) -> Iterator[Tree]:
+def tree_of(con: duckdb.DuckDBPyConnection, sql: str) -> Tree:
+    """The syntax tree of a text, as DuckDB's own parser has it."""
+    made = con.execute("SELECT json_serialize_sql($q::VARCHAR)", {"q": sql}).fetchall()
+    found: Tree = json.loads(made[0][0])
+    return found
+
+
+def nodes(value: Any) -> Iterator[Tree]:
+    """Every node of a tree."""
     if isinstance(value, dict):
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _every_node(item)
+        yield from nodes(item)

@@ -69,13 +69,12 @@ def look_at(target: Target, schema: pa.Schema, work: Workspace) -> Standing:
         with open_session(target, work, create=False) as session:
             session.begin()
             table = Table(target.table_name, target.schema_)
-            subject, layout = table_subject(target, session.place(table)), session.layout(table, keyed=False)
+            place, layout = session.place(table), session.layout(table, keyed=False)
             there = tuple(column.spec for column in layout.columns) if layout else None
             data = _declared(session, target, schema, layout)
             needed = [c.name for c in layout.columns if not (c.nullable or c.optional)] if layout else ()
-            standing = Standing(subject, there, data, tuple(needed))
+            standing = Standing(table_subject(target, place), there, data, tuple(needed))
             try:
-                place = session.place(table)
                 load = plan_load(session, target, schema, lambda: has_created(session, place))
             except SchemaError as error:
                 return replace(standing, refusal=error)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
 
-from datapipe.data.analysis import analyse, streams
+from datapipe.data.analysis import analyse, nodes, streams, tree_of
 from datapipe.data.duckerrors import translate
 from datapipe.data.names import quote
 from datapipe.data.types import EXACT_NUMERIC, tag
@@ -45,7 +45,7 @@ def scope_of(con: duckdb.DuckDBPyConnection, expression: str, schema: pa.Schema)
     con.register("input_data", pa.RecordBatchReader.from_batches(schema, []))
     try:
         analyse(con, text, {"input_data": schema})
-        if len(_tree(con, text)["node"].get("select_list", ())) != 1:
+        if len(tree_of(con, text)["statements"][0]["node"].get("select_list", ())) != 1:
             raise PlanError("it is not one expression", hint="Write one comparison, with its brackets closed")
         type_ = str(con.sql(text).types[0])
         if type_ not in {"BOOLEAN", '"NULL"'}:
@@ -73,21 +73,8 @@ def _binds(con: duckdb.DuckDBPyConnection, text: str) -> bool:
 
 def columns_in(con: duckdb.DuckDBPyConnection, expression: str, names: Sequence[str]) -> set[str]:
     """The columns an expression may read; all of them, where it says so."""
-    nodes = list(_nodes(_tree(con, query_of([expression]))))
-    if any(node.get("class") == "STAR" for node in nodes):
+    found = list(nodes(tree_of(con, query_of([expression]))))
+    if any(node.get("class") == "STAR" for node in found):
         return set(names)
-    read = {part.lower() for node in nodes if node.get("class") == "COLUMN_REF" for part in node["column_names"]}
+    read = {part.lower() for node in found if node.get("class") == "COLUMN_REF" for part in node["column_names"]}
     return {name for name in names if name.lower() in read}
-
-
-def _tree(con: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
-    made = con.execute("SELECT json_serialize_sql($q::VARCHAR)", {"q": text}).fetchall()
-    found: dict[str, Any] = json.loads(made[0][0])["statements"][0]
-    return found
-
-
-def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _nodes(item)

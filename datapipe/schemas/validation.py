@@ -24,7 +24,7 @@ from datapipe.schemas.failures import Failures, Rows, reasons
 from datapipe.schemas.pandera_form import held_to
 from datapipe.schemas.rowchecks import Failed, Mask, RowChecks, computable, not_null, shape
 from datapipe.schemas.sqlchecks import ROW, Scope, columns_in, scope_of
-from datapipe.schemas.whole import Whole
+from datapipe.schemas.whole import Verdict, Whole
 
 _MOST = 1000  # rows that fail before a run that raises has seen enough
 _HINT = "Correct the rows or the contract; on_error='quarantine' keeps bad rows aside and loads the others"
@@ -146,12 +146,10 @@ class _Validation:
         """The rows that are handed on, where no row is refused for what comes after it."""
         for part in self._judged(batches):
             yield part.shaped
-        for label, column, rows, warn in self._verdicts():
-            (self.warnings if warn else self.failures).add(label, column, rows)
-            self.told += [] if warn or not self._tells else [rows]
+        for verdict in self._verdicts():
+            self.told += [] if verdict.warn or not self._tells else [verdict.rows]
         if self._tells:
-            told = len(np.unique(np.concatenate(self.told or [np.array([], np.int64)])))
-            self._check_limit(told - self.failures.rows)
+            self._check_limit(_count(self.told) - self.failures.rows)
         self._end()
 
     def late(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -162,19 +160,16 @@ class _Validation:
             columns = [*part.given.columns, pa.array(part.numbers)]
             spool.write(pa.RecordBatch.from_arrays(columns, schema=numbered))
         spool.close()
-        refused: list[tuple[str, str | None, Rows]] = []
-        for label, column, rows, warn in self._verdicts(without_refused=True):
-            (self.warnings if warn else self.failures).add(label, column, rows)
-            refused += [] if warn else [(label, column, rows)]
-        self._check_limit(len(np.unique(np.concatenate([rows for *_, rows in refused] or [np.array([], np.int64)]))))
+        refused = [verdict for verdict in self._verdicts(without_refused=True) if not verdict.warn]
+        self._check_limit(_count([verdict.rows for verdict in refused]))
         yield from self._released(spool, refused)
         self._end()
 
-    def _released(self, spool: Spool, refused: list[tuple[str, str | None, Rows]]) -> Iterator[pa.RecordBatch]:
+    def _released(self, spool: Spool, refused: list[Verdict]) -> Iterator[pa.RecordBatch]:
         for batch in checked(spool.batches(), self.work):
             given = pa.RecordBatch.from_arrays(batch.columns[:-1], schema=self.schema)
             part = _Part(given, shape(given, self.bound).batch, batch.column(batch.num_columns - 1).to_numpy())
-            masks = ((label, column, _among(part.numbers, rows)) for label, column, rows in refused)
+            masks = ((one.label, one.column, _among(part.numbers, one.rows)) for one in refused)
             failed = [found for found in masks if found[2].any()]
             yield (self._reject(part, failed, _any(failed)) if failed else part).shaped
         spool.path.unlink()
@@ -243,9 +238,11 @@ class _Validation:
         rejects.schemas[self.step] = self.schema
         rejects.add(pa.RecordBatch.from_arrays(columns, schema=REJECTS), self.work.scratch)
 
-    def _verdicts(self, *, without_refused: bool = False) -> Iterator[tuple[str, str | None, Rows, bool]]:
+    def _verdicts(self, *, without_refused: bool = False) -> Iterator[Verdict]:
+        """What the whole table does not keep; counted."""
         for verdict in self.whole.verdicts(without_refused=without_refused) if self.whole is not None else ():
-            yield verdict.label, verdict.column, verdict.rows, verdict.warn
+            (self.warnings if verdict.warn else self.failures).add(verdict.label, verdict.column, verdict.rows)
+            yield verdict
 
     @property
     def _tells(self) -> bool:
@@ -274,15 +271,17 @@ class _Validation:
             raise found.error("the rows break the contract", _TABLE_HINT if found.of_table == found.all else _HINT)
         if mode in {"quarantine", "drop"} and found.of_table:
             raise found.error("the whole table breaks the contract", _TABLE_HINT)
-        done = {"quarantine": "kept aside", "drop": "left out", "warn": "handed on all the same"}[
-            mode if found else "drop"
-        ]
-        if mode == "quarantine" and self.work.rejects is None:
-            done = "left out, and are nowhere: nothing is written"
         if found:
+            aside = "kept aside" if self.work.rejects is not None else "left out, and are nowhere: nothing is written"
+            done = {"quarantine": aside, "drop": "left out", "warn": "handed on all the same"}[mode]
             self.work.tell(f"{self.step}: rows that break the contract were {done}: {found.text()}")
         if self.warnings:
             self.work.tell(f"{self.step}: warning: {self.warnings.text()}")
+
+
+def _count(rows: list[Rows]) -> int:
+    """How many rows these are, each counted once."""
+    return len(np.unique(np.concatenate(rows))) if rows else 0
 
 
 def _among(numbers: Rows, rows: Rows) -> Mask:
