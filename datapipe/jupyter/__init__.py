@@ -1,0 +1,1 @@
+"""Runs in a notebook: live cards, replaced by lasting ones when a run has ended."""
