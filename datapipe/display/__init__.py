@@ -1,6 +1,6 @@
-"""Plans, previews and explanations as text and HTML; progress in a terminal."""
+"""Plans, runs, previews and explanations as text and as HTML: pure functions of values, and live text in a terminal."""
 
-from datapipe.display.html import plan_html
+from datapipe.display.plans import plan_html
 from datapipe.display.runs import run_html, run_text
 from datapipe.display.text import plan_text
 from datapipe.display.values import Explanation, Preview, Section

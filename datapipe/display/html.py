@@ -1,35 +1,91 @@
-"""The same as plain HTML: tables and text, no script, no style that fights the page's own."""
+"""The pieces cards are made of: HTML that a notebook's sanitiser leaves as it is, for light and dark pages.
+
+Text keeps the page's own colour, and greys are translucent, so that both themes read well. What a state means is said
+in words; colour only repeats it, as a border. Nothing needs a script or a style sheet.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from datapipe.display.text import plan_lines
-from datapipe.plan import Plan
+GREY, BLUE, GREEN, RED, AMBER = "rgba(127,127,127,.45)", "#1e88e5", "#2e7d32", "#c62828", "#ef6c00"
+BORDERS = {"running": BLUE, "cancelling": GREY, "succeeded": GREEN, "failed": RED, "lost": AMBER}
+_LINE = "1px solid rgba(127,127,127,.3)"
+_CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0"
+_NUMBER = "text-align:right;vertical-align:top;padding:2px 10px 2px 0;font-variant-numeric:tabular-nums"
 
 
-def plan_html(plan: Plan) -> str:
-    """A plan as a small table."""
-    head = f"Plan {plan.name}" if plan.name else "Plan"
-    return titled(head, table(("step", "what"), plan_lines(plan)))
+def card(body: str, *, border: str = GREY) -> str:
+    """A block with a coloured edge."""
+    return f'<div style="border-left:4px solid {border};padding:4px 0 4px 12px;margin:4px 0">{body}</div>'
+
+
+def heading(title: str, *further: str) -> str:
+    """A line with what matters in bold, and the rest after it; no heading of the notebook's table of contents."""
+    rest = "".join(f" · {escape(text)}" for text in further if text)
+    return f"<div><b>{escape(title)}</b>{rest}</div>"
+
+
+def line(text: str) -> str:
+    """A line of text."""
+    return f"<div>{escape(text)}</div>"
 
 
 def titled(title: str, body: str) -> str:
-    """A block with a heading."""
-    return f"<div><strong>{escape(title)}</strong>{body}</div>"
+    """A block under a title."""
+    return f"<div><b>{escape(title)}</b>{body}</div>"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table of text cells."""
-    top = "".join(f"<th style='text-align:left'>{escape(cell)}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+def fold(title: str, body: str, *, opened: bool = False) -> str:
+    """A block that opens at a click."""
+    return f"<details{' open' if opened else ''}><summary>{escape(title)}</summary>{body}</details>"
 
 
 def code(text: str) -> str:
     """Preformatted text."""
-    return f"<pre>{escape(text)}</pre>"
+    style = "margin:2px 0;padding:4px 8px;background:rgba(127,127,127,.12);overflow-x:auto;line-height:1.4"
+    return f'<pre style="{style}">{escape(text)}</pre>'
+
+
+def image(uri: str, alt: str, *, width: int | None = None) -> str:
+    """A picture, with what it shows in words."""
+    limit = f"max-width:100%;width:{width}px" if width else "max-width:100%"
+    return f'<img src="{uri}" alt="{escape(alt)}" style="{limit}">'
+
+
+def bar(share: float | None, label: str) -> str:
+    """A progress bar; one without an end if the share is not known."""
+    value = "" if share is None else f' value="{min(1.0, max(0.0, share)):.4f}" max="1"'
+    return f'<progress{value} title="{escape(label)}" style="width:100%;max-width:520px">{escape(label)}</progress>'
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[int] = (), caption: str = ""
+) -> str:
+    """A table of text cells; the columns ``numbers`` are set to the right.
+
+    A cell that is an :class:`Html` is taken as it is.
+    """
+    styles = [_NUMBER if place in numbers else _CELL for place in range(len(head))]
+    top = "".join(f'<th scope="col" style="{style}">{cell_html(c)}</th>' for style, c in zip(styles, head, strict=True))
+    body = "".join(
+        f'<tr style="border-top:{_LINE}">'
+        + "".join(f'<td style="{style}">{cell_html(cell)}</td>' for style, cell in zip(styles, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    title = f'<caption style="text-align:left"><b>{escape(caption)}</b></caption>' if caption else ""
+    frame = '<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:4px 0">'
+    return f"{frame}{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def cell_html(cell: object) -> str:
+    """A cell's HTML."""
+    return cell if isinstance(cell, Html) else escape(str(cell))

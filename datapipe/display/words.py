@@ -1,0 +1,109 @@
+"""Numbers, times and states in words."""
+
+from __future__ import annotations
+
+_GLYPHS = {
+    "queued": "⏳",
+    "running": "▶",
+    "cancelling": "◼",
+    "succeeded": "✓",
+    "failed": "✗",
+    "cancelled": "■",
+    "skipped": "↷",
+    "lost": "⚠",
+}
+_MINUTE, _HOUR = 60, 3600
+_KIB = 1024
+
+
+def state_words(state: str) -> str:
+    """A state as a sign and a word, so that nobody needs its colour.
+
+    Examples
+    --------
+    >>> state_words("failed")
+    '✗ FAILED'
+    """
+    return f"{_GLYPHS.get(state, '·')} {state.upper()}"
+
+
+def count(number: int, what: str = "row") -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> count(1), count(1234567)
+    ('1 row', '1,234,567 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time that has passed.
+
+    Examples
+    --------
+    >>> [duration(s) for s in (0.0042, 0.42, 5.25, 75, 3725, 200_000)]
+    ['4 ms', '420 ms', '5.2 s', '1:15', '1:02:05', '55:33:20']
+    """
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    return clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as a clock has them.
+
+    Examples
+    --------
+    >>> clock(8), clock(3725)
+    ('0:08', '1:02:05')
+    """
+    whole = round(seconds)
+    hours, rest = divmod(whole, _HOUR)
+    minutes, left = divmod(rest, _MINUTE)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def rate(rows_a_second: float) -> str:
+    """A speed, to three digits.
+
+    Examples
+    --------
+    >>> rate(212_345.6), rate(8.26)
+    ('212,000 rows/s', '8.26 rows/s')
+    """
+    if rows_a_second < 1000:
+        return f"{rows_a_second:.3g} rows/s"
+    return f"{float(f'{rows_a_second:.3g}'):,.0f} rows/s"
+
+
+def size(number: float) -> str:
+    """Bytes.
+
+    Examples
+    --------
+    >>> size(10), size(123_456_789)
+    ('10 bytes', '117.7 MB')
+    """
+    if number < _KIB:
+        return f"{number:.0f} bytes"
+    for unit in ("kB", "MB"):
+        number /= _KIB
+        if number < _KIB:
+            return f"{number:.1f} {unit}"
+    return f"{number / _KIB:.1f} GB"
+
+
+def shortened(text: str, width: int) -> str:
+    """A text in one line, cut at a width.
+
+    Examples
+    --------
+    >>> shortened("SELECT\\n  a", 20), shortened("abcdef", 4)
+    ('SELECT a', 'abc…')
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: max(0, width - 1)] + "…"

@@ -1,0 +1,125 @@
+"""Where the user's own code is: notebook cells by their number, files by their name, libraries left out."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_CONTEXT = 2  # lines before and after
+_OURS = str(Path(__file__).parent) + os.sep
+_LIBRARIES = (
+    _OURS,
+    *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")},
+)
+_NO_FILES = ("<frozen", "<__array", "<string>")
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A line of the user's code, and those around it.
+
+    Parameters
+    ----------
+    file : str
+        As Python names it.
+    line : int
+    function : str
+    lines : tuple of (int, str)
+        Numbers and texts, where the source is at hand.
+    """
+
+    file: str
+    line: int
+    function: str
+    lines: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def place(self) -> str:
+        """For people: ``In[4]:3 in clean``."""
+        inside = f" in {self.function}" if self.function and not self.function.startswith("<") else ""
+        return f"{label(self.file)}:{self.line}{inside}"
+
+    def text(self) -> str:
+        """The lines as text, the one in question marked."""
+        width = max((len(str(number)) for number, _ in self.lines), default=1)
+        return "\n".join(
+            f"{'-->' if number == self.line else '   '} {number:>{width}} {text}".rstrip()
+            for number, text in self.lines
+        )
+
+
+def call_site() -> str:
+    """Where the user's code calls datapipe right now: ``In[4]:3`` or ``etl.py:12``; empty where that is unknown."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+    if frame is None or frame.f_code.co_filename.startswith("<"):
+        return ""
+    return f"{label(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def label(file: str) -> str:
+    """What people call a file: a notebook's cell by its number, a file by its path from here, or by its name.
+
+    Examples
+    --------
+    >>> label("/somewhere/else/etl.py")
+    'etl.py'
+    """
+    cell = _cell(file)
+    if cell:
+        return cell
+    path = Path(file)
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
+
+
+def _cell(file: str) -> str | None:
+    """The notebook cell that IPython keeps under this file's name."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    namer = getattr(getattr(shell, "compile", None), "format_code_name", None)
+    found = namer(file) if namer else None
+    return found[1] if found and found[0] == "Cell" else None
+
+
+def users_code(error: BaseException, own: str | None = None) -> Excerpt | None:
+    """The innermost line of the user's own code that an error came through; ``own`` is a file known to be theirs."""
+    found = list(users_frames(error, own))
+    return excerpt(found[-1].filename, found[-1].lineno or 0, found[-1].name) if found else None
+
+
+def users_frames(error: BaseException, own: str | None = None) -> Iterator[traceback.FrameSummary]:
+    """The lines an error came through that are in no library."""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == own or not _library(frame.filename):
+            yield frame
+
+
+def excerpt(file: str, line: int, function: str) -> Excerpt:
+    """A line with those around it, as far as the source is at hand."""
+    around = range(max(1, line - _CONTEXT), line + _CONTEXT + 1)
+    lines = [(number, linecache.getline(file, number).rstrip("\n")) for number in around]
+    while lines and not lines[-1][1].strip():
+        lines.pop()
+    return Excerpt(file, line, function, tuple(lines))
+
+
+def innermost(error: BaseException, own: str | None = None) -> Any:
+    """The local variables of the user's function in which an error arose; None if it arose in none."""
+    trace, found = error.__traceback__, None
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file == own or not _library(file):
+            found = trace.tb_frame.f_locals
+        trace = trace.tb_next
+    return found
+
+
+def _library(name: str) -> bool:
+    return name.startswith((*_LIBRARIES, *_NO_FILES)) or name.endswith((".pyx", ".pxi"))
