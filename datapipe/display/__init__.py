@@ -2,7 +2,8 @@
 
 from datapipe.display.plans import plan_html
 from datapipe.display.runs import run_html, run_text
+from datapipe.display.seen import known_columns
 from datapipe.display.text import plan_text
 from datapipe.display.values import Explanation, Preview, Section
 
-__all__ = ["Explanation", "Preview", "Section", "plan_html", "plan_text", "run_html", "run_text"]
+__all__ = ["Explanation", "Preview", "Section", "known_columns", "plan_html", "plan_text", "run_html", "run_text"]

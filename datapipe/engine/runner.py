@@ -21,6 +21,7 @@ import tenacity
 from datapipe.data.cancel import CancelToken
 from datapipe.data.rejects import Rejects
 from datapipe.data.stream import MIB, Stream, Workspace, scratch_directory
+from datapipe.display.seen import remember
 from datapipe.engine.chain import Chain, Counter, counters
 from datapipe.engine.events import Emitter, Kind, Listener, State
 from datapipe.engine.interrupts import interruption
@@ -248,13 +249,13 @@ class _Run:
             self._attend(worker)
         finally:
             self._cancel.cancel()
+        remember(self._plan, [counter.schema for counter in self.counters[:-1]])
         result = self._result(self._loaded, self._error)
         self._report(result)
         if self._error is not None and self._interrupted:
             unknown = isinstance(self._error, OutcomeUnknown)
-            interrupt = KeyboardInterrupt(
-                str(self._error) if unknown else "the run was cancelled; the target is unchanged"
-            )
+            told = str(self._error) if unknown else "the run was cancelled; the target is unchanged"
+            interrupt = KeyboardInterrupt(told)
             interrupt.result = result  # type: ignore[attr-defined]  # as on every error of a run
             raise interrupt
         if self._error is not None:
