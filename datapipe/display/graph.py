@@ -31,7 +31,7 @@ _WIDE, _HIGH, _GAP = 132, 42, 26  # of a box, and between two
 _LOW = 26  # the height of a further table
 _IN_A_ROW = 6
 _MOST, _MOST_TABLES = 24, 3
-_LETTERS = 21  # of a name in a box
+_LETTERS = 19  # of a name in a box
 _NAME = 40  # letters of a name in words
 _FILLS = {
     "read": "#d9e8f6",
