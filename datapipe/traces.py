@@ -7,7 +7,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,16 @@ class Excerpt:
         """For people: ``In[4]:3 in clean``."""
         inside = f" in {self.function}" if self.function and not self.function.startswith("<") else ""
         return f"{label(self.file)}:{self.line}{inside}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The excerpt as plain JSON values, its place in words."""
+        return {"file": label(self.file), "line": self.line, "function": self.function, "lines": self.lines}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Excerpt:
+        """The excerpt that :meth:`to_dict` gave."""
+        lines = tuple((int(number), str(text)) for number, text in found.get("lines", ()))
+        return cls(str(found["file"]), int(found["line"]), str(found.get("function", "")), lines)
 
     def text(self) -> str:
         """The lines as text, the one in question marked."""
@@ -110,15 +120,16 @@ def excerpt(file: str, line: int, function: str) -> Excerpt:
     return Excerpt(file, line, function, tuple(lines))
 
 
-def innermost(error: BaseException, own: str | None = None) -> Any:
-    """The local variables of the user's function in which an error arose; None if it arose in none."""
-    trace, found = error.__traceback__, None
+def called_with(error: BaseException, own: str | None = None) -> Iterator[Any]:
+    """The first argument of each function of the user's that a library had called when an error arose."""
+    trace, was_library = error.__traceback__, False
     while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if file == own or not _library(file):
-            found = trace.tb_frame.f_locals
-        trace = trace.tb_next
-    return found
+        frame, code = trace.tb_frame, trace.tb_frame.f_code
+        is_library = code.co_filename != own and _library(code.co_filename)
+        if was_library and not is_library and code.co_argcount:
+            names = [name for name in code.co_varnames[: code.co_argcount] if name != "self"]
+            yield frame.f_locals.get(names[0]) if names else None
+        trace, was_library = trace.tb_next, is_library and not code.co_filename.startswith(_OURS)
 
 
 def _library(name: str) -> bool:

@@ -201,10 +201,9 @@ def view_of_plan(plan: Plan, run_id: str, places: Sequence[str] = (), first: int
     return RunView(run_id, "running", plan.ingestion.label, target, plan.name, steps=tuple(steps))
 
 
-def with_step(view: RunView, name: str, **values: object) -> RunView:
-    """The same view with other values for the step of this name."""
-    steps = tuple(
-        dataclasses.replace(step, **values) if step.name == name else step  # type: ignore[arg-type]  # its fields
-        for step in view.steps
-    )
-    return dataclasses.replace(view, steps=steps)
+def aged(view: RunView, seconds: float) -> RunView:
+    """The same view some seconds later, in which nothing was heard of the run."""
+    if view.final or seconds <= 0:
+        return view
+    silence = None if view.silence is None else view.silence + seconds
+    return dataclasses.replace(view, elapsed=view.elapsed + seconds, silence=silence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from datapipe.errors import DatapipeError, PlanError
 from datapipe.ingestion import open_source
 from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, ValidateConfig, ValidateStep
 from datapipe.schemas import run_validate
-from datapipe.transformation import run_code, run_config, run_sql, step_version
+from datapipe.transformation import cells, run_code, run_config, run_sql, step_version
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Counter:
     total: int | None = None
     rejected: int = 0
     schema: pa.Schema | None = None
+    latest: pa.RecordBatch | None = None  # the last batch that came in; whoever handed it on holds it anyway
     started: float | None = None
     ended: float | None = None
 
@@ -37,6 +38,21 @@ class Counter:
     def seconds(self) -> float:
         """From the first row to the last, or to now."""
         return (self.ended or time.perf_counter()) - self.started if self.started else 0.0
+
+
+def row_at(counters: Iterable[Counter], step: str | None, row: int | None) -> dict[str, str]:
+    """The row of this number among those that came into a validation or the target, if it was in the last batch."""
+    found = next((c for c in counters if c.name == step and _counts_what_comes_in(c.name)), None)
+    if found is None or found.latest is None or row is None:
+        return {}
+    place = row - 1 - (found.rows_in - found.latest.num_rows)
+    if not 0 <= place < found.latest.num_rows:
+        return {}
+    return cells({name: found.latest[name][place].as_py() for name in found.latest.schema.names})
+
+
+def _counts_what_comes_in(step: str) -> bool:
+    return step == "persistence" or step.endswith("(validate)")
 
 
 def step_name(number: int, step: Step) -> str:
@@ -143,5 +159,6 @@ def _count(batches: Iterator[pa.RecordBatch], done: Counter, following: Counter)
         done.rows_out += batch.num_rows
         following.started = following.started or time.perf_counter()
         following.rows_in += batch.num_rows
+        following.latest = batch
         yield batch
     done.ended = time.perf_counter()
