@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from datapipe.display.problems import error_of
-from datapipe.display.view import LogLine, RunView, StepState, StepView, view_of_plan
-from datapipe.errors import DatapipeError
-from datapipe.plan import document
+from datapipe.display.view import LogLine, RunView, StepState, StepView
 from datapipe.store import FINAL, LogRow, RunRow, StepRow
 
 
@@ -50,27 +48,20 @@ def view_of_row(row: RunRow, logs: Sequence[LogRow] = (), ahead: int | None = No
 
 def _steps(row: RunRow) -> tuple[StepView, ...]:
     """The steps of its plan, as far as each is."""
-    found = {step.name: step for step in row.steps}
-    planned = _planned(row)
-    if not planned or not found.keys() <= {step.name for step in planned}:
-        planned = tuple(StepView(step.name, step.name) for step in row.steps)
-    last = row.state in FINAL
-    return tuple(_moved(step, found[step.name], last) if step.name in found else step for step in planned)
+    outline = row.outline if len(row.outline) >= len(row.steps) else tuple((s.name, "", "") for s in row.steps)
+    found = dict(enumerate(row.steps))
+    return tuple(
+        _moved(StepView("", verb, what, where), found.get(number), final=row.state in FINAL)
+        for number, (verb, what, where) in enumerate(outline)
+    )
 
 
-def _planned(row: RunRow) -> tuple[StepView, ...]:
-    try:
-        return view_of_plan(document.loads(row.document), row.id, row.places).steps if row.document else ()
-    except DatapipeError:  # of another version of datapipe
-        return ()
-
-
-def _moved(step: StepView, row: StepRow, final: bool) -> StepView:
-    values: dict[str, Any] = {
-        name: getattr(row, name) for name in ("rows_in", "rows_out", "rejected", "total", "seconds")
-    }
-    begun = row.rows_in or row.rows_out
-    state: StepState = "done" if row.seconds is not None and final else "running" if begun else "waiting"
+def _moved(step: StepView, row: StepRow | None, *, final: bool) -> StepView:
+    if row is None or not (row.rows_in or row.rows_out):
+        return dataclasses.replace(step, name=row.name if row else "")
+    names = ("name", "rows_in", "rows_out", "rejected", "total", "seconds")
+    values: dict[str, Any] = {name: getattr(row, name) for name in names}
+    state: StepState = "done" if row.seconds is not None and final else "running"
     return dataclasses.replace(step, **values, state=state)
 
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from datapipe.display import view_of_plan
 from datapipe.engine.events import Event
 from datapipe.engine.result import RunResult
 from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
@@ -238,7 +239,7 @@ def described(plan: Plan, options: RunOptions) -> dict[str, Any]:
         "source": plan.ingestion.label,
         "target": target.label if target else None,
         "document": _portable(plan),
-        "places": list(options.places),
+        "outline": [[step.verb, step.what, step.where] for step in view_of_plan(plan, "", options.places).steps],
         "via": via(),
     }
 

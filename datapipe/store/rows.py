@@ -113,7 +113,7 @@ class RunRow:
     worker: str | None
     losses: int
     schema_version: int | None
-    places: tuple[str, ...]
+    outline: tuple[tuple[str, str, str], ...]
     via: str | None
     now: str
     steps: tuple[StepRow, ...] = ()

@@ -51,7 +51,7 @@ RUNS = sa.Table(
     sa.Column("worker", sa.Text),
     sa.Column("losses", sa.Integer, nullable=False, default=0, server_default="0"),  # workers that died with it
     sa.Column("schema_version", sa.Integer),  # of the target, in the table of schemas
-    sa.Column("places", sa.Text),  # where each step was written, as JSON
+    sa.Column("outline", sa.Text),  # of each step: its verb, what it is about, where it was written; as JSON
     sa.Column("via", sa.String(20)),  # how it was asked for
 )
 # What totals are added up from, so that nobody reads all documents for it.

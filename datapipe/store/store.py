@@ -387,9 +387,9 @@ _STEP_NAMES = [field.name for field in dataclasses.fields(StepRow)]
 
 def _run(row: Any, steps: Sequence[StepRow] = ()) -> RunRow:
     values = dict(row)
-    for name in ("result", "error", "places"):
+    for name in ("result", "error", "outline"):
         values[name] = json.loads(values[name]) if values[name] else None
-    values["places"] = tuple(values["places"] or ())
+    values["outline"] = tuple((verb, what, where) for verb, what, where in values["outline"] or ())
     return RunRow(**values, steps=tuple(steps))
 
 
