@@ -20,16 +20,18 @@ _STEPS = 40
 
 def run_card(view: RunView) -> str:
     """A run as it is now; one that has ended with everything there is to know of it."""
-    parts = [live_card(view)] if not view.final else [_final(view)]
-    return card("".join(parts), border=BORDERS.get(view.state, GREY))
+    known = f"<div><small>run {escape(view.id)}</small></div>"
+    body = _final(view) if view.final else live_card(view)
+    return card(body + known, border=BORDERS.get(view.state, GREY))
 
 
-def live_card(view: RunView) -> str:
+def live_card(view: RunView, *, headed: bool = True) -> str:
     """What changes from one moment to the next: small enough to be sent several times a second."""
     share = 1.0 if view.final else view.share
+    head = heading(*facts.headline(view)) if headed else ""
     words = [line(facts.amounts(view)), *map(line, facts.warnings(view)), line(facts.effect(view))]
     progress = bar(share, facts.amounts(view)) if view.state in {"running", "cancelling"} else ""
-    return "".join([heading(*facts.headline(view)), progress, *words, _steps(view)])
+    return "".join([head, progress, *words, _steps(view)])
 
 
 def _final(view: RunView) -> str:
@@ -42,7 +44,7 @@ def _final(view: RunView) -> str:
     parts += [fold(f"Log ({len(view.notes)} lines)", code(log_text(view.notes)))] if len(view.notes) > 5 else []
     if view.error is not None and view.error.traceback:
         parts.append(fold("Full traceback", code(view.error.traceback[-_LONGEST:])))
-    return "".join([*parts, f"<div><small>run {escape(view.id)}</small></div>"])
+    return "".join(parts)
 
 
 def log_text(notes: tuple[LogLine, ...]) -> str:

@@ -41,6 +41,8 @@ def amounts(view: RunView) -> str:
         return _final_amounts(view)
     if view.state == "queued":
         return f"waiting for {duration(view.elapsed)}"
+    if view.all_read:
+        return f"{count(view.rows_read)}, all that there are · {clock(view.elapsed)} so far"
     found = [f"{view.rows_read:,} of {count(total)}" if total else count(view.rows_read)]
     if view.speed is not None:
         found.append(rate(view.speed))

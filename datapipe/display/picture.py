@@ -46,13 +46,14 @@ def speeds_of(pace: Pace, elapsed: float) -> list[float]:
 
     Examples
     --------
-    >>> speeds_of(((0.0, 0), (10.0, 1000)), 20.0)[0], speeds_of(((0.0, 0), (10.0, 1000)), 20.0)[-1]
-    (100.0, 0.0)
+    >>> speeds_of(((0.0, 0), (2.0, 200), (4.0, 400), (6.0, 600), (8.0, 800), (10.0, 1000)), 15.0)
+    [100.0, 100.0, 0.0]
     """
-    if len(pace) < 2:
+    if len(pace) < 6:
         return []
-    width = elapsed / _BARS
-    counts = [_rows_at(pace, width * place) for place in range(_BARS + 1)]
+    bars = min(_BARS, len(pace) // 2)  # a point is a batch: narrower bars would show how rows come in batches
+    width = elapsed / bars
+    counts = [_rows_at(pace, width * place) for place in range(bars + 1)]
     return [(after - before) / width for before, after in itertools.pairwise(counts)]
 
 

@@ -153,10 +153,16 @@ class RunView:
         return begun[-1] if begun else None
 
     @property
+    def all_read(self) -> bool:
+        """Whether every row has left the source."""
+        first = self.steps[0] if self.steps else None
+        return first is not None and bool(first.rows_out) and (first.state == "done" or first.rows_out == first.total)
+
+    @property
     def share(self) -> float | None:
         """How much of the rows have left the source; None where their number is not known, or all of them have."""
         total = self.steps[0].total if self.steps else None
-        return self.rows_read / total if total and self.rows_read < total else None
+        return self.rows_read / total if total and not self.all_read else None
 
     @property
     def speed(self) -> float | None:

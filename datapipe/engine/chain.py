@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from datapipe.data.stream import Stream, Workspace
+from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.engine.prefetch import Prefetch
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.ingestion import open_source
@@ -86,10 +86,11 @@ class Chain:
         source, *steps, _ = self.counters
         stream = self._ahead(self._opened(lambda: open_source(plan.ingestion, self.work), "ingestion"), "read")
         source.total, source.schema = stream.total, stream.schema
-        stream = self._counted(stream, source, steps[0] if steps else self.counters[-1])
+        stream = self._counted(_fed(stream, plan, 0, self.work), source, steps[0] if steps else self.counters[-1])
         for index, step in enumerate(plan.transformation):
             following = self.counters[index + 2]
-            stream = self._counted(self._step(step, stream, steps[index].name), steps[index], following)
+            made = self._step(step, stream, steps[index].name)
+            stream = self._counted(_fed(made, plan, index + 1, self.work), steps[index], following)
             steps[index].schema = stream.schema
         return stream
 
@@ -143,6 +144,14 @@ class Chain:
 
     def _counted(self, stream: Stream, done: Counter, following: Counter) -> Stream:
         return dataclasses.replace(stream, batches=_count(stream.batches, done, following))
+
+
+def _fed(stream: Stream, plan: Plan, index: int, work: Workspace) -> Stream:
+    """The stream in the batches that the step it goes into works on, so that its rows count as they are worked on."""
+    step = plan.transformation[index] if index < len(plan.transformation) else None
+    if not isinstance(step, CodeStep) or not step.config.per_batch:
+        return stream
+    return dataclasses.replace(stream, batches=resized(stream.batches, rows=work.batch_rows))
 
 
 def _named(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:

@@ -9,9 +9,9 @@ from typing import Any
 import ipywidgets
 
 from datapipe.display import RunView, facts, live_card, log_text, run_card
-from datapipe.display.html import BORDERS, GREY, card, code
+from datapipe.display.html import BLUE, code
 
-COMMS = 11  # messages it takes to open one
+COMMS = 12  # messages it takes to open one
 
 
 class LiveCard:
@@ -33,9 +33,11 @@ class LiveCard:
             description="Cancel", tooltip="Stop this run; the notebook's ■ does the same", disabled=cancel is None
         )
         self._button.on_click(lambda _: cancel() if cancel is not None else None)
+        _heard_at_once(self._button)
         log = ipywidgets.Accordion([self._log], titles=("Log",), layout=layout)
         buttons = [] if cancel is None else [self._button]
-        self._box = ipywidgets.VBox([self._status, self._body, *buttons, log], layout=layout)
+        frame = ipywidgets.Layout(border_left=f"4px solid {BLUE}", padding="0 0 0 10px")
+        self._box = ipywidgets.VBox([self._status, self._body, *buttons, log], layout=frame)
 
     @property
     def bundle(self) -> dict[str, Any]:
@@ -56,7 +58,17 @@ class LiveCard:
     def end(self, view: RunView) -> None:
         """Show how the run ended. The widgets stay: a page that was loaded again has nothing else."""
         self._status.value, self._body.value, self._log.value = "", run_card(view), _log(view)
-        self._button.layout.display = "none"
+        self._button.layout.display, self._box.layout.border_left = "none", "none"  # the card has its own
+
+
+def _heard_at_once(button: Any) -> None:
+    """Have clicks handled while a cell is being run.
+
+    Front ends send them to a thread of the kernel's own for that; ipykernel 7.4 hands them to the cell's thread all
+    the same, which would find them when the run is over.
+    """
+    if hasattr(button.comm, "_reply_subshell_for"):
+        button.comm._reply_subshell_for = lambda data, asked: asked  # noqa: ARG005  # its signature
 
 
 def _status(view: RunView) -> str:
@@ -67,7 +79,7 @@ def _status(view: RunView) -> str:
 
 
 def _body(view: RunView) -> str:
-    return card(live_card(view), border=BORDERS.get(view.state, GREY))
+    return live_card(view, headed=False)
 
 
 def _log(view: RunView) -> str:
