@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -18,6 +19,8 @@ _LIBRARIES = (
     _OURS,
     *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
+_KERNELS = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py\Z")  # what ipykernel calls the file of a cell
+_PASSWORD = re.compile(r"(?<=://)(?P<user>[^/\s:@'\"]*):[^@\s'\"]+(?=@)")
 _NO_FILES = ("<frozen", "<__array", "<string>")
 
 
@@ -86,12 +89,17 @@ def label(file: str) -> str:
     cell = _cell(file)
     if cell:
         return cell
+    if _KERNELS.search(file):
+        return "a notebook cell"
     path = Path(file)
     return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
 
 
 def _cell(file: str) -> str | None:
-    """The notebook cell that IPython keeps under this file's name."""
+    """The notebook cell that IPython keeps under this file's name, here or where the function came from."""
+    known = linecache.cache.get(file)
+    if known is not None and len(known) == 4 and known[3].startswith("In["):
+        return known[3]
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     namer = getattr(getattr(shell, "compile", None), "format_code_name", None)
     found = namer(file) if namer else None
@@ -111,10 +119,21 @@ def users_frames(error: BaseException, own: str | None = None) -> Iterator[trace
             yield frame
 
 
+def masked(text: str) -> str:
+    """The same text without the passwords of URLs.
+
+    Examples
+    --------
+    >>> masked('to="postgresql://ann:s3cret@db/crm"')
+    'to="postgresql://ann:…@db/crm"'
+    """
+    return _PASSWORD.sub(r"\g<user>:…", text)
+
+
 def excerpt(file: str, line: int, function: str) -> Excerpt:
     """A line with those around it, as far as the source is at hand."""
     around = range(max(1, line - _CONTEXT), line + _CONTEXT + 1)
-    lines = [(number, linecache.getline(file, number).rstrip("\n")) for number in around]
+    lines = [(number, masked(linecache.getline(file, number).rstrip("\n"))) for number in around]
     while lines and not lines[-1][1].strip():
         lines.pop()
     return Excerpt(file, line, function, tuple(lines))

@@ -27,6 +27,7 @@ from datapipe.plan import Plan, document
 from datapipe.schemas import SchemaRegistry
 from datapipe.store import Note, RunStore, StepRow, open_store, store_or_none
 from datapipe.surroundings import via
+from datapipe.traces import masked
 
 _EVERY = 1.0  # seconds between two signs of life
 _EVERY_CLAIMED = 0.5  # of a run on a worker, which nothing but the store can tell to stop
@@ -221,7 +222,7 @@ def _lines(error: BaseException) -> str:
     cause = error.__cause__
     users = [frame for frame in traceback.extract_tb(cause.__traceback__) if not _ours(frame)] if cause else []
     found = users or traceback.extract_tb(error.__traceback__)
-    return "".join([*traceback.format_list(found), f"{type(error).__name__}: {error}"])
+    return masked("".join([*traceback.format_list(found), f"{type(error).__name__}: {error}"]))
 
 
 def _ours(frame: traceback.FrameSummary) -> bool:
