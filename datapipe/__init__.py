@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from datapipe.engine import RunResult
     from datapipe.errors import DatapipeError
     from datapipe.history import Run, attach, runs
-    from datapipe.pipeline import Pipeline, load, read
+    from datapipe.pipeline import Pipeline
     from datapipe.plan import Plan, WriteStrategy
+    from datapipe.reading import load, read
     from datapipe.settings import Settings, connect
 
 __version__ = "0.1.0"
@@ -45,8 +46,8 @@ _HOMES = {
     "WriteStrategy": "plan",
     "attach": "history",
     "connect": "settings",
-    "load": "pipeline",
-    "read": "pipeline",
+    "load": "reading",
+    "read": "reading",
     "runs": "history",
 }
 

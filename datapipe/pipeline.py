@@ -19,7 +19,8 @@ from datapipe.plan import (
     build,
     document,
 )
-from datapipe.plan.given import feed_of, source_of, target_of, variable_of
+from datapipe.plan.given import feed_of, target_of
+from datapipe.traces import call_site
 
 if TYPE_CHECKING:
     from datapipe.display import Explanation, Preview
@@ -30,92 +31,28 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 10_000
 
 
-def read(
-    source_: Any,
-    /,
-    source: Any = None,
-    *,
-    params: Mapping[str, Any] | None = None,
-    schema: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    format: Literal["parquet", "csv", "json"] | None = None,  # noqa: A002  # the word users expect
-    zero_dates: Literal["error", "null"] = "error",
-) -> Pipeline:
-    """Begin a pipeline with rows to read. Nothing is opened yet.
-
-    Parameters
-    ----------
-    source_ : str, pandas.DataFrame, polars.DataFrame or pyarrow.Table
-        A query, a table's name, a path or glob of Parquet, CSV or JSON files, or the rows themselves.
-    source : str or sqlalchemy.Engine, optional
-        A database URL, a named connection, or an engine; SOURCE_DB_URL if left out.
-    params : mapping, optional
-        Values for the query's ``:name`` parameters.
-    schema : str, optional
-        The table's schema, if not written as ``schema.table``.
-    columns : mapping of str to str, optional
-        Column types of CSV or JSON files, as DuckDB names them; found from the whole file if left out.
-    format : {"parquet", "csv", "json"}, optional
-        The files' format, if their ending does not tell.
-    zero_dates : {"error", "null"}
-        What MySQL's 0000-00-00 and 2024-00-15 become; the result counts the NULLs.
-
-    Raises
-    ------
-    PlanError
-        If the arguments do not go together.
-
-    Examples
-    --------
-    >>> read("SELECT * FROM users WHERE id > :low", source="sqlite:///crm.db", params={"low": 10})
-    Plan
-      read       a query on sqlite crm.db
-      write      nowhere yet: add .write(table, to=…), or .collect()
-    """
-    return Pipeline(build(Plan, {"ingestion": source_of(source_, source, params, schema, columns, format, zero_dates)}))
-
-
-def load(path: str | Path) -> Pipeline:
-    """A pipeline from a YAML or JSON file, or from a Python file that has a variable ``plan``.
-
-    Raises
-    ------
-    PlanError
-        If the file is missing or is not a plan.
-
-    Examples
-    --------
-    >>> load("recipes/missing.yaml")
-    Traceback (most recent call last):
-    datapipe.errors.PlanError: cannot read 'recipes/missing.yaml': No such file or directory. Check the path
-    """
-    if str(path).endswith(".py"):
-        found = variable_of(Path(path), "plan")
-        if not isinstance(found, Pipeline):
-            raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
-        return found
-    return Pipeline(document.load(path))
-
-
 class Pipeline:
     """A plan in the making: immutable, and able to run.
 
     Parameters
     ----------
     plan : Plan
+    places : sequence of str
+        Where the source, each transformation and the target were written; no part of the plan.
 
     Examples
     --------
-    >>> import pyarrow as pa
-    >>> people = read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
+    >>> import datapipe, pyarrow as pa
+    >>> people = datapipe.read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
     >>> people.sql("SELECT id, upper(name) AS name FROM input_data").collect("arrow").to_pylist()
     [{'id': 1, 'name': 'ANN'}, {'id': 2, 'name': 'BOB'}]
     """
 
-    __slots__ = ("_plan",)
+    __slots__ = ("_places", "_plan")
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, places: Sequence[str] = ()) -> None:
         object.__setattr__(self, "_plan", plan)
+        object.__setattr__(self, "_places", tuple(places))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a pipeline cannot be changed; its methods return new ones")
@@ -128,8 +65,9 @@ class Pipeline:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where each step was written."""
-        return ()
+        """Where the source, each transformation and the target were written: ``In[4]:2``, ``etl.py:12``."""
+        found: tuple[str, ...] = object.__getattribute__(self, "_places")
+        return found
 
     # --- building -------------------------------------------------------------------------------------------
 
@@ -270,11 +208,11 @@ class Pipeline:
             "strategy": strategy,
         }
         target = target_of(table, to, keys, fields)
-        return Pipeline(build(Plan, {**_parts(self.plan), "persistence": target}))
+        return self._with("persistence", target)
 
     def named(self, name: str) -> Pipeline:
         """The same plan under a name."""
-        return Pipeline(build(Plan, {**_parts(self.plan), "name": name}))
+        return Pipeline(build(Plan, {**_parts(self.plan), "name": name}), self.places)
 
     def bind(self, **params: Any) -> Pipeline:
         """The same plan with other values for its named parameters.
@@ -284,7 +222,7 @@ class Pipeline:
         PlanError
             If no text of the plan uses a name.
         """
-        return Pipeline(bind(self.plan, params))
+        return Pipeline(bind(self.plan, params), self.places)
 
     def _then(self, kind: type[Step], data: Mapping[str, Any]) -> Pipeline:
         if self.plan.persistence is not None:
@@ -292,7 +230,13 @@ class Pipeline:
         number = len(self.plan.transformation) + 1
         label = f"transformation step {number} ({kind.model_fields['type'].default})"
         step = build(kind, data, step=label)
-        return Pipeline(build(Plan, {**_parts(self.plan), "transformation": (*self.plan.transformation, step)}))
+        return self._with("transformation", (*self.plan.transformation, step))
+
+    def _with(self, part: str, value: Any) -> Pipeline:
+        """The same plan with one step more, written where the user's code is now."""
+        before = 1 + len(self.plan.transformation)
+        places = (*self.places, *[""] * before)[:before]
+        return Pipeline(build(Plan, {**_parts(self.plan), part: value}), (*places, call_site()))
 
     # --- looking --------------------------------------------------------------------------------------------
 
@@ -347,8 +291,8 @@ class Pipeline:
 
         Examples
         --------
-        >>> import pyarrow as pa
-        >>> people = read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
+        >>> import datapipe, pyarrow as pa
+        >>> people = datapipe.read(pa.table({"id": [1, 2], "name": ["ann", "bob"]}))
         >>> print(people.sql("SELECT id, length(name) AS name FROM input_data").diff(people))
         breaking: retyped name: text -> bigint
         """
@@ -514,14 +458,14 @@ class Pipeline:
         return hash(self.plan.fingerprint)
 
     def __repr__(self) -> str:
-        from datapipe.display import plan_text
+        from datapipe.display import known_columns, plan_text
 
-        return plan_text(self.plan)
+        return plan_text(self.plan, self.places, known_columns(self.plan))
 
     def _repr_html_(self) -> str:
-        from datapipe.display import plan_html
+        from datapipe.display import known_columns, plan_html
 
-        return plan_html(self.plan)
+        return plan_html(self.plan, self.places, known_columns(self.plan))
 
 
 def _parts(plan: Plan) -> dict[str, Any]:

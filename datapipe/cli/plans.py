@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from datapipe.errors import PlanError
-from datapipe.pipeline import Pipeline, load
+from datapipe.pipeline import Pipeline
 from datapipe.plan import bind, document
+from datapipe.reading import load
 
 _JSON_SCALAR = re.compile(r"(?:true|false|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)\Z")
 
@@ -79,7 +80,7 @@ def pipeline_of(file: str | None, options: PlanOptions, params: Sequence[str]) -
         raise PlanError("both a plan file and single options are given", hint="Give one of them")
     pipeline = load(file) if file else Pipeline(document.parse(options.document()))
     values = named_values(params)
-    return Pipeline(bind(pipeline.plan, values)) if values else pipeline
+    return Pipeline(bind(pipeline.plan, values), pipeline.places) if values else pipeline
 
 
 def named_values(texts: Sequence[str]) -> dict[str, Any]:

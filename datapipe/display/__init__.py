@@ -6,6 +6,7 @@ from datapipe.display.pace import paced
 from datapipe.display.plans import plan_html
 from datapipe.display.problems import error_of, error_view
 from datapipe.display.runs import view_of_row
+from datapipe.display.seen import known_columns
 from datapipe.display.text import plan_text
 from datapipe.display.values import Explanation, Preview, Section
 from datapipe.display.view import ErrorView, LogLine, RunView, StepView, aged, view_of_plan
@@ -21,6 +22,7 @@ __all__ = [
     "aged",
     "error_of",
     "error_view",
+    "known_columns",
     "live_card",
     "log_text",
     "paced",

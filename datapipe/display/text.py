@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from datapipe.display.seen import Columns
+from datapipe.display.words import count, shortened
 from datapipe.plan import CodeStep, Contract, FileTarget, Plan, SqlStep, Step, ValidateConfig, ValidateStep
+
+_LONGEST_PLACE = 32
 
 
 def plan_lines(plan: Plan) -> list[tuple[str, str]]:
@@ -44,20 +51,39 @@ def contract_label(config: ValidateConfig) -> str:
     return ", ".join([*names, *(check.label for check in config.checks)])
 
 
-def plan_text(plan: Plan, *, width: int = 100) -> str:
+def plan_text(
+    plan: Plan, places: Sequence[str] = (), columns: Sequence[Columns | None] = (), *, width: int = 100
+) -> str:
     """A plan in a few lines.
+
+    Parameters
+    ----------
+    places : sequence of str
+        Where the source, each transformation and the target were written.
+    columns : sequence of Columns or None
+        What the source and each transformation hand on, where it is known.
 
     Examples
     --------
     >>> from datapipe.plan import parse
-    >>> print(plan_text(parse({"ingestion": {"files": "a.csv"}, "persistence": {"path": "b.parquet"}})))
+    >>> plan = parse({"ingestion": {"files": "a.csv"}, "persistence": {"path": "b.parquet"}})
+    >>> print(plan_text(plan, ("etl.py:3", "etl.py:4"), ((("id", "bigint"),),)))
     Plan
-      read       files a.csv
-      write      replace into file b.parquet
+      read       files a.csv                  etl.py:3  -> 1 column
+      write      replace into file b.parquet  etl.py:4
     """
-    head = f"Plan {plan.name}" if plan.name else "Plan"
-    return "\n".join([head, *(f"  {verb:<10} {_short(what, width - 13)}" for verb, what in plan_lines(plan))])
+    lines = plan_lines(plan)
+    counts = [f"-> {count(len(known), 'column')}" if known is not None else "" for known in columns]
+    cells = [*zip_longest([what for _, what in lines], map(_place, places[: len(lines)]), counts, fillvalue="")]
+    _, *asides = (max(map(len, column)) for column in zip(*cells, strict=True))
+    room = width - 13 - sum(2 + aside for aside in asides if aside)
+    cells = [(shortened(what, room), place, known) for what, place, known in cells]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rows = ("  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True) if wide) for row in cells)
+    body = [f"  {verb:<10} {row}".rstrip() for (verb, _), row in zip(lines, rows, strict=True)]
+    return "\n".join([f"Plan {plan.name}" if plan.name else "Plan", *body])
 
 
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _place(place: str) -> str:
+    """A place that leaves room for the rest: the end of it matters."""
+    return place if len(place) <= _LONGEST_PLACE else f"…{place[1 - _LONGEST_PLACE :]}"

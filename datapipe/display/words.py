@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
 _GLYPHS = {
     "queued": "⏳",
     "running": "▶",
@@ -107,3 +112,17 @@ def shortened(text: str, width: int) -> str:
     """
     line = " ".join(text.split())
     return line if len(line) <= width else line[: max(0, width - 1)] + "…"
+
+
+def ends(items: Sequence[T], most: int) -> tuple[Sequence[T], int, Sequence[T]]:
+    """The beginning and the end of what is too long to be shown whole, and how many are between them.
+
+    Examples
+    --------
+    >>> ends("abcdefgh", 5), ends("abc", 5)
+    (('ab', 4, 'gh'), ('abc', 0, ''))
+    """
+    if len(items) <= most:
+        return items, 0, items[:0]
+    head, tail = most // 2, most - most // 2 - 1
+    return items[:head], len(items) - head - tail, items[len(items) - tail :]

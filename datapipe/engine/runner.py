@@ -21,6 +21,7 @@ import tenacity
 from datapipe.data.cancel import CancelToken
 from datapipe.data.rejects import Rejects
 from datapipe.data.stream import MIB, Stream, Workspace, scratch_directory
+from datapipe.display.seen import remember
 from datapipe.engine.chain import Chain, Counter, counters, row_at
 from datapipe.engine.events import Emitter, Kind, Listener, State
 from datapipe.engine.interrupts import interruption
@@ -259,6 +260,7 @@ class _Run:
             self._attend(worker)
         finally:
             self._cancel.cancel()
+        remember(self._plan, [counter.schema for counter in self.counters[:-1]])
         result = self._result(self._loaded, self._error)
         self._report(result)
         if self._error is not None and self._interrupted:

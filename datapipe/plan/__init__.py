@@ -3,7 +3,7 @@
 from datapipe.plan.binding import bind, check_bound
 from datapipe.plan.contract import CheckSpec, ColumnRule, Contract
 from datapipe.plan.document import build, load, loads, parse, read_file, to_dict, to_json, to_yaml
-from datapipe.plan.functions import FunctionRef
+from datapipe.plan.functions import FrameKind, FunctionRef, frame_kind
 from datapipe.plan.model import (
     QUEUE_NAME,
     CodeConfig,
@@ -45,6 +45,7 @@ __all__ = [
     "Feed",
     "FileSource",
     "FileTarget",
+    "FrameKind",
     "FrameSource",
     "FunctionRef",
     "Plan",
@@ -65,6 +66,7 @@ __all__ = [
     "bind",
     "build",
     "check_bound",
+    "frame_kind",
     "functions",
     "load",
     "loads",

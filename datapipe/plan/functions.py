@@ -8,11 +8,20 @@ import hashlib
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any
+from typing import Any, Literal
 
 from datapipe.errors import PlanError, did_you_mean
+
+FrameKind = Literal["pandas", "polars", "arrow"]
+_KINDS: dict[tuple[str, str], FrameKind] = {
+    ("polars", "DataFrame"): "polars",
+    ("pl", "DataFrame"): "polars",
+    ("pyarrow", "Table"): "arrow",
+    ("pa", "Table"): "arrow",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,12 @@ class FunctionRef:
         """Whether the name alone is enough to find it in another process."""
         return self.target is None
 
+    @property
+    def loaded(self) -> Any:
+        """The object, if this process has it already: nothing is imported; else None."""
+        module, _, name = self.name.partition(":")
+        return self.target if self.target is not None else _look_up(sys.modules.get(module), name)
+
     def resolve(self) -> Any:
         """The object itself.
 
@@ -114,6 +129,33 @@ def _look_up(module: Any, qualname: str) -> Any:
     for part in qualname.split("."):
         found = getattr(found, part, None)
     return found
+
+
+def frame_kind(call: Callable[..., Any]) -> FrameKind:
+    """The frame a function's first parameter is annotated with, as an object or as text; pandas without annotation.
+
+    Examples
+    --------
+    >>> def clean(frame: "pl.DataFrame"): ...
+    >>> frame_kind(clean)
+    'polars'
+    """
+    first = next(iter(_parameters(call)), None)
+    annotation = first.annotation if first is not None else None
+    if not isinstance(annotation, str):
+        annotation = f"{getattr(annotation, '__module__', '')}.{getattr(annotation, '__qualname__', '')}"
+    return _KINDS.get((annotation.partition(".")[0], annotation.rpartition(".")[2]), "pandas")
+
+
+def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(call, eval_str=True).parameters.values())
+    except (NameError, AttributeError, TypeError, SyntaxError, ValueError):
+        pass  # a name that only a type checker imports: the text itself has to do
+    try:
+        return list(inspect.signature(call).parameters.values())
+    except (TypeError, ValueError):
+        return []  # a function written in C
 
 
 def content_hash(target: Any) -> str:

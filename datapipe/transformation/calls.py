@@ -5,20 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from datapipe.errors import DataError, DatapipeError, PlanError
-from datapipe.plan import FunctionRef
+from datapipe.plan import FrameKind, FunctionRef, frame_kind
 from datapipe.traces import called_with, label, users_code
 from datapipe.transformation.rows import failing_row
-
-Kind = Literal["pandas", "polars", "arrow"]
-_KINDS: dict[tuple[str, str], Kind] = {
-    ("polars", "DataFrame"): "polars",
-    ("pl", "DataFrame"): "polars",
-    ("pyarrow", "Table"): "arrow",
-    ("pa", "Table"): "arrow",
-}
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ class UserFunction:
 
     name: str
     call: Callable[[Any], Any]
-    kind: Kind
+    kind: FrameKind
 
     def __call__(self, frame: Any, where: Part = ALL) -> Any:
         """What the function returns.
@@ -112,27 +104,7 @@ def user_function(ref: FunctionRef) -> UserFunction:
     call = found.transform if callable(getattr(found, "transform", None)) else found
     if not callable(call):
         raise PlanError(f"{ref.name!r} is not a function", hint="Give a function, or an object with a transform method")
-    return UserFunction(ref.name, call, _kind(call))
-
-
-def _kind(call: Callable[..., Any]) -> Kind:
-    """The frame the first parameter is annotated with, as an object or as text."""
-    first = next(iter(_parameters(call)), None)
-    annotation = first.annotation if first is not None else None
-    if not isinstance(annotation, str):
-        annotation = f"{getattr(annotation, '__module__', '')}.{getattr(annotation, '__qualname__', '')}"
-    return _KINDS.get((annotation.partition(".")[0], annotation.rpartition(".")[2]), "pandas")
-
-
-def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        return list(inspect.signature(call, eval_str=True).parameters.values())
-    except (NameError, AttributeError, TypeError, SyntaxError, ValueError):
-        pass  # a name that only a type checker imports: the text itself has to do
-    try:
-        return list(inspect.signature(call).parameters.values())
-    except (TypeError, ValueError):
-        return []  # a function written in C
+    return UserFunction(ref.name, call, frame_kind(call))
 
 
 def _file(call: Any) -> str | None:

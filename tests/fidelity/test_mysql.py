@@ -15,7 +15,7 @@ from contracts.sinks import mysql_connected
 import datapipe
 from datapipe import Pipeline
 from datapipe.errors import DataError, PlanError
-from datapipe.pipeline import load
+from datapipe.reading import load
 
 NINES, ONES = "9" * 38, "1" * 64
 BIG = f"{'9' * 35}.{'9' * 30}"

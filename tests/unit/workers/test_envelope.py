@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datapipe.errors import NotPortableError, PlanError
-from datapipe.pipeline import read
 from datapipe.plan import Plan, parse
+from datapipe.reading import read
 from datapipe.workers.envelope import VALID, opened, renewed, seal, unsigned
 
 KEY = "k" * 32

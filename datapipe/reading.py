@@ -1,0 +1,83 @@
+"""Where pipelines begin: rows to read, or a file with a whole plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from datapipe.errors import PlanError
+from datapipe.pipeline import Pipeline
+from datapipe.plan import Plan, build, document
+from datapipe.plan.given import source_of, variable_of
+from datapipe.traces import call_site, label
+
+
+def read(
+    source_: Any,
+    /,
+    source: Any = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    schema: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    format: Literal["parquet", "csv", "json"] | None = None,  # noqa: A002  # the word users expect
+    zero_dates: Literal["error", "null"] = "error",
+) -> Pipeline:
+    """Begin a pipeline with rows to read. Nothing is opened yet.
+
+    Parameters
+    ----------
+    source_ : str, pandas.DataFrame, polars.DataFrame or pyarrow.Table
+        A query, a table's name, a path or glob of Parquet, CSV or JSON files, or the rows themselves.
+    source : str or sqlalchemy.Engine, optional
+        A database URL, a named connection, or an engine; SOURCE_DB_URL if left out.
+    params : mapping, optional
+        Values for the query's ``:name`` parameters.
+    schema : str, optional
+        The table's schema, if not written as ``schema.table``.
+    columns : mapping of str to str, optional
+        Column types of CSV or JSON files, as DuckDB names them; found from the whole file if left out.
+    format : {"parquet", "csv", "json"}, optional
+        The files' format, if their ending does not tell.
+    zero_dates : {"error", "null"}
+        What MySQL's 0000-00-00 and 2024-00-15 become; the result counts the NULLs.
+
+    Raises
+    ------
+    PlanError
+        If the arguments do not go together.
+
+    Examples
+    --------
+    >>> read("SELECT * FROM users WHERE id > :low", source="sqlite:///crm.db", params={"low": 10})
+    Plan
+      read       a query on sqlite crm.db
+      write      nowhere yet: add .write(table, to=…), or .collect()
+    """
+    found = source_of(source_, source, params, schema, columns, format, zero_dates)
+    return Pipeline(build(Plan, {"ingestion": found}), (call_site(),))
+
+
+def load(path: str | Path) -> Pipeline:
+    """A pipeline from a YAML or JSON file, or from a Python file that has a variable ``plan``.
+
+    Raises
+    ------
+    PlanError
+        If the file is missing or is not a plan.
+
+    Examples
+    --------
+    >>> load("recipes/missing.yaml")
+    Traceback (most recent call last):
+    datapipe.errors.PlanError: cannot read 'recipes/missing.yaml': No such file or directory. Check the path
+    """
+    if str(path).endswith(".py"):
+        found = variable_of(Path(path), "plan")
+        if not isinstance(found, Pipeline):
+            raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
+        return found
+    plan = document.load(path)
+    steps = 1 + len(plan.transformation) + (plan.persistence is not None)
+    return Pipeline(plan, [label(str(Path(path).absolute()))] * steps)
