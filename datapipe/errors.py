@@ -22,6 +22,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from datapipe.traces import Excerpt, users_code
+
 
 class DatapipeError(Exception):
     """Base of every error datapipe raises on purpose.
@@ -41,6 +43,10 @@ class DatapipeError(Exception):
     ----------
     result : RunResult or None
         The result of the failed run, when the error came from one.
+    excerpt : Excerpt or None
+        The lines of the user's function that failed.
+    cells : mapping of str to str
+        The row that the error is about, for the eyes of whoever runs the plan: it goes into no log and no message.
 
     Examples
     --------
@@ -64,6 +70,8 @@ class DatapipeError(Exception):
         self.column = column
         self.row = row
         self.result: Any = None
+        self.excerpt: Excerpt | None = None
+        self.cells: Mapping[str, str] = {}
 
     def __str__(self) -> str:
         text = f"{self.step}: {self.message}" if self.step else self.message
@@ -72,7 +80,7 @@ class DatapipeError(Exception):
         return f"{text.rstrip('.')}. {self.hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.message,), self.__dict__
+        return type(self), (self.message,), {**self.__dict__, "cells": {}}
 
     def at(self, step: str) -> DatapipeError:
         """Name the step this error happened in, unless it is named already; returns the error itself."""
@@ -82,7 +90,14 @@ class DatapipeError(Exception):
     def to_dict(self) -> dict[str, Any]:
         """The error as plain JSON values; :func:`from_dict` makes one of the same class of them."""
         fields = ("message", "step", "hint", "column", "row")
-        return {"type": type(self).__name__, **{name: getattr(self, name) for name in fields}}
+        found = {"type": type(self).__name__, **{name: getattr(self, name) for name in fields}}
+        return found if self.excerpt is None else {**found, "excerpt": self.excerpt.to_dict()}
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the user's own lines, and what is wrong with them."""
+        found = self.excerpt or users_code(self)
+        code = [found.place, *found.text().splitlines(), ""] if found else []
+        return [*code, f"{type(self).__name__}: {self}"]
 
 
 class PlanError(DatapipeError, ValueError):
@@ -144,6 +159,27 @@ class OutcomeUnknown(FatalError):  # noqa: N818  # it names a state
 class RunCancelled(DatapipeError):  # noqa: N818  # to be cancelled is no error
     """The run was cancelled. The target is unchanged."""
 
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or a notebook's stop button, has cancelled a run; everything has stopped.
+
+    Parameters
+    ----------
+    message : str
+    result : RunResult
+        How far the run came.
+    """
+
+    def __init__(self, message: str = "", result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
 
 def from_dict(found: Mapping[str, Any]) -> DatapipeError:
     """The error that :meth:`DatapipeError.to_dict` gave; one of an unknown class is a FatalError.
@@ -155,7 +191,9 @@ def from_dict(found: Mapping[str, Any]) -> DatapipeError:
     """
     known = {kind.__name__: kind for kind in _kinds(DatapipeError)}
     values = {name: found.get(name) for name in ("step", "hint", "column", "row")}
-    return known.get(str(found.get("type")), FatalError)(str(found.get("message", "")), **values)
+    error = known.get(str(found.get("type")), FatalError)(str(found.get("message", "")), **values)
+    error.excerpt = Excerpt.from_dict(found["excerpt"]) if found.get("excerpt") else None
+    return error
 
 
 def _kinds(kind: type[DatapipeError]) -> Iterator[type[DatapipeError]]:

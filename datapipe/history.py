@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from datapipe import quarantine
-from datapipe.display import run_html, run_text
+from datapipe.display import RunView, paced, run_card, run_card_text, view_of_row
 from datapipe.engine import RunResult
 from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, did_you_mean, from_dict
 from datapipe.hosts import host
 from datapipe.plan import Plan, document
+from datapipe.showing import Show, form, shown
 from datapipe.store import FINAL, LogRow, RunRow, RunStore, StepRow, open_store
+from datapipe.surroundings import surroundings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _POLL = 0.25  # seconds
+_LOG = 1.0  # seconds between two looks at a log
+_PREFIX = 4  # characters of an id, at least
 _DOUBT = 3.0  # seconds in which a lost run may be heard of again
 STATES = FINAL | {"queued", "running", "lost"}
 _SHOWN = (
@@ -87,12 +93,13 @@ def attach(run_id: str) -> Run:
     Parameters
     ----------
     run_id : str
-        A run's id, or a pipeline's for its latest run.
+        A run's id, or as much of its beginning as no other has, such as the eight characters a card shows; or a
+        pipeline's id, for its latest run.
 
     Raises
     ------
     PlanError
-        If there is none.
+        If there is none, or there are several.
 
     Examples
     --------
@@ -104,10 +111,12 @@ def attach(run_id: str) -> Run:
     try:
         return Run(store.run(run_id).id, store)
     except PlanError:
-        latest_of = store.of_pipeline(run_id)
-        if latest_of is None:
+        latest_of, found = store.of_pipeline(run_id), store.beginning(run_id) if len(run_id) >= _PREFIX else []
+        if latest_of is None and len(found) > 1:
+            raise PlanError(f"several runs have an id that begins with {run_id!r}", hint="Give more of it") from None
+        if latest_of is None and not found:
             raise
-        return Run(latest_of.id, store)
+        return Run(latest_of.id if latest_of is not None else found[0], store)
 
 
 class Run:
@@ -140,6 +149,10 @@ class Run:
     def progress(self) -> tuple[StepRow, ...]:
         """How far each step is."""
         return self.row.steps
+
+    def ahead(self) -> int:
+        """How many runs wait before it in its queue."""
+        return self._store.ahead(self.id)
 
     def logs(self) -> list[LogRow]:
         """What it had to say: notes and failed attempts."""
@@ -175,12 +188,44 @@ class Run:
             )
         return RunResult.from_dict(row.result or {})
 
-    def watch(self, timeout: float | None = None) -> str:
-        """Show its progress in a terminal until it ends; its last state."""
-        from datapipe.display.terminal import following
+    @property
+    def view(self) -> RunView:
+        """What its card shows."""
+        return _Viewer(self)(self.row)
 
-        with following(self.id) as show:
-            return self._wait(timeout, show).state
+    def watch(self, timeout: float | None = None) -> str:
+        """Show how it goes, in the notebook or the terminal, until it ends; its last state.
+
+        To interrupt this does not stop the run: the card says so, and the state is that of the moment.
+
+        Raises
+        ------
+        TransientError
+            If it has not ended in time.
+        """
+        viewer, row = _Viewer(self), self.row
+        with shown(viewer(row), self.cancel) as show:
+            try:
+                row = self._wait(timeout, lambda found: show(viewer(found)))
+            except KeyboardInterrupt:
+                row = self.row
+                show(dataclasses.replace(viewer(row), reason="no longer watched; the run itself goes on"))
+        return row.state
+
+    def watch_behind(self) -> None:
+        """Show how it goes while other cells run; where nobody looks, only how it is now."""
+        if form() not in {"widget", "html"}:
+            return
+        viewer = _Viewer(self)
+        with ExitStack() as stack:
+            show = stack.enter_context(shown(viewer(self.row), self.cancel))
+            if surroundings() != "headless":
+                left = stack.pop_all()
+                threading.Thread(target=self._show_to_end, args=(left, viewer, show), daemon=True).start()
+
+    def _show_to_end(self, left: ExitStack, viewer: _Viewer, show: Show) -> None:
+        with left, suppress(DatapipeError):
+            self._wait(None, lambda found: show(viewer(found)))
 
     def cancel(self) -> bool:
         """Ask it to stop; whether it had not ended yet. It stops within about a second."""
@@ -261,10 +306,28 @@ class Run:
             time.sleep(_POLL)
 
     def __repr__(self) -> str:
-        return run_text(self.row)
+        return run_card_text(self.view)
 
     def _repr_html_(self) -> str:
-        return run_html(self.row)
+        return run_card(self.view)
+
+
+class _Viewer:
+    """Makes views of a run's rows, one after the other: what it has said, and how fast it was so far."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._pace: tuple[tuple[float, int], ...] = ()
+        self._logs: list[LogRow] = []
+        self._asked = 0.0
+
+    def __call__(self, row: RunRow) -> RunView:
+        """The run as this row has it."""
+        if time.monotonic() - self._asked > _LOG or row.ended_for_good:
+            self._asked, self._logs = time.monotonic(), self._run.logs()
+        view = view_of_row(row, self._logs, self._run.ahead() if row.state == "queued" else None)
+        self._pace = paced(self._pace, view.elapsed, view.rows_read)
+        return dataclasses.replace(view, pace=self._pace)
 
 
 def _error_of(row: RunRow) -> DatapipeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from datapipe.errors import PlanError
 from datapipe.plan import (
@@ -304,6 +304,28 @@ class Pipeline:
 
     # --- running --------------------------------------------------------------------------------------------
 
+    @overload
+    def run(
+        self,
+        memory: str | int = ...,
+        *,
+        idempotency_key: str | None = ...,
+        if_running: Literal["wait", "fail", "skip"] = ...,
+        listeners: Sequence[Listener] = ...,
+        background: Literal[False] = ...,
+    ) -> RunResult: ...
+
+    @overload
+    def run(
+        self,
+        memory: str | int = ...,
+        *,
+        idempotency_key: str | None = ...,
+        if_running: Literal["wait", "fail", "skip"] = ...,
+        listeners: Sequence[Listener] = ...,
+        background: Literal[True],
+    ) -> Run: ...
+
     def run(
         self,
         memory: str | int = "512MB",
@@ -311,8 +333,9 @@ class Pipeline:
         idempotency_key: str | None = None,
         if_running: Literal["wait", "fail", "skip"] = "wait",
         listeners: Sequence[Listener] = (),
-    ) -> RunResult:
-        """Run the plan here and wait, with live progress in a terminal.
+        background: bool = False,
+    ) -> RunResult | Run:
+        """Run the plan here and wait, with live progress in a notebook or a terminal.
 
         Parameters
         ----------
@@ -326,22 +349,30 @@ class Pipeline:
             ``skipped``.
         listeners : sequence of callables, optional
             Each is called with every :class:`~datapipe.engine.Event`.
+        background : bool
+            Return at once, while a thread of this process runs the plan: its functions are called there. Where a
+            notebook is run without anybody, whose kernel would end before the run, wait all the same.
 
         Returns
         -------
-        RunResult
+        RunResult, or Run with ``background``
 
         Raises
         ------
         DatapipeError
             If the run fails. Its ``result`` says how far it came; the target is unchanged.
         """
-        from datapipe.display.terminal import progress
-        from datapipe.engine import run_options, run_recorded
+        from datapipe.engine import run_options  # loads pyarrow
+        from datapipe.showing import run_behind, run_shown
 
         options = run_options(memory, idempotency_key, if_running)
-        with progress() as shown:
-            return run_recorded(self.plan, dataclasses.replace(options, listeners=(*shown, *listeners)))
+        options = dataclasses.replace(options, listeners=tuple(listeners), places=self.places)
+        if not background:
+            return run_shown(self.plan, options)
+        from datapipe.history import Run
+
+        run_behind(self.plan, options)
+        return Run(options.run_id)
 
     def submit(
         self,
@@ -380,9 +411,11 @@ class Pipeline:
         from datapipe.history import Run
         from datapipe.hosts import host
 
-        options = run_options(memory, idempotency_key, if_running)
+        options = dataclasses.replace(run_options(memory, idempotency_key, if_running), places=self.places)
         host("queue").submit(self.plan, options, queue=queue, pipeline_id=pipeline_id)
-        return Run(options.run_id)
+        run = Run(options.run_id)
+        run.watch_behind()
+        return run
 
     def collect(self, as_: Literal["pandas", "polars", "arrow"] = "pandas", *, memory: str | int = "512MB") -> Any:
         """Run the steps and return the rows, without writing them.

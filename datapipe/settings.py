@@ -75,6 +75,10 @@ class Settings(BaseSettings):
         out (DATAPIPE_SPOOL_URL).
     run_timeout : float
         Seconds a run may take on a worker (DATAPIPE_RUN_TIMEOUT).
+    display : {"auto", "widget", "html", "text", "off"}
+        How runs are shown while they last (DATAPIPE_DISPLAY).
+    show_values : bool
+        Whether a card may show the row that an error is about (DATAPIPE_SHOW_VALUES).
     shutdown_grace : float
         Seconds a worker that is told to stop gives its runs to end; the others are queued again
         (DATAPIPE_SHUTDOWN_GRACE).
@@ -113,6 +117,10 @@ class Settings(BaseSettings):
     function_modules: str = Field(default="", validation_alias="DATAPIPE_FUNCTION_MODULES")
     spool_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_SPOOL_URL")
     run_timeout: float = Field(default=86_400, gt=0, validation_alias="DATAPIPE_RUN_TIMEOUT")
+    display: Literal["auto", "widget", "html", "text", "off"] = Field(
+        default="auto", validation_alias="DATAPIPE_DISPLAY"
+    )
+    show_values: bool = Field(default=True, validation_alias="DATAPIPE_SHOW_VALUES")
     shutdown_grace: float = Field(default=20, ge=0, validation_alias="DATAPIPE_SHUTDOWN_GRACE")
 
     @property

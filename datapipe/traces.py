@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,8 @@ _LIBRARIES = (
     _OURS,
     *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
+_KERNELS = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py\Z")  # what ipykernel calls the file of a cell
+_PASSWORD = re.compile(r"(?<=://)(?P<user>[^/\s:@'\"]*):[^@\s'\"]+(?=@)")
 _NO_FILES = ("<frozen", "<__array", "<string>")
 
 
@@ -46,6 +49,16 @@ class Excerpt:
         """For people: ``In[4]:3 in clean``."""
         inside = f" in {self.function}" if self.function and not self.function.startswith("<") else ""
         return f"{label(self.file)}:{self.line}{inside}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The excerpt as plain JSON values, its place in words."""
+        return {"file": label(self.file), "line": self.line, "function": self.function, "lines": self.lines}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Excerpt:
+        """The excerpt that :meth:`to_dict` gave."""
+        lines = tuple((int(number), str(text)) for number, text in found.get("lines", ()))
+        return cls(str(found["file"]), int(found["line"]), str(found.get("function", "")), lines)
 
     def text(self) -> str:
         """The lines as text, the one in question marked."""
@@ -78,6 +91,8 @@ def label(file: str) -> str:
     cell = _cell(file)
     if cell:
         return cell
+    if _KERNELS.search(file):
+        return "a notebook cell"
     if file.startswith("<"):
         return file
     # As text: every method that builds a plan asks, and paths take three times as long.
@@ -86,7 +101,10 @@ def label(file: str) -> str:
 
 
 def _cell(file: str) -> str | None:
-    """The notebook cell that IPython keeps under this file's name."""
+    """The notebook cell that IPython keeps under this file's name, here or where the function came from."""
+    known = linecache.cache.get(file)
+    if known is not None and len(known) == 4 and known[3].startswith("In["):
+        return known[3]
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     namer = getattr(getattr(shell, "compile", None), "format_code_name", None)
     found = namer(file) if namer else None
@@ -106,24 +124,36 @@ def users_frames(error: BaseException, own: str | None = None) -> Iterator[trace
             yield frame
 
 
+def masked(text: str) -> str:
+    """The same text without the passwords of URLs.
+
+    Examples
+    --------
+    >>> masked('to="postgresql://ann:s3cret@db/crm"')
+    'to="postgresql://ann:…@db/crm"'
+    """
+    return _PASSWORD.sub(r"\g<user>:…", text)
+
+
 def excerpt(file: str, line: int, function: str) -> Excerpt:
     """A line with those around it, as far as the source is at hand."""
     around = range(max(1, line - _CONTEXT), line + _CONTEXT + 1)
-    lines = [(number, linecache.getline(file, number).rstrip("\n")) for number in around]
+    lines = [(number, masked(linecache.getline(file, number).rstrip("\n"))) for number in around]
     while lines and not lines[-1][1].strip():
         lines.pop()
     return Excerpt(file, line, function, tuple(lines))
 
 
-def innermost(error: BaseException, own: str | None = None) -> Any:
-    """The local variables of the user's function in which an error arose; None if it arose in none."""
-    trace, found = error.__traceback__, None
+def called_with(error: BaseException, own: str | None = None) -> Iterator[Any]:
+    """The first argument of each function of the user's that a library had called when an error arose."""
+    trace, was_library = error.__traceback__, False
     while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if file == own or not _library(file):
-            found = trace.tb_frame.f_locals
-        trace = trace.tb_next
-    return found
+        frame, code = trace.tb_frame, trace.tb_frame.f_code
+        is_library = code.co_filename != own and _library(code.co_filename)
+        if was_library and not is_library and code.co_argcount:
+            names = [name for name in code.co_varnames[: code.co_argcount] if name != "self"]
+            yield frame.f_locals.get(names[0]) if names else None
+        trace, was_library = trace.tb_next, is_library and not code.co_filename.startswith(_OURS)
 
 
 def _library(name: str) -> bool:

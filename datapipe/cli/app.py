@@ -32,8 +32,8 @@ from datapipe.cli.options import (
 )
 from datapipe.cli.plans import PlanOptions
 from datapipe.cli.reporting import Debug, Json, reported
-from datapipe.display import run_text
-from datapipe.history import attach, latest
+from datapipe.display import run_card_text
+from datapipe.history import STATES, attach, latest
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import settings
 
@@ -187,8 +187,9 @@ def status(
     datapipe status 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
     """
     with reported(debug=debug):
-        row = attach(run_id).row
-        typer.echo(json.dumps(dataclasses.asdict(row), indent=2) if as_json else run_text(row))
+        run_ = attach(run_id)
+        row = run_.row
+        typer.echo(json.dumps(dataclasses.asdict(row), indent=2) if as_json else run_card_text(run_.view))
         raise typer.Exit(row.state in {"failed", "cancelled", "lost"})
 
 
@@ -204,11 +205,10 @@ def watch(
     """
     with reported(debug=debug):
         run_ = attach(run_id)
-        try:
-            state = run_.watch()
-        except KeyboardInterrupt:
+        state = run_.watch()
+        if state not in STATES - {"queued", "running"}:  # Ctrl-C
             typer.echo(f"the run goes on; datapipe status {run_id} tells how it ends", err=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(130)
         typer.echo(repr(run_))
         raise typer.Exit(state in {"failed", "cancelled", "lost"})
 

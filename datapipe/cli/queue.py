@@ -73,7 +73,9 @@ def submit(
             typer.echo(json.dumps({"run_id": run.id, "state": "queued"}) if as_json else run.id)
             return
         typer.echo(run.id, err=True)
-        run.watch()
+        if run.watch() in {"queued", "running"}:  # Ctrl-C
+            typer.echo(f"the run goes on; datapipe status {run.id} tells how it ends", err=True)
+            raise typer.Exit(130)
         result = run.result()
         typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
 

@@ -1,9 +1,35 @@
 """Plans, runs, previews and explanations as text and as HTML: pure functions of values, and live text in a terminal."""
 
+from datapipe.display.card import live_card, log_text, run_card
+from datapipe.display.cardtext import run_card_text
+from datapipe.display.pace import paced
 from datapipe.display.plans import plan_html
-from datapipe.display.runs import run_html, run_text
+from datapipe.display.problems import error_of, error_view
+from datapipe.display.runs import view_of_row
 from datapipe.display.seen import known_columns
 from datapipe.display.text import plan_text
 from datapipe.display.values import Explanation, Preview, Section
+from datapipe.display.view import ErrorView, LogLine, RunView, StepView, aged, view_of_plan
 
-__all__ = ["Explanation", "Preview", "Section", "known_columns", "plan_html", "plan_text", "run_html", "run_text"]
+__all__ = [
+    "ErrorView",
+    "Explanation",
+    "LogLine",
+    "Preview",
+    "RunView",
+    "Section",
+    "StepView",
+    "aged",
+    "error_of",
+    "error_view",
+    "known_columns",
+    "live_card",
+    "log_text",
+    "paced",
+    "plan_html",
+    "plan_text",
+    "run_card",
+    "run_card_text",
+    "view_of_plan",
+    "view_of_row",
+]

@@ -1,56 +1,69 @@
-"""A recorded run as text and as HTML."""
+"""Runs as the run store has them, on their way to cards."""
 
 from __future__ import annotations
 
-from html import escape
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
-from datapipe.display.html import table, titled
-from datapipe.store import RunRow, StepRow
-
-_QUIET = 5.0  # seconds after which silence is told
-
-
-def run_text(row: RunRow) -> str:
-    """A run in a few lines: its state, where it is, what went wrong."""
-    lines = [_head(row), f"  {row.source} -> {_target(row)}"]
-    lines += [f"  {step.name}: {rows_of(step)}" for step in row.steps]
-    if row.error:
-        lines.append(f"  error: {_error(row)}")
-    return "\n".join(lines)
+from datapipe.display.problems import error_of
+from datapipe.display.view import LogLine, RunView, StepState, StepView
+from datapipe.store import FINAL, LogRow, RunRow, StepRow
 
 
-def run_html(row: RunRow) -> str:
-    """The same as a small table."""
-    error = f"<div>{escape(_error(row))}</div>" if row.error else ""
-    steps = table(("step", "rows"), [(step.name, rows_of(step)) for step in row.steps]) if row.steps else ""
-    ends = escape(f"{row.source} → {_target(row)}")
-    return titled(_head(row), f"<div>{ends}</div>{steps}{error}")
+def view_of_row(row: RunRow, logs: Sequence[LogRow] = (), ahead: int | None = None) -> RunView:
+    """A recorded run as a card shows it.
+
+    Parameters
+    ----------
+    logs : sequence of LogRow
+    ahead : int, optional
+        How many runs wait before it.
+    """
+    result = row.result or {}
+    asked = row.state == "running" and row.cancel_requested is not None
+    view = RunView(
+        row.id,
+        "cancelling" if asked else row.state,
+        row.source or "",
+        row.target or "nowhere",
+        row.name,
+        row.reason,
+        _steps(row),
+        elapsed=(row.seconds if row.state != "queued" else row.waiting) or 0.0,
+        notes=tuple(LogLine(log.time[11:19], log.message) for log in logs),
+        error=error_of(row.error) if row.error and row.state == "failed" else None,
+        rows_written=row.rows_written,
+        deduplicated=int(result.get("deduplicated", 0)),
+        rejected=int(result.get("rejected", 0)),
+        replayed=bool(result.get("replayed")),
+        schema_version=row.schema_version,
+        attempts=row.attempts,
+        place=row.worker or row.host or "",
+        silence=row.silence,
+        ahead=ahead,
+    )
+    return view if view.error is None else dataclasses.replace(view, steps=_blamed(view.steps, view.error.step))
 
 
-def _target(row: RunRow) -> str:
-    version = f" (schema version {row.schema_version})" if row.schema_version else ""
-    return f"{row.target or 'nowhere'}{version}"
+def _steps(row: RunRow) -> tuple[StepView, ...]:
+    """The steps of its plan, as far as each is."""
+    outline = row.outline if len(row.outline) >= len(row.steps) else tuple((s.name, "", "") for s in row.steps)
+    found = dict(enumerate(row.steps))
+    return tuple(
+        _moved(StepView("", verb, what, where), found.get(number), final=row.state in FINAL)
+        for number, (verb, what, where) in enumerate(outline)
+    )
 
 
-def rows_of(step: StepRow) -> str:
-    """How far a step is, for people."""
-    if step.rows_in and step.rows_out and step.rows_in != step.rows_out:
-        return f"{step.rows_in:,} -> {step.rows_out:,} rows"
-    done = max(step.rows_in, step.rows_out)
-    return f"{done:,} of {step.total:,} rows" if step.total else f"{done:,} rows"
+def _moved(step: StepView, row: StepRow | None, *, final: bool) -> StepView:
+    if row is None or not (row.rows_in or row.rows_out):
+        return dataclasses.replace(step, name=row.name if row else "")
+    names = ("name", "rows_in", "rows_out", "rejected", "total", "seconds")
+    values: dict[str, Any] = {name: getattr(row, name) for name in names}
+    state: StepState = "done" if row.seconds is not None and final else "running"
+    return dataclasses.replace(step, **values, state=state)
 
 
-def _head(row: RunRow) -> str:
-    name = f" ({row.name})" if row.name else ""
-    took = f", {row.seconds:.1f} s" if row.seconds is not None else ""
-    why = f": {row.reason}" if row.reason else ""
-    quiet = f", silent for {row.silence:.0f} s" if (row.silence or 0) > _QUIET else ""
-    tries = f", attempt {row.attempts}" if row.attempts > 1 else ""
-    return f"run {row.id}{name}: {row.state}{why}{took}{tries}{quiet}"
-
-
-def _error(row: RunRow) -> str:
-    found = row.error or {}
-    step = f"{found['step']}: " if found.get("step") else ""
-    hint = f". {found['hint']}" if found.get("hint") else ""
-    return f"{step}{found.get('message')}{hint}"
+def _blamed(steps: tuple[StepView, ...], name: str | None) -> tuple[StepView, ...]:
+    return tuple(dataclasses.replace(step, state="failed") if step.name == name else step for step in steps)

@@ -1,10 +1,7 @@
-"""Live progress in a terminal."""
+"""A run that lasts, in a terminal."""
 
 from __future__ import annotations
 
-import dataclasses
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,60 +15,42 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from datapipe.engine import Event, Listener
-from datapipe.store import RunRow
+from datapipe.display.facts import step_label
+from datapipe.display.view import RunView, StepView
+from datapipe.display.words import rate
 
 
 @contextmanager
-def progress(*, enabled: bool | None = None) -> Iterator[tuple[Listener, ...]]:
-    """Listeners that show a run on standard error while it lasts; none where that is not a terminal."""
-    show = sys.stderr.isatty() if enabled is None else enabled
-    if not show:
-        yield ()
-        return
+def terminal() -> Iterator[Callable[[RunView], None]]:
+    """What shows one view of a run after the other, on standard error; nothing stays when the run has ended."""
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         TextColumn("{task.fields[rows]:>12} rows"),
-        TextColumn("{task.fields[rate]:>10} rows/s"),
+        TextColumn("{task.fields[speed]:>14}"),
         # The time left where the total is known, else the time so far.
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
     ) as bars:
-        yield (_listener(bars),)
+        tasks: dict[str, TaskID] = {}
 
-
-@contextmanager
-def following(run_id: str) -> Iterator[Callable[[RunRow], None]]:
-    """What shows the rows of a run of another process, one after the other, as a run of this one is shown."""
-    with progress() as listeners:
-
-        def show(row: RunRow) -> None:
-            for step in row.steps:
-                event = Event("progress", run_id, run_id, 0, time.time(), None, step.name, step.rows_in, step.rows_out)
-                for listener in listeners:
-                    listener(dataclasses.replace(event, total=step.total))
+        def show(view: RunView) -> None:
+            for step in view.steps:
+                if step.state != "waiting":
+                    _show_step(bars, tasks, step)
 
         yield show
 
 
-def _listener(bars: Progress) -> Listener:
-    tasks: dict[str, TaskID] = {}
-
-    def listen(event: Event) -> None:
-        if event.step is None:
-            return
-        if event.step not in tasks:
-            tasks[event.step] = bars.add_task(event.step, total=event.total, rows="0", rate="")
-        task = tasks[event.step]
-        # The target's own count is known only at the end.
-        done = event.rows_out or event.rows_in
-        elapsed = bars.tasks[task].elapsed or 0.0
-        rate = f"{done / elapsed:,.0f}" if elapsed > 0 else ""
-        bars.update(task, completed=done, rows=f"{done:,}", rate=rate)
-        if event.kind == "step_finished":
-            bars.update(task, total=max(done, 1), completed=max(done, 1))
-
-    return listen
+def _show_step(bars: Progress, tasks: dict[str, TaskID], step: StepView) -> None:
+    if step.name not in tasks:
+        tasks[step.name] = bars.add_task(step_label(step), total=step.total, rows="0", speed="")
+    task = tasks[step.name]
+    # The target's own count is known only at the end.
+    done = step.rows_out or step.rows_in
+    elapsed = bars.tasks[bars.task_ids.index(task)].elapsed or 0.0
+    bars.update(task, completed=done, rows=f"{done:,}", speed=rate(done / elapsed) if elapsed else "")
+    if step.state == "done":
+        bars.update(task, total=max(done, 1), completed=max(done, 1))

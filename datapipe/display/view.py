@@ -153,10 +153,16 @@ class RunView:
         return begun[-1] if begun else None
 
     @property
+    def all_read(self) -> bool:
+        """Whether every row has left the source."""
+        first = self.steps[0] if self.steps else None
+        return first is not None and bool(first.rows_out) and (first.state == "done" or first.rows_out == first.total)
+
+    @property
     def share(self) -> float | None:
         """How much of the rows have left the source; None where their number is not known, or all of them have."""
         total = self.steps[0].total if self.steps else None
-        return self.rows_read / total if total and self.rows_read < total else None
+        return self.rows_read / total if total and not self.all_read else None
 
     @property
     def speed(self) -> float | None:
@@ -201,10 +207,9 @@ def view_of_plan(plan: Plan, run_id: str, places: Sequence[str] = (), first: int
     return RunView(run_id, "running", plan.ingestion.label, target, plan.name, steps=tuple(steps))
 
 
-def with_step(view: RunView, name: str, **values: object) -> RunView:
-    """The same view with other values for the step of this name."""
-    steps = tuple(
-        dataclasses.replace(step, **values) if step.name == name else step  # type: ignore[arg-type]  # its fields
-        for step in view.steps
-    )
-    return dataclasses.replace(view, steps=steps)
+def aged(view: RunView, seconds: float) -> RunView:
+    """The same view some seconds later, in which nothing was heard of the run."""
+    if view.final or seconds <= 0:
+        return view
+    silence = None if view.silence is None else view.silence + seconds
+    return dataclasses.replace(view, elapsed=view.elapsed + seconds, silence=silence)

@@ -1,20 +1,23 @@
 """How a plan runs: threads, cancellation, events, results."""
 
 from datapipe.engine.events import Event, Listener
+from datapipe.engine.following import Follower, view_of_result
 from datapipe.engine.options import run_options
-from datapipe.engine.recorder import described, place, run_claimed, run_recorded, told
+from datapipe.engine.recorder import begin_recorded, described, place, run_claimed, run_recorded, told
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import retry_with_backoff
 from datapipe.engine.runner import Outline, RunOptions, Taker, collect_plan, outline_plan, run_plan, stream_plan
 
 __all__ = [
     "Event",
+    "Follower",
     "Listener",
     "Outline",
     "RunOptions",
     "RunResult",
     "StepResult",
     "Taker",
+    "begin_recorded",
     "collect_plan",
     "described",
     "outline_plan",
@@ -26,4 +29,5 @@ __all__ = [
     "run_recorded",
     "stream_plan",
     "told",
+    "view_of_result",
 ]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from datapipe.data.stream import Stream, Workspace
+from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.engine.prefetch import Prefetch
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.ingestion import open_source
 from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, ValidateConfig, ValidateStep
 from datapipe.schemas import run_validate
-from datapipe.transformation import run_code, run_config, run_sql, step_version
+from datapipe.transformation import cells, run_code, run_config, run_sql, step_version
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Counter:
     total: int | None = None
     rejected: int = 0
     schema: pa.Schema | None = None
+    latest: pa.RecordBatch | None = None  # the last batch that came in; whoever handed it on holds it anyway
     started: float | None = None
     ended: float | None = None
 
@@ -37,6 +38,21 @@ class Counter:
     def seconds(self) -> float:
         """From the first row to the last, or to now."""
         return (self.ended or time.perf_counter()) - self.started if self.started else 0.0
+
+
+def row_at(counters: Iterable[Counter], step: str | None, row: int | None) -> dict[str, str]:
+    """The row of this number among those that came into a validation or the target, if it was in the last batch."""
+    found = next((c for c in counters if c.name == step and _counts_what_comes_in(c.name)), None)
+    if found is None or found.latest is None or row is None:
+        return {}
+    place = row - 1 - (found.rows_in - found.latest.num_rows)
+    if not 0 <= place < found.latest.num_rows:
+        return {}
+    return cells({name: found.latest[name][place].as_py() for name in found.latest.schema.names})
+
+
+def _counts_what_comes_in(step: str) -> bool:
+    return step == "persistence" or step.endswith("(validate)")
 
 
 def step_name(number: int, step: Step) -> str:
@@ -70,10 +86,11 @@ class Chain:
         source, *steps, _ = self.counters
         stream = self._ahead(self._opened(lambda: open_source(plan.ingestion, self.work), "ingestion"), "read")
         source.total, source.schema = stream.total, stream.schema
-        stream = self._counted(stream, source, steps[0] if steps else self.counters[-1])
+        stream = self._counted(_fed(stream, plan, 0, self.work), source, steps[0] if steps else self.counters[-1])
         for index, step in enumerate(plan.transformation):
             following = self.counters[index + 2]
-            stream = self._counted(self._step(step, stream, steps[index].name), steps[index], following)
+            made = self._step(step, stream, steps[index].name)
+            stream = self._counted(_fed(made, plan, index + 1, self.work), steps[index], following)
             steps[index].schema = stream.schema
         return stream
 
@@ -129,6 +146,14 @@ class Chain:
         return dataclasses.replace(stream, batches=_count(stream.batches, done, following))
 
 
+def _fed(stream: Stream, plan: Plan, index: int, work: Workspace) -> Stream:
+    """The stream in the batches that the step it goes into works on, so that its rows count as they are worked on."""
+    step = plan.transformation[index] if index < len(plan.transformation) else None
+    if not isinstance(step, CodeStep) or not step.config.per_batch:
+        return stream
+    return dataclasses.replace(stream, batches=resized(stream.batches, rows=work.batch_rows))
+
+
 def _named(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:
     """The same batches; an error on the way names the step."""
     try:
@@ -143,5 +168,6 @@ def _count(batches: Iterator[pa.RecordBatch], done: Counter, following: Counter)
         done.rows_out += batch.num_rows
         following.started = following.started or time.perf_counter()
         following.rows_in += batch.num_rows
+        following.latest = batch
         yield batch
     done.ended = time.perf_counter()

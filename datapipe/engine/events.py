@@ -32,6 +32,8 @@ class Event:
         The step's name, such as ``transformation step 1 (sql)``.
     rows_in, rows_out : int
         Rows so far.
+    rejected : int
+        Rows that a validation has kept from the next step so far.
     total : int, optional
         The rows the step will hand on, where they are known.
     state : str
@@ -53,6 +55,7 @@ class Event:
     step: str | None = None
     rows_in: int = 0
     rows_out: int = 0
+    rejected: int = 0
     total: int | None = None
     state: State = "running"
     message: str | None = None

@@ -18,13 +18,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from datapipe.display import view_of_plan
 from datapipe.engine.events import Event
 from datapipe.engine.result import RunResult
 from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
-from datapipe.errors import DatapipeError, NotPortableError
+from datapipe.errors import DatapipeError, NotPortableError, PlanError
 from datapipe.plan import Plan, document
 from datapipe.schemas import SchemaRegistry
-from datapipe.store import Note, RunStore, StepRow, store_or_none
+from datapipe.store import Note, RunStore, StepRow, open_store, store_or_none
+from datapipe.surroundings import via
+from datapipe.traces import masked
 
 _EVERY = 1.0  # seconds between two signs of life
 _EVERY_CLAIMED = 0.5  # of a run on a worker, which nothing but the store can tell to stop
@@ -52,6 +55,22 @@ def run_recorded(plan: Plan, options: RunOptions, take: Taker | None = None) -> 
     recorder = Recorder(store, options, str(uuid.uuid4()))
     recorder.begin(plan)
     return recorder.run(plan, take)
+
+
+def begin_recorded(plan: Plan, options: RunOptions) -> Callable[[RunOptions], RunResult]:
+    """Record that a run begins, and give back what runs it, with the listeners it is to have.
+
+    Raises
+    ------
+    PlanError
+        If runs are not recorded.
+    """
+    store = open_store()
+    if store is None:
+        raise PlanError("a run in the background is known by its record, and DATAPIPE_METADATA_URL is off")
+    lease = str(uuid.uuid4())
+    store.add(options.run_id, state="running", **described(plan, options), **place(), lease=lease)
+    return lambda listening: Recorder(store, listening, lease).run(plan)
 
 
 def run_claimed(plan: Plan, options: RunOptions, store: RunStore, lease: str, take: Taker | None = None) -> RunResult:
@@ -111,7 +130,11 @@ class Recorder:
             with self._changed:
                 known = self._steps.get(event.step) or StepRow(len(self._steps), event.step)
                 self._steps[event.step] = dataclasses.replace(
-                    known, rows_in=event.rows_in, rows_out=event.rows_out, total=event.total
+                    known,
+                    rows_in=event.rows_in,
+                    rows_out=event.rows_out,
+                    total=event.total,
+                    rejected=event.rejected,
                 )
 
     def finish(self, result: RunResult | None, error: BaseException | None = None) -> None:
@@ -122,7 +145,7 @@ class Recorder:
             self._warn("the store does not answer")
             return
         steps = [
-            StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds)
+            StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds, s.rejected)
             for i, s in enumerate(result.steps if result else ())
         ]
         found, notes = _ended(self._run_id, result, error), tuple(self._notes)
@@ -199,7 +222,7 @@ def _lines(error: BaseException) -> str:
     cause = error.__cause__
     users = [frame for frame in traceback.extract_tb(cause.__traceback__) if not _ours(frame)] if cause else []
     found = users or traceback.extract_tb(error.__traceback__)
-    return "".join([*traceback.format_list(found), f"{type(error).__name__}: {error}"])
+    return masked("".join([*traceback.format_list(found), f"{type(error).__name__}: {error}"]))
 
 
 def _ours(frame: traceback.FrameSummary) -> bool:
@@ -217,6 +240,8 @@ def described(plan: Plan, options: RunOptions) -> dict[str, Any]:
         "source": plan.ingestion.label,
         "target": target.label if target else None,
         "document": _portable(plan),
+        "outline": [[step.verb, step.what, step.where] for step in view_of_plan(plan, "", options.places).steps],
+        "via": via(),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from datapipe.display import RunView, run_card
 from datapipe.engine.events import State
 from datapipe.schemas import ColumnSpec
 
@@ -98,6 +99,7 @@ class RunResult:
     attempts: int = 1
     replayed: bool = False
     notices: tuple[str, ...] = ()
+    view: RunView | None = field(default=None, compare=False, repr=False)  # as this process has seen it
 
     @property
     def rows_read(self) -> int:
@@ -116,7 +118,8 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values, grouped by stage."""
-        found: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        names = [field.name for field in dataclasses.fields(self) if field.name != "view"]
+        found: dict[str, Any] = {name: getattr(self, name) for name in names}
         found["steps"] = [dataclasses.asdict(step) for step in self.steps]
         found["columns"] = [dataclasses.asdict(column) for column in self.columns]
         found["ingestion"] = {"row_count": self.rows_read}
@@ -136,6 +139,11 @@ class RunResult:
         steps = tuple(StepResult(**step) for step in found["steps"])
         columns = tuple(ColumnSpec(**column) for column in found.get("columns", ()))
         return cls(**{**given, "steps": steps, "columns": columns, "notices": tuple(found.get("notices", ()))})
+
+    def _repr_html_(self) -> str:
+        from datapipe.engine.following import view_of_result  # which needs this class
+
+        return run_card(self.view or view_of_result(self))
 
     def __str__(self) -> str:
         rate = f", {self.rows_read / self.seconds:,.0f} rows/s" if self.seconds and self.rows_read else ""

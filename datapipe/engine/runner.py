@@ -22,12 +22,20 @@ from datapipe.data.cancel import CancelToken
 from datapipe.data.rejects import Rejects
 from datapipe.data.stream import MIB, Stream, Workspace, scratch_directory
 from datapipe.display.seen import remember
-from datapipe.engine.chain import Chain, Counter, counters
+from datapipe.engine.chain import Chain, Counter, counters, row_at
 from datapipe.engine.events import Emitter, Kind, Listener, State
 from datapipe.engine.interrupts import interruption
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
-from datapipe.errors import DatapipeError, FatalError, OutcomeUnknown, PlanError, RunCancelled, TransientError
+from datapipe.errors import (
+    DatapipeError,
+    FatalError,
+    Interrupted,
+    OutcomeUnknown,
+    PlanError,
+    RunCancelled,
+    TransientError,
+)
 from datapipe.ingestion import content_hash
 from datapipe.persistence import Delivery, Loaded, Replay, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, TableTarget, Target, ValidateStep, check_bound
@@ -58,6 +66,8 @@ class RunOptions:
         Stops the run, from any thread.
     replay : Replay, optional
         The refused rows that are the run's source.
+    places : tuple of str
+        Where each step was written, for people.
     """
 
     memory: int = 512 * MIB
@@ -70,6 +80,7 @@ class RunOptions:
     if_running: Literal["wait", "fail", "skip"] = "wait"
     cancel: CancelToken = field(default_factory=CancelToken)
     replay: Replay | None = None
+    places: tuple[str, ...] = ()
 
 
 def run_plan(plan: Plan, options: RunOptions) -> RunResult:
@@ -188,7 +199,7 @@ class _Run:
         self._lasting: tuple[str, ...] = ()
         self._first = options.replay.number if options.replay else 1
         self.counters = counters(plan, self._first)
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen: dict[str, tuple[int, int, int, bool]] = {}
         self._loaded = Loaded(0)
         self._error: BaseException | None = None
         self._interrupted = False
@@ -254,10 +265,7 @@ class _Run:
         self._report(result)
         if self._error is not None and self._interrupted:
             unknown = isinstance(self._error, OutcomeUnknown)
-            told = str(self._error) if unknown else "the run was cancelled; the target is unchanged"
-            interrupt = KeyboardInterrupt(told)
-            interrupt.result = result  # type: ignore[attr-defined]  # as on every error of a run
-            raise interrupt
+            raise Interrupted(str(self._error) if unknown else "the run was cancelled; the target is unchanged", result)
         if self._error is not None:
             error = self._error
             if isinstance(error, SystemExit):
@@ -266,7 +274,7 @@ class _Run:
                 wrapped = FatalError(f"{type(error).__name__}: {error}", hint="This is a fault in datapipe; report it")
                 wrapped.result = result
                 raise wrapped from error
-            error.result = result
+            error.result, error.cells = result, error.cells or row_at(self.counters, error.step, error.row)
             raise error
         return result
 
@@ -424,16 +432,18 @@ class _Run:
                 kind, note = self._told.get_nowait()
                 self._emitter.emit(kind, message=note)
         for counter in self.counters:
-            now = (counter.rows_in, counter.rows_out)
-            if self._seen.get(counter.name, (0, 0)) != now:
-                kind = "progress" if counter.name in self._seen else "step_started"
-                self._seen[counter.name] = now
-                self._emit(kind, counter)
+            now = (counter.rows_in, counter.rows_out, counter.rejected, bool(counter.ended))
+            before = self._seen.get(counter.name, (0, 0, 0, False))
+            if before == now:
+                continue
+            if counter.name not in self._seen:
+                self._emit("step_started", counter)
+            self._seen[counter.name] = now
+            self._emit("step_finished" if counter.ended else "progress", counter)
 
     def _emit(self, kind: Any, counter: Counter) -> None:
-        self._emitter.emit(
-            kind, step=counter.name, rows_in=counter.rows_in, rows_out=counter.rows_out, total=counter.total
-        )
+        names = ("rows_in", "rows_out", "rejected", "total")
+        self._emitter.emit(kind, step=counter.name, **{name: getattr(counter, name) for name in names})
 
     def _result(self, loaded: Loaded, error: BaseException | None) -> RunResult:
         if loaded.replayed is not None and error is None:
@@ -471,9 +481,6 @@ class _Run:
 
     def _report(self, result: RunResult) -> None:
         self._tell()
-        for counter in self.counters:
-            if counter.ended:
-                self._emit("step_finished", counter)
         self._emitter.emit(
             "run_finished",
             state=result.state,

@@ -1,1 +1,5 @@
-"""Runs in a notebook: live cards, replaced by lasting ones when a run has ended."""
+"""Runs in a notebook: a card that is live while a run lasts, and plain HTML in the file when it has ended."""
+
+from datapipe.jupyter.panel import panel
+
+__all__ = ["panel"]

@@ -25,6 +25,8 @@ class StepRow:
         The rows it will hand on, where they are known.
     seconds : float, optional
         From its first row to its last, once it has ended.
+    rejected : int
+        Rows that a validation has kept from the next step.
     """
 
     number: int
@@ -34,6 +36,7 @@ class StepRow:
     rows_out: int = 0
     total: int | None = None
     seconds: float | None = None
+    rejected: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class RunRow:
     worker: str | None
     losses: int
     schema_version: int | None
+    outline: tuple[tuple[str, str, str], ...]
+    via: str | None
     now: str
     steps: tuple[StepRow, ...] = ()
 

@@ -51,6 +51,8 @@ RUNS = sa.Table(
     sa.Column("worker", sa.Text),
     sa.Column("losses", sa.Integer, nullable=False, default=0, server_default="0"),  # workers that died with it
     sa.Column("schema_version", sa.Integer),  # of the target, in the table of schemas
+    sa.Column("outline", sa.Text),  # of each step: its verb, what it is about, where it was written; as JSON
+    sa.Column("via", sa.String(20)),  # how it was asked for
 )
 # What totals are added up from, so that nobody reads all documents for it.
 _TOTALS = sa.Index(
@@ -67,6 +69,7 @@ STEPS = sa.Table(
     sa.Column("rows_out", sa.BigInteger, nullable=False, default=0),
     sa.Column("total", sa.BigInteger),
     sa.Column("seconds", sa.Float),
+    sa.Column("rejected", sa.BigInteger, nullable=False, default=0, server_default="0"),
 )
 LOGS = sa.Table(
     "datapipe_logs",
@@ -115,7 +118,13 @@ def _add_schemas(conn: sa.Connection) -> None:
 
 
 # Each makes of a store of one version the next.
-_MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_create, _add_columns, _add_index, _add_schemas)
+_MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
+    _create,
+    _add_columns,
+    _add_index,
+    _add_schemas,
+    _add_columns,
+)
 
 
 VERSION = len(_MIGRATIONS)

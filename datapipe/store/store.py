@@ -282,16 +282,31 @@ class RunStore:
             steps = conn.execute(sa.select(STEPS).where(STEPS.c.run_id == run_id).order_by(STEPS.c.number)).mappings()
             return _run(found, [StepRow(**{name: row[name] for name in _STEP_NAMES}) for row in steps])
 
-    def runs(self, *, state: str | None = None, limit: int = 50) -> list[RunRow]:
-        """The latest runs, without their steps."""
+    def runs(
+        self, *, state: str | None = None, name: str | None = None, fingerprint: str | None = None, limit: int = 50
+    ) -> list[RunRow]:
+        """The latest runs, without their steps: all of them, or those in a state, of a plan's name or fingerprint."""
         query = sa.select(*_COLUMNS, self._now.label("now")).order_by(RUNS.c.created.desc(), RUNS.c.id)
-        return self._rows(query.where(RUNS.c.state == state) if state is not None else query, limit)
+        wanted = ((RUNS.c.state, state), (RUNS.c.name, name), (RUNS.c.fingerprint, fingerprint))
+        return self._rows(query.where(*(column == value for column, value in wanted if value is not None)), limit)
+
+    def ahead(self, run_id: str) -> int:
+        """How many runs wait before one in its queue."""
+        own = sa.select(RUNS.c.queue, RUNS.c.queued).where(RUNS.c.id == run_id).cte()
+        waits = (RUNS.c.state == "queued", RUNS.c.queue == own.c.queue, RUNS.c.queued < own.c.queued)
+        with self.reading() as conn:
+            return conn.scalar(sa.select(sa.func.count()).select_from(RUNS.join(own, sa.true())).where(*waits)) or 0
 
     def of_pipeline(self, pipeline_id: str) -> RunRow | None:
         """The latest run of a pipeline."""
         query = sa.select(*_COLUMNS, self._now.label("now")).where(RUNS.c.pipeline_id == pipeline_id)
         found = self._rows(query.order_by(RUNS.c.created.desc()), 1)
         return found[0] if found else None
+
+    def beginning(self, text: str) -> list[str]:
+        """The ids that begin with a text; two at most."""
+        with self.reading() as conn:
+            return list(conn.scalars(sa.select(RUNS.c.id).where(RUNS.c.id.startswith(text, autoescape=True)).limit(2)))
 
     def _rows(self, query: sa.Select[Any], limit: int) -> list[RunRow]:
         with self.reading() as conn:
@@ -345,8 +360,8 @@ def _named() -> Iterator[None]:
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of columns, with mappings as JSON."""
-    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in values.items()}
+    """Values of columns, with mappings and lists as JSON."""
+    return {name: json.dumps(value) if isinstance(value, (dict, list)) else value for name, value in values.items()}
 
 
 def _put_steps(conn: sa.Connection, run_id: str, steps: Iterable[StepRow]) -> None:
@@ -372,8 +387,9 @@ _STEP_NAMES = [field.name for field in dataclasses.fields(StepRow)]
 
 def _run(row: Any, steps: Sequence[StepRow] = ()) -> RunRow:
     values = dict(row)
-    for name in ("result", "error"):
+    for name in ("result", "error", "outline"):
         values[name] = json.loads(values[name]) if values[name] else None
+    values["outline"] = tuple((verb, what, where) for verb, what, where in values["outline"] or ())
     return RunRow(**values, steps=tuple(steps))
 
 

@@ -2,6 +2,7 @@
 
 from datapipe.transformation.code import CodeTransformer, run_code
 from datapipe.transformation.config import ConfigTransformer, compile_config, run_config
+from datapipe.transformation.rows import cells
 from datapipe.transformation.sql import run_sql
 from datapipe.transformation.transformer import SQLTransformer
 from datapipe.transformation.versions import reference_version, step_version
@@ -10,6 +11,7 @@ __all__ = [
     "CodeTransformer",
     "ConfigTransformer",
     "SQLTransformer",
+    "cells",
     "compile_config",
     "reference_version",
     "run_code",

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sysconfig
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.plan import FrameKind, FunctionRef, frame_kind
+from datapipe.traces import called_with, label, users_code
+from datapipe.transformation.rows import failing_row
 
-_LIBRARIES = tuple(
-    {str(Path(__file__).parents[1]) + os.sep}
-    | {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of the rows a function is called for: a text for people, and the number of the first row."""
+
+    text: str = ""
+    first_row: int = 1
+
+    def __str__(self) -> str:
+        return self.text
+
+
+ALL = Part()
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class UserFunction:
     call: Callable[[Any], Any]
     kind: FrameKind
 
-    def __call__(self, frame: Any, where: str = "") -> Any:
+    def __call__(self, frame: Any, where: Part = ALL) -> Any:
         """What the function returns.
 
         Raises
@@ -51,14 +58,20 @@ class UserFunction:
         except DatapipeError:
             raise
         except Exception as error:
-            raise DataError(f"function {self.name!r} failed{where}: {self._told(error)}") from error
+            raise self._failed(error, frame, where) from error
 
-    def _told(self, error: Exception) -> str:
-        text = f"{type(error).__name__}: {error}".strip().removesuffix(":")
-        line = _users_line(error, _file(self.call))
-        if line is None:
-            return text
-        return f"{text} ({line.filename}:{line.lineno}" + (f": {line.line})" if line.line else ")")
+    def _failed(self, error: Exception, frame: Any, where: Part) -> DataError:
+        text, own = f"{type(error).__name__}: {error}".strip().removesuffix(":"), _file(self.call)
+        code = users_code(error, own)
+        if code is not None:
+            line = dict(code.lines).get(code.line, "").strip()
+            text += f" ({label(code.file)}:{code.line}" + (f": {line})" if line else ")")
+        row, cells = failing_row(called_with(error, own), frame)
+        number = None if row is None else row + where.first_row - 1
+        at = f" at row {number:,}" if number else ""
+        failed = DataError(f"function {self.name!r} failed{at}{where}: {text}", row=number)
+        failed.excerpt, failed.cells = code, cells
+        return failed
 
 
 def user_function(ref: FunctionRef) -> UserFunction:
@@ -97,16 +110,3 @@ def user_function(ref: FunctionRef) -> UserFunction:
 def _file(call: Any) -> str | None:
     code = getattr(inspect.unwrap(getattr(call, "func", call)), "__code__", None)
     return code.co_filename if code else None
-
-
-def _users_line(error: Exception, own: str | None) -> traceback.FrameSummary | None:
-    """The innermost line of the user's own code: in the function's file, or in no library."""
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own or not _library(frame)
-    ]
-    return frames[-1] if frames else None
-
-
-def _library(frame: traceback.FrameSummary) -> bool:
-    name = frame.filename
-    return name.startswith((*_LIBRARIES, "<frozen", "<__array")) or name.endswith((".pyx", ".pxi"))

@@ -13,7 +13,7 @@ from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.plan import CodeConfig, FunctionRef, build
 from datapipe.settings import settings
-from datapipe.transformation.calls import UserFunction, user_function
+from datapipe.transformation.calls import ALL, Part, UserFunction, user_function
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _by_batch(function: UserFunction, stream: Stream, work: Workspace) -> Stream
     batches = resized(stream.batches, rows=work.batch_rows)
     first = next(batches, None)
     given = stream.schema.empty_table() if first is None else pa.Table.from_batches([first])
-    made = _made(function, given, stream.schema, work, _where(1, 1, given) if given.num_rows else "")
+    made = _made(function, given, stream.schema, work, _part(1, 1, given) if given.num_rows else ALL)
     rest = _rest(function, batches, made, given.num_rows, work) if given.num_rows else iter(())
     return Stream(made.schema, resized(rest, size=work.batch_bytes))
 
@@ -66,7 +66,7 @@ def _rest(
     schema, done = made.schema, rows
     for number, batch in enumerate(batches, 2):
         work.cancel.check()
-        where = _where(number, done + 1, batch)
+        where = _part(number, done + 1, batch)
         done += batch.num_rows
         result = _made(function, pa.Table.from_batches([batch]), None, work, where)
         try:
@@ -75,12 +75,13 @@ def _rest(
             raise _of_result(error, function, where) from None
 
 
-def _where(number: int, first_row: int, batch: pa.RecordBatch | pa.Table) -> str:
-    return f" in batch {number} (rows {first_row:,} to {first_row + batch.num_rows - 1:,})"
+def _part(number: int, first_row: int, batch: pa.RecordBatch | pa.Table) -> Part:
+    text = f" in batch {number} (rows {first_row:,} to {first_row + batch.num_rows - 1:,})"
+    return Part(text, first_row)
 
 
 def _made(
-    function: UserFunction, table: pa.Table, like: pa.Schema | None, work: Workspace, where: str = ""
+    function: UserFunction, table: pa.Table, like: pa.Schema | None, work: Workspace, where: Part = ALL
 ) -> pa.Table:
     """The table the function makes of this one."""
     from datapipe.data import frames  # loads pandas
@@ -98,7 +99,7 @@ def _made(
         raise _of_result(error, function, where) from error.__cause__
 
 
-def _of_result(error: DataError, function: UserFunction, where: str) -> DataError:
+def _of_result(error: DataError, function: UserFunction, where: Part) -> DataError:
     error.message = f"the result of function {function.name!r}{where}: {error.message}"
     return error
 

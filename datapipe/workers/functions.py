@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from datapipe.errors import NotPortableError
 from datapipe.plan import FunctionRef
+from datapipe.traces import label, masked
 
 _NAMELESS = "<dynamic-code>"
 _LONGEST = 1 << 20  # characters of source that travel with a function
@@ -33,16 +34,19 @@ def packed(ref: FunctionRef) -> dict[str, Any]:
             f"the function {ref.name!r} cannot travel: {type(error).__name__}: {error}",
             hint="It uses something of this process, such as a connection or a lock; create that inside the function",
         ) from error
-    return {"name": ref.name, "pickle": base64.b64encode(pickled).decode(), "sources": dict(_sources(ref.target))}
+    sources = dict(_sources(ref.target))
+    found = {"name": ref.name, "pickle": base64.b64encode(pickled).decode()}
+    return {**found, "sources": sources, "labels": {name: label(name) for name in sources}}
 
 
 def unpacked(found: Mapping[str, Any]) -> FunctionRef:
     """The function again, its lines known to tracebacks. Only for what this process trusts: unpickling runs code."""
     import cloudpickle
 
+    labels = found.get("labels") or {}
     for name, text in found["sources"].items():
-        # Without a time: the file is not looked for.
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+        # Without a time: the file is not looked for. The last is what people call it.
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), labels.get(name, name))
     return FunctionRef(str(found["name"]), cloudpickle.loads(base64.b64decode(found["pickle"])))
 
 
@@ -71,7 +75,7 @@ def _sources(target: Any) -> Iterator[tuple[str, str]]:
         seen.add(name)
         if text and len(text) <= room:
             room -= len(text)
-            yield name, text
+            yield name, masked(text)
 
 
 def _codes(target: Any, seen: set[int] | None = None) -> Iterator[CodeType]:

@@ -1,0 +1,99 @@
+"""A run as a card of HTML: what a notebook shows while it lasts, keeps when it has ended, and a web page shows, too."""
+
+from __future__ import annotations
+
+from html import escape
+
+from datapipe.display import facts
+from datapipe.display.html import BORDERS, GREY, bar, card, code, fold, heading, image, line, table
+from datapipe.display.picture import run_picture
+from datapipe.display.view import ErrorView, LogLine, RunView, StepView
+from datapipe.display.words import duration, rate, shortened
+
+_LINES = 200  # lines of a log
+_LONGEST = 12_000  # characters of a log, or of a traceback
+_CELL = 80  # characters
+_CELLS = 20  # columns of a row
+_MESSAGE = 2_000  # characters
+_STEPS = 40
+
+
+def run_card(view: RunView) -> str:
+    """A run as it is now; one that has ended with everything there is to know of it."""
+    known = f"<div><small>run {escape(view.id)}</small></div>"
+    body = _final(view) if view.final else live_card(view)
+    return card(body + known, border=BORDERS.get(view.state, GREY))
+
+
+def live_card(view: RunView, *, headed: bool = True) -> str:
+    """What changes from one moment to the next: small enough to be sent several times a second."""
+    share = 1.0 if view.final else view.share
+    head = heading(*facts.headline(view)) if headed else ""
+    words = [line(facts.amounts(view)), *map(line, facts.warnings(view)), line(facts.effect(view))]
+    progress = bar(share, facts.amounts(view)) if view.state in {"running", "cancelling"} else ""
+    return "".join([head, progress, *words, _steps(view)])
+
+
+def _final(view: RunView) -> str:
+    parts = [heading(*facts.headline(view)), line(facts.amounts(view))]
+    parts += [_problem(view.error)] if view.error is not None else []
+    parts += [line(facts.effect(view)), *map(line, facts.warnings(view)), _steps(view)]
+    picture = run_picture(view)
+    parts += [image(*picture, width=520)] if picture else []
+    parts += [line(f"note: {shortened(note.text, _MESSAGE)}") for note in view.notes[-5:]]
+    parts += [fold(f"Log ({len(view.notes)} lines)", code(log_text(view.notes)))] if len(view.notes) > 5 else []
+    if view.error is not None and view.error.traceback:
+        parts.append(fold("Full traceback", code(view.error.traceback[-_LONGEST:])))
+    return "".join(parts)
+
+
+def log_text(notes: tuple[LogLine, ...]) -> str:
+    """The last lines of a log."""
+    return "\n".join(f"{note.time} {note.text}".strip() for note in notes[-_LINES:])[-_LONGEST:]
+
+
+def _problem(error: ErrorView) -> str:
+    """Why it failed: what, where in the code, on which row, and what to do."""
+    parts = [heading(facts.problem(error)[:_MESSAGE])]
+    parts += [line(f"Next: {error.hint}")] if error.hint else []
+    parts += [line(f"at {facts.where_it_is(error)}")] if facts.where_it_is(error) else []
+    if error.cells:
+        names = list(error.cells)[:_CELLS]
+        more = f" (and {len(error.cells) - _CELLS} more columns)" if len(error.cells) > _CELLS else ""
+        row = [shortened(error.cells[name], _CELL) for name in names]
+        parts.append(table(names, [row], caption=f"The row{more}"))
+    if error.lines:
+        parts += [line(error.place), code(_marked(error))]
+    return "".join(parts)
+
+
+def _marked(error: ErrorView) -> str:
+    width = max(len(str(number)) for number, _ in error.lines)
+    return "\n".join(
+        f"{'-->' if number == error.line else '   '} {number:>{width}} {text}" for number, text in error.lines
+    )
+
+
+def _steps(view: RunView) -> str:
+    """The table of steps; columns that would be empty are left out."""
+    steps = view.steps[:_STEPS]
+    columns = [
+        ("step", [str(number) for number in range(1, len(steps) + 1)]),
+        ("what", [facts.step_label(step) for step in steps]),
+        ("written at", [step.where for step in steps]),
+        ("rows in", [f"{step.rows_in:,}" if step.rows_in else "" for step in steps]),
+        ("rows out", [f"{step.rows_out:,}" if step.rows_out else "" for step in steps]),
+        ("rejected", [f"{step.rejected:,}" if step.rejected else "" for step in steps]),
+        ("rows/s", [_rate(step) for step in steps]),
+        ("time", [duration(step.seconds) if step.seconds is not None else "" for step in steps]),
+        ("state", [facts.step_state(view, step) for step in steps]),
+    ]
+    shown = [(name, cells) for name, cells in columns if any(cells)]
+    numbers = [place for place, (name, _) in enumerate(shown) if name in {"rows in", "rows out", "rejected", "rows/s"}]
+    more = line(f"and {len(view.steps) - _STEPS} more steps") if len(view.steps) > _STEPS else ""
+    return table([name for name, _ in shown], zip(*(cells for _, cells in shown), strict=True), numbers=numbers) + more
+
+
+def _rate(step: StepView) -> str:
+    rows = max(step.rows_in, step.rows_out)
+    return rate(rows / step.seconds).removesuffix(" rows/s") if step.seconds and rows else ""

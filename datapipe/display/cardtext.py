@@ -1,0 +1,53 @@
+"""A run as text, for terminals, logs, and notebooks that show nothing else."""
+
+from __future__ import annotations
+
+from datapipe.display import facts
+from datapipe.display.view import ErrorView, RunView, StepView
+from datapipe.display.words import duration, shortened
+
+_WIDTH = 60  # characters of a step
+_NOTES = 5
+
+
+def run_card_text(view: RunView) -> str:
+    """A run in a few lines: its state, its rows, what went wrong, its steps.
+
+    Examples
+    --------
+    >>> print(run_card_text(RunView("7d7d5f5c-8a5f", "queued", "users", "members", "daily", ahead=2, elapsed=75)))
+    ⏳ QUEUED daily · run 7d7d5f5c · 2 runs before it
+    waiting for 1:15
+    users → members
+    """
+    lines = [" · ".join(facts.headline(view)), facts.amounts(view)]
+    lines += _problem(view.error) if view.error is not None else []
+    lines += [facts.effect(view), *facts.warnings(view), *_steps(view)]
+    lines += [f"note: {note.text}" for note in view.notes[-_NOTES:]]
+    return "\n".join(lines)
+
+
+def _problem(error: ErrorView) -> list[str]:
+    lines = [facts.problem(error)]
+    lines += [f"Next: {error.hint}"] if error.hint else []
+    lines += [f"at {facts.where_it_is(error)}"] if facts.where_it_is(error) else []
+    lines += [f"  {name}: {shortened(value, _WIDTH)}" for name, value in error.cells.items()]
+    if error.lines:
+        lines.append(error.place)
+        lines += [f"{'-->' if number == error.line else '   '} {number} {text}" for number, text in error.lines]
+    return lines
+
+
+def _steps(view: RunView) -> list[str]:
+    rows = [_step(view, number, step) for number, step in enumerate(view.steps, 1)]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _step(view: RunView, number: int, step: StepView) -> tuple[str, ...]:
+    flow = [f"{n:,}" for n in (step.rows_in, step.rows_out) if n]
+    rows = " → ".join(dict.fromkeys(flow))
+    took = duration(step.seconds) if step.seconds is not None else ""
+    rejected = f"{step.rejected:,} rejected" if step.rejected else ""
+    what = shortened(f"{step.verb} {step.what}", _WIDTH)
+    return (str(number), what, step.where, f"{rows} rows" if rows else "", rejected, took, facts.step_state(view, step))

@@ -1,0 +1,86 @@
+"""The live card: a line that is read aloud, what ticks, a button, and a log that stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import ipywidgets
+
+from datapipe.display import RunView, facts, live_card, log_text, run_card
+from datapipe.display.html import BLUE, code
+
+COMMS = 12  # messages it takes to open one
+
+
+class LiveCard:
+    """The widgets of one run. Only what has changed is sent.
+
+    Parameters
+    ----------
+    view : RunView
+    cancel : callable, optional
+        What the button does; no button without it.
+    """
+
+    def __init__(self, view: RunView, cancel: Callable[[], object] | None) -> None:
+        layout, style = ipywidgets.Layout(), ipywidgets.HTML().style
+        self._status = ipywidgets.HTML(_status(view), layout=layout, style=style)
+        self._body = ipywidgets.HTML(_body(view), layout=layout, style=style)
+        self._log = ipywidgets.HTML(_log(view), layout=layout, style=style)
+        self._button = ipywidgets.Button(
+            description="Cancel", tooltip="Stop this run; the notebook's ■ does the same", disabled=cancel is None
+        )
+        self._button.on_click(lambda _: cancel() if cancel is not None else None)
+        _heard_at_once(self._button)
+        log = ipywidgets.Accordion([self._log], titles=("Log",), layout=layout)
+        buttons = [] if cancel is None else [self._button]
+        frame = ipywidgets.Layout(border_left=f"4px solid {BLUE}", padding="0 0 0 10px")
+        self._box = ipywidgets.VBox([self._status, self._body, *buttons, log], layout=frame)
+
+    @property
+    def bundle(self) -> dict[str, Any]:
+        """What a front end that knows widgets shows."""
+        name = "application/vnd.jupyter.widget-view+json"
+        return {name: {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}}
+
+    def changes(self, view: RunView) -> list[tuple[Any, str]]:
+        """The widgets that are to show something else, and what."""
+        wanted = [(self._status, _status(view)), (self._body, _body(view))]
+        return [(widget, text) for widget, text in wanted if widget.value != text]
+
+    def log_changes(self, view: RunView) -> list[tuple[Any, str]]:
+        """The same of the log."""
+        text = _log(view)
+        return [(self._log, text)] if self._log.value != text else []
+
+    def end(self, view: RunView) -> None:
+        """Show how the run ended. The widgets stay: a page that was loaded again has nothing else."""
+        self._status.value, self._body.value, self._log.value = "", run_card(view), _log(view)
+        self._button.layout.display, self._box.layout.border_left = "none", "none"  # the card has its own
+
+
+def _heard_at_once(button: Any) -> None:
+    """Have clicks handled while a cell is being run.
+
+    Front ends send them to a thread of the kernel's own for that; ipykernel 7.4 hands them to the cell's thread all
+    the same, which would find them when the run is over.
+    """
+    if hasattr(button.comm, "_reply_subshell_for"):
+        button.comm._reply_subshell_for = lambda data, asked: asked  # noqa: ARG005  # its signature
+
+
+def _status(view: RunView) -> str:
+    """The line that a screen reader says when it changes."""
+    title, *rest = facts.headline(view)
+    further = "".join(f" · {escape(text)}" for text in rest)
+    return f'<div role="status" aria-live="polite"><b>{escape(title)}</b>{further}</div>'
+
+
+def _body(view: RunView) -> str:
+    return live_card(view, headed=False)
+
+
+def _log(view: RunView) -> str:
+    return code(log_text(view.notes) or "nothing yet")
