@@ -15,6 +15,7 @@ from datapipe.display.seen import Columns
 from datapipe.display.text import plan_lines
 from datapipe.display.words import count, ends, shortened
 from datapipe.plan import Plan
+from datapipe.traces import masked
 
 _BYTES = 48_000  # of a card: notebooks keep every one
 _ROWS = 24
@@ -119,4 +120,4 @@ def _texts(plan: Plan, verbs: Sequence[str]) -> Iterator[tuple[str, str]]:
     texts = chain([source_text(plan)], map(step_text, plan.transformation), [target_text(plan)])
     for verb, note, text in zip(verbs, notes, texts, strict=False):
         if text:
-            yield f"{verb}: {note}", text
+            yield f"{verb}: {note}", masked(text)

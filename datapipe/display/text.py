@@ -8,6 +8,7 @@ from itertools import zip_longest
 from datapipe.display.seen import Columns
 from datapipe.display.words import count, shortened
 from datapipe.plan import CodeStep, Contract, FileTarget, Plan, SqlStep, Step, ValidateConfig, ValidateStep
+from datapipe.traces import masked
 
 _LONGEST_PLACE = 24
 
@@ -29,7 +30,7 @@ def step_line(step: Step) -> tuple[str, str]:
     """One step: what runs it, and its text in one line."""
     if isinstance(step, SqlStep):
         tables = f" [with {', '.join(step.config.tables)}]" if step.config.tables else ""
-        return "sql", " ".join(step.config.sql_query.split()) + tables
+        return "sql", " ".join(masked(step.config.sql_query).split()) + tables
     if isinstance(step, CodeStep):
         return (
             "apply",
