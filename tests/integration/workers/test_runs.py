@@ -124,7 +124,7 @@ def test_submit_watch_and_result(worker: Worker) -> None:
     assert run.watch() == "succeeded"
     assert [step.rows_out for step in run.progress][:2] == [2, 2]
     assert datapipe.attach("daily").id == run.id
-    assert run.id in set(datapipe.runs()["id"])
+    assert run.id in {found.id for found in datapipe.runs()}
 
 
 @only_redis
@@ -263,7 +263,7 @@ def test_passwords_stay_here(worker: Worker, broker: PrivateRedis) -> None:
 @only_redis
 def test_many_are_submitted_quickly(environment: dict[str, str]) -> None:
     ids = {users().submit(queue="nobodys").id for _ in range(200)}
-    assert (datapipe.runs(300).set_index("id").loc[list(ids), "state"] == "queued").sum() == 200
+    assert (datapipe.runs(300).frame.set_index("id").loc[list(ids), "state"] == "queued").sum() == 200
 
 
 KERNEL = """
