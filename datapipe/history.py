@@ -21,7 +21,7 @@ from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, 
 from datapipe.hosts import host
 from datapipe.plan import Plan, document
 from datapipe.showing import Show, form, shown
-from datapipe.store import LogRow, RunRow, RunStore, StepRow
+from datapipe.store import LogRow, RunRow, RunStore, StepRow, open_store
 from datapipe.surroundings import surroundings
 
 if TYPE_CHECKING:
