@@ -14,6 +14,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts nothing there by itself
 
+from forkedcli import forked_cli as running_forked_cli
 from services import (
     MYSQL_URL_VARIABLE,
     REDIS_URL_VARIABLE,
@@ -176,6 +177,13 @@ def _without(reason: str) -> NoReturn:
     if os.environ.get("DATAPIPE_TEST_REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def forked_cli() -> Iterator[Path]:
+    """A program that does what ``datapipe`` does, and starts in a moment."""
+    with running_forked_cli() as program:
+        yield program
 
 
 @pytest.fixture
