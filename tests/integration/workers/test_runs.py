@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -306,11 +305,9 @@ def test_functions_of_a_kernels_cells(worker: Worker, environment: dict[str, str
 
 
 @only_redis
-def test_the_command_line(worker: Worker, tmp_path: Path) -> None:
+def test_the_command_line(worker: Worker, forked_cli: Path) -> None:
     def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "datapipe", *arguments], capture_output=True, text=True, check=False
-        )
+        return subprocess.run([forked_cli, *arguments], capture_output=True, text=True, check=False)
 
     done = cli("submit", "--query", "SELECT * FROM users", "--table-name", "by_hand", "--wait", "--json")
     assert done.returncode == 0, done.stderr
