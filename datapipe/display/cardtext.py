@@ -50,4 +50,12 @@ def _step(view: RunView, number: int, step: StepView) -> tuple[str, ...]:
     took = duration(step.seconds) if step.seconds is not None else ""
     rejected = f"{step.rejected:,} rejected" if step.rejected else ""
     what = shortened(f"{step.verb} {step.what}", _WIDTH)
-    return (str(number), what, step.where, f"{rows} rows" if rows else "", rejected, took, facts.step_state(view, step))
+    return (
+        str(number),
+        what,
+        step.where,
+        f"{rows} row{'' if rows == '1' else 's'}" if rows else "",
+        rejected,
+        took,
+        facts.step_state(view, step),
+    )

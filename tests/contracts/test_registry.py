@@ -162,8 +162,8 @@ def test_a_load_registers_its_target_once_for_each_schema(recorded: SchemaRegist
     for result in (first, again):
         assert datapipe.attach(result.run_id).row.schema_version == 1
         assert datapipe.attach(result.run_id).result() == result
-    assert "(schema version 1)" in repr(datapipe.attach(first.run_id))
-    assert "(schema version 1)" in datapipe.attach(first.run_id)._repr_html_()
+    assert "schema version 1" in repr(datapipe.attach(first.run_id))
+    assert "schema version 1" in datapipe.attach(first.run_id)._repr_html_()
     assert datapipe.runs().frame["schema_version"].tolist() == [1, 1]
     assert not plan(sink, rows, **options).diff().changes
 
