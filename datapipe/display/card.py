@@ -62,16 +62,9 @@ def _problem(error: ErrorView) -> str:
         more = f" (and {len(error.cells) - _CELLS} more columns)" if len(error.cells) > _CELLS else ""
         row = [shortened(error.cells[name], _CELL) for name in names]
         parts.append(table(names, [row], caption=f"The row{more}"))
-    if error.lines:
-        parts += [line(error.place), code(_marked(error))]
+    if error.code:
+        parts += [line(error.place), code(error.code)]
     return "".join(parts)
-
-
-def _marked(error: ErrorView) -> str:
-    width = max(len(str(number)) for number, _ in error.lines)
-    return "\n".join(
-        f"{'-->' if number == error.line else '   '} {number:>{width}} {text}" for number, text in error.lines
-    )
 
 
 def _steps(view: RunView) -> str:

@@ -71,10 +71,8 @@ class ErrorView:
     column : str, optional
     place : str
         Where the user's code failed: ``In[4]:3 in clean``.
-    lines : tuple of (int, str)
-        The user's own code around that line.
-    line : int, optional
-        The number of the line that failed.
+    code : str
+        The user's own code around that line, which is marked.
     cells : mapping of str to str
         The row itself, where it may be shown.
     traceback : str
@@ -87,8 +85,7 @@ class ErrorView:
     row: int | None = None
     column: str | None = None
     place: str = ""
-    lines: tuple[tuple[int, str], ...] = ()
-    line: int | None = None
+    code: str = ""
     cells: Mapping[str, str] = field(default_factory=dict)
     traceback: str = ""
 

@@ -178,6 +178,7 @@ def folder(
     tmp_path_factory: pytest.TempPathFactory,
     source_url: str,
     postgresql_url: str,
+    forked_cli: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
     """An empty working directory, with the databases in the environment."""
@@ -188,7 +189,9 @@ def folder(
     monkeypatch.setenv("DATAPIPE_HOME", str(tmp_path_factory.mktemp("home")))  # its record of runs is the page's own
     monkeypatch.setenv("SOURCE_DB_URL", source_url)
     monkeypatch.setenv("DEST_DB_URL", postgresql_url)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join([str(forked_cli.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    )
     monkeypatch.setattr("datapipe.settings._connections", {})  # names given by connect() belong to the page
     known = set(sys.modules)
     yield tmp_path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,7 +123,7 @@ def test_submit_watch_and_result(worker: Worker) -> None:
     assert run.watch() == "succeeded"
     assert [step.rows_out for step in run.progress][:2] == [2, 2]
     assert datapipe.attach("daily").id == run.id
-    assert run.id in set(datapipe.runs()["id"])
+    assert run.id in {found.id for found in datapipe.runs()}
 
 
 @only_redis
@@ -263,7 +262,7 @@ def test_passwords_stay_here(worker: Worker, broker: PrivateRedis) -> None:
 @only_redis
 def test_many_are_submitted_quickly(environment: dict[str, str]) -> None:
     ids = {users().submit(queue="nobodys").id for _ in range(200)}
-    assert (datapipe.runs(300).set_index("id").loc[list(ids), "state"] == "queued").sum() == 200
+    assert (datapipe.runs(300).frame.set_index("id").loc[list(ids), "state"] == "queued").sum() == 200
 
 
 KERNEL = """
@@ -306,11 +305,9 @@ def test_functions_of_a_kernels_cells(worker: Worker, environment: dict[str, str
 
 
 @only_redis
-def test_the_command_line(worker: Worker, tmp_path: Path) -> None:
+def test_the_command_line(worker: Worker, forked_cli: Path) -> None:
     def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "datapipe", *arguments], capture_output=True, text=True, check=False
-        )
+        return subprocess.run([forked_cli, *arguments], capture_output=True, text=True, check=False)
 
     done = cli("submit", "--query", "SELECT * FROM users", "--table-name", "by_hand", "--wait", "--json")
     assert done.returncode == 0, done.stderr
