@@ -11,11 +11,12 @@ from datapipe.display.view import ErrorView, LogLine, RunView, StepView
 from datapipe.display.words import duration, rate, shortened
 
 _LINES = 200  # lines of a log
-_LONGEST = 12_000  # characters of a log, or of a traceback
+_LONGEST = 6_000  # characters of a log, or of a traceback
 _CELL = 80  # characters
 _CELLS = 20  # columns of a row
 _MESSAGE = 2_000  # characters
-_STEPS = 40
+_NOTE = 500
+_STEPS = 24
 
 
 def run_card(view: RunView) -> str:
@@ -40,7 +41,7 @@ def _final(view: RunView) -> str:
     parts += [line(facts.effect(view)), *map(line, facts.warnings(view)), _steps(view)]
     picture = run_picture(view)
     parts += [image(*picture, width=520)] if picture else []
-    parts += [line(f"note: {shortened(note.text, _MESSAGE)}") for note in view.notes[-5:]]
+    parts += [line(f"note: {shortened(note.text, _NOTE)}") for note in view.notes[-5:]]
     parts += [fold(f"Log ({len(view.notes)} lines)", code(log_text(view.notes)))] if len(view.notes) > 5 else []
     if view.error is not None and view.error.traceback:
         parts.append(fold("Full traceback", code(view.error.traceback[-_LONGEST:])))
@@ -55,7 +56,7 @@ def log_text(notes: tuple[LogLine, ...]) -> str:
 def _problem(error: ErrorView) -> str:
     """Why it failed: what, where in the code, on which row, and what to do."""
     parts = [heading(facts.problem(error)[:_MESSAGE])]
-    parts += [line(f"Next: {error.hint}")] if error.hint else []
+    parts += [line(f"Next: {error.hint[:_MESSAGE]}")] if error.hint else []
     parts += [line(f"at {facts.where_it_is(error)}")] if facts.where_it_is(error) else []
     if error.cells:
         names = list(error.cells)[:_CELLS]
@@ -63,7 +64,7 @@ def _problem(error: ErrorView) -> str:
         row = [shortened(error.cells[name], _CELL) for name in names]
         parts.append(table(names, [row], caption=f"The row{more}"))
     if error.code:
-        parts += [line(error.place), code(error.code)]
+        parts += [line(error.place), code(error.code[:_MESSAGE])]
     return "".join(parts)
 
 
@@ -71,7 +72,7 @@ def _steps(view: RunView) -> str:
     """The table of steps; columns that would be empty are left out."""
     steps = view.steps[:_STEPS]
     columns = [
-        ("step", [str(number) for number in range(1, len(steps) + 1)]),
+        ("step", [facts.step_number(view, place) for place in range(len(steps))]),
         ("what", [facts.step_label(step) for step in steps]),
         ("written at", [step.where for step in steps]),
         ("rows in", [f"{step.rows_in:,}" if step.rows_in else "" for step in steps]),

@@ -144,9 +144,9 @@ class RunView:
         return self.steps[0].rows_out if self.steps else 0
 
     @property
-    def current(self) -> tuple[int, StepView] | None:
-        """The step that rows have come furthest to, and its number from 1."""
-        begun = [found for found in enumerate(self.steps, 1) if found[1].state != "waiting"]
+    def current(self) -> int | None:
+        """The place of the step that rows have come furthest to: 0 is the source, the last one the target."""
+        begun = [place for place, step in enumerate(self.steps) if step.state != "waiting"]
         return begun[-1] if begun else None
 
     @property
