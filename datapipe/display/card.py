@@ -11,12 +11,12 @@ from datapipe.display.view import ErrorView, LogLine, RunView, StepView
 from datapipe.display.words import duration, rate, shortened
 
 _LINES = 200  # lines of a log
-_LONGEST = 6_000  # characters of a log, or of a traceback
+_LONGEST = 4_000  # characters of a log, or of a traceback
 _CELL = 80  # characters
 _CELLS = 20  # columns of a row
 _MESSAGE = 2_000  # characters
 _NOTE = 500
-_STEPS = 24
+_STEPS = 20
 
 
 def run_card(view: RunView) -> str:

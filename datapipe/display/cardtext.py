@@ -36,19 +36,19 @@ def _problem(error: ErrorView) -> list[str]:
 
 
 def _steps(view: RunView) -> list[str]:
-    rows = [_step(view, number, step) for number, step in enumerate(view.steps, 1)]
+    rows = [_step(view, place, step) for place, step in enumerate(view.steps)]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _step(view: RunView, number: int, step: StepView) -> tuple[str, ...]:
+def _step(view: RunView, place: int, step: StepView) -> tuple[str, ...]:
     flow = [f"{n:,}" for n in (step.rows_in, step.rows_out) if n]
     rows = " → ".join(dict.fromkeys(flow))
     took = duration(step.seconds) if step.seconds is not None else ""
     rejected = f"{step.rejected:,} rejected" if step.rejected else ""
     what = shortened(f"{step.verb} {step.what}", _WIDTH)
     return (
-        str(number),
+        facts.step_number(view, place),
         what,
         step.where,
         f"{rows} row{'' if rows == '1' else 's'}" if rows else "",

@@ -12,7 +12,7 @@ from datapipe.display.words import duration, rate, shortened
 
 _WIDTH, _LEFT, _CURVE, _ROW = 520, 150, 60, 18  # pixels
 _SHORTEST = 1.0  # seconds of a run that is worth a picture
-_BARS, _STEPS = 40, 24
+_BARS, _STEPS = 40, 20
 _INK, _PALE, _PAPER = "#37474f", "#64b5f6", "#f5f7f8"  # its own paper: it reads the same on light and dark pages
 
 

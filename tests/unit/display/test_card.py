@@ -50,7 +50,7 @@ def view(state: str, **values: Any) -> RunView:
 def test_a_running_card_says_where_it_is_and_how_long_it_takes() -> None:
     for shown in (run_card(RUNNING), run_card_text(RUNNING)):
         assert "▶ RUNNING daily" in shown
-        assert "step 2 of 3: apply clean per batch" in shown
+        assert "at step 1 of 1: apply clean per batch" in shown
         assert "900 of 1,000 rows · 100 rows/s · ETA 0:01 · 0:09 so far" in shown
         assert "In[1]:2" in shown
     assert '<progress value="0.9000" max="1"' in run_card(RUNNING)
@@ -65,7 +65,7 @@ def test_a_failed_card_has_everything_to_mend_it() -> None:
     for shown in (run_card(FAILED), run_card_text(FAILED)):
         for part in (
             "✗ FAILED daily",
-            "at step 2, apply clean per batch",
+            "at step 1 of 1: apply clean per batch",
             "DataError: function",
             "Next: Correct it",
             "row 17 of what came into the step, column price",
