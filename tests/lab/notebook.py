@@ -198,9 +198,9 @@ class Notebook:
 
 
 @contextmanager
-def opened_notebook(server: LabServer, browser: Chromium, cells: Sequence[str], path: str) -> Iterator[Notebook]:
-    """A new notebook of code cells, open, with its kernel ready; closed and its kernel ended afterwards."""
-    (server.folder / path).write_text(json.dumps(document_of(cells)), encoding="utf-8")
+def opened_notebook(server: LabServer, browser: Chromium, document: dict[str, Any], path: str) -> Iterator[Notebook]:
+    """A new notebook, open, with its kernel ready; closed and its kernel ended afterwards."""
+    (server.folder / path).write_text(json.dumps(document), encoding="utf-8")
     server.start_session(path)
     try:
         with browser.lent_page(server.url) as lab:

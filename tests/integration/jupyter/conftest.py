@@ -6,10 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
 from lab.browser import CHROMIUM_VARIABLE, Chromium, find_chromium, running_chromium
-from lab.notebook import Notebook, opened_notebook
+from lab.headless import Bench, bench_in
+from lab.notebook import Notebook, document_of, opened_notebook
 from lab.server import LabServer, starting_lab
 
 _NUMBERS = count(1)
@@ -31,11 +34,18 @@ def lab_and_browser() -> Iterator[tuple[LabServer, Chromium]]:
 
 @pytest.fixture
 def notebook(lab_and_browser: tuple[LabServer, Chromium]) -> Iterator[Callable[..., Notebook]]:
-    """Open new notebooks of the given code cells, each in a page of its own."""
+    """Open new notebooks, each in a page of its own: of the given code cells, or a whole document from elsewhere."""
     server, browser = lab_and_browser
     with browser.in_use(), ExitStack() as ends:
 
-        def opened(*cells: str) -> Notebook:
-            return ends.enter_context(opened_notebook(server, browser, cells, f"notebook_{next(_NUMBERS)}.ipynb"))
+        def opened(*cells: str, document: dict[str, Any] | None = None) -> Notebook:
+            path = f"notebook_{next(_NUMBERS)}.ipynb"
+            return ends.enter_context(opened_notebook(server, browser, document or document_of(cells), path))
 
         yield opened
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Where notebooks are run without anybody."""
+    return bench_in(tmp_path)

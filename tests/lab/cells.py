@@ -1,0 +1,49 @@
+"""Cells of notebooks: plans that take as long as a test needs."""
+
+from __future__ import annotations
+
+_BATCHES_A_SECOND = 10
+
+
+def slow_plan(target: str, *, seconds: float = 6, rows: int = 60_000, name: str = "orders") -> str:
+    """A cell with a ``plan`` that hands on its rows evenly, and counts in ``calls`` how often its function was called.
+
+    Parameters
+    ----------
+    target : str
+        What is written: a path of a file.
+    """
+    return f"""
+import os, time
+os.environ["BATCH_SIZE"] = "{max(1, round(rows / seconds / _BATCHES_A_SECOND))}"
+import pyarrow as pa
+import datapipe
+calls = []
+def slow(df):
+    calls.append(len(df))
+    time.sleep({1 / _BATCHES_A_SECOND})
+    return df
+rows = pa.table({{"id": pa.array(range({rows}))}})
+plan = datapipe.read(rows).apply(slow, per_batch=True).write({target!r}).named({name!r})
+"""
+
+
+QUICK = """
+import pyarrow as pa
+import datapipe
+orders = pa.table({"id": [1, 2, 3], "note": ["a", "<b>x</b>", None]})
+plan = datapipe.read(orders).sql("SELECT id, note FROM input_data WHERE id > 1").write("quick.parquet").named("orders")
+plan.run()
+"""
+
+FAILING = """
+import pyarrow as pa
+import datapipe
+prices = pa.table({"id": pa.array(range(1000)), "price": ["1.5"] * 700 + ["n/a"] + ["2.5"] * 299})
+def clean(df):
+    df = df.copy()
+    df["price"] = [float(price) for price in df["price"]]
+    return df
+plan = datapipe.read(prices).sql("SELECT * FROM input_data").apply(clean).write("failing.parquet").named("orders")
+plan.run()
+"""
