@@ -11,7 +11,7 @@ _COLOURS = """root => {
     const found = [], walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         const text = walker.currentNode.textContent.trim(), element = walker.currentNode.parentElement;
-        if (!text || !element.checkVisibility() || ['STYLE', 'SCRIPT', 'PROGRESS'].includes(element.tagName)) continue;
+        if (!text || !element.checkVisibility() || element.closest('style, script, progress, .jp-OutputPrompt')) continue;
         const behind = [];
         for (let at = element; at; at = at.parentElement) behind.push(getComputedStyle(at).backgroundColor);
         found.push([text.slice(0, 60), getComputedStyle(element).color, behind]);

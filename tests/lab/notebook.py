@@ -120,9 +120,8 @@ class Notebook:
         )
 
     def text(self, index: int) -> str:
-        """What is read in a cell's output; nothing if there is none."""
-        found = self.output(index)
-        return found.inner_text().strip() if found.count() else ""
+        """What is read in a cell's output, without Jupyter's own prompts; nothing if there is none."""
+        return "\n".join(self.output(index).locator(".jp-OutputArea-output").all_inner_texts()).strip()
 
     def wait_for_text(self, index: int, pattern: str, seconds: float = 30) -> re.Match[str]:
         """Wait until a cell's output matches a regular expression."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 
@@ -25,19 +24,7 @@ rows = pa.table({"id": numpy.arange(1_250_000)})
 found = [datapipe.read(rows).apply(slow, per_batch=True).write(f"many_{n}.parquet").named(f"many {n}") for n in range(8)]
 started = [plan.run(background=True) for plan in found]
 """
-TALKS = """
-import os, time
-os.environ["BATCH_SIZE"] = "10"
-import pyarrow as pa
-import datapipe
-def slow(df):
-    time.sleep(0.1)
-    return df
-rows = pa.table({"id": pa.array(range(600))})
-plan = datapipe.read(rows).validate(checks=["id % 7 > 0"], on_error="warn").apply(slow, per_batch=True)
-plan = plan.write("talks.parquet").named("orders")
-plan.run()
-"""
+WARNS = """.validate(checks=["id % 7 > 0"], on_error="warn")"""
 
 
 def number(text: str) -> int:
@@ -114,22 +101,18 @@ def test_many_runs_do_not_flood_the_browser(notebook: Open) -> None:
 
 
 def test_the_log_stays_open_while_the_card_ticks(notebook: Open) -> None:
-    found = notebook(TALKS)
-    found.run(0)
-    found.wait_for_text(0, "RUNNING orders")
-    found.output(0).get_by_text("Log", exact=True).click()
-    log = (
-        found.output(0)
-        .locator(".jupyter-widget-Accordion-child, .widget-accordion-child, .jp-Accordion-child, .widget-accordion")
-        .last
-    )
+    found = notebook(slow_plan("talks.parquet", seconds=10, steps=WARNS), "plan.run()")
+    found.run_all(0)
+    found.run(1)
+    found.wait_for_text(1, "RUNNING orders")
+    found.output(1).get_by_text("Log", exact=True).click()
+    log = found.output(1).locator(".jupyter-widget-Collapse-contents pre")
     log.wait_for()
-    assert log.is_visible()
-    before = found.wait_for_text(0, r"([\d,]+) of 600 rows")[1]
+    before = found.wait_for_text(1, ROWS)[1]
     found.pause(2)
-    assert found.wait_for_text(0, r"([\d,]+) of 600 rows")[1] != before
-    assert found.output(0).locator("pre").first.is_visible()
-    found.wait(0)
-    assert re.search(r"✓ SUCCEEDED", found.text(0))
+    assert found.wait_for_text(1, ROWS)[1] != before
+    assert log.is_visible()
+    found.wait_for_text(1, "✓ SUCCEEDED orders")
+    found.wait(1)
     found.save()
     assert len(str(found.saved())) < 200_000
