@@ -47,9 +47,10 @@ FAILING = """
 import pyarrow as pa
 import datapipe
 prices = pa.table({"id": pa.array(range(1000)), "price": ["1.5"] * 700 + ["n/a"] + ["2.5"] * 299})
+def number(text):
+    return float(text)
 def clean(df):
-    df = df.copy()
-    df["price"] = [float(price) for price in df["price"]]
+    df["price"] = df["price"].map(number)
     return df
 plan = datapipe.read(prices).sql("SELECT * FROM input_data").apply(clean).write("failing.parquet").named("orders")
 plan.run()

@@ -8,10 +8,11 @@ from playwright.sync_api import Locator
 
 # Words, the colour they have, and the colours that lie behind them, the nearest first.
 _COLOURS = """root => {
+    const others = 'style, script, progress, .jp-OutputPrompt, .jupyter-widget-Collapse-header';
     const found = [], walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         const text = walker.currentNode.textContent.trim(), element = walker.currentNode.parentElement;
-        if (!text || !element.checkVisibility() || element.closest('style, script, progress, .jp-OutputPrompt')) continue;
+        if (!text || !element.checkVisibility() || element.closest(others)) continue;
         const behind = [];
         for (let at = element; at; at = at.parentElement) behind.push(getComputedStyle(at).backgroundColor);
         found.push([text.slice(0, 60), getComputedStyle(element).color, behind]);

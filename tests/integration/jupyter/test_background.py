@@ -55,8 +55,20 @@ def test_a_card_goes_on_after_a_reload(notebook: Open) -> None:
     found.wait_for_text(1, "✓ SUCCEEDED orders", 60)
 
 
+def test_a_card_of_a_busy_cell_goes_on_after_a_reload(notebook: Open) -> None:
+    """ipykernel 7.4 answers a page that asks for its widgets only when the cell has ended."""
+    found = notebook(slow_plan("busy.parquet", seconds=30), "plan.run()")
+    found.run_all(0)
+    found.run(1)
+    before = found.wait_for_text(1, r"([\d,]+) of 60,000 rows")[1]
+    found.save()
+    found.reload()
+    after = found.wait_for_text(1, r"([\d,]+) of 60,000 rows", 5)[1]
+    assert after != before
+
+
 def test_a_run_on_workers_is_watched_from_two_notebooks(notebook: Open, tmp_path: Path) -> None:
-    functions = "import time\ndef slow(df):\n    time.sleep(0.2)\n    return df\n"
+    functions = "import time\ndef slow(df):\n    time.sleep(0.75)\n    return df\n"
     (tmp_path / "lab_functions.py").write_text(functions)
     with private_redis(redis_program()) as broker:
         variables = {
@@ -88,7 +100,7 @@ def test_a_run_on_workers_is_watched_from_two_notebooks(notebook: Open, tmp_path
             other.wait(1)
             other.run_all(2)
             assert "running" in other.text(2)
-            one.wait_for_text(1, "✓ SUCCEEDED orders", 60)
+            one.wait_for_text(1, "✓ SUCCEEDED orders", 90)
             again = one.add(f"lost = {plan.replace('out.parquet', 'lost.parquet')}.submit()\nlost.watch_behind()")
             one.run_all(again)
             one.wait_for_text(again, "▶ RUNNING orders", 60)

@@ -13,7 +13,7 @@ Open = Callable[..., Notebook]
 # The lines of tracebacks that are seen, without those that are folded.
 SEEN = """root => {
     const lines = [];
-    for (const pre of root.querySelectorAll('.jp-RenderedText[data-mime-type*=error] pre'))
+    for (const pre of root.querySelectorAll('.jp-RenderedText[data-mime-type*=stderr] pre'))
         if (pre.checkVisibility()) lines.push(...pre.innerText.trim().split('\\n'));
     return lines;
 }"""
@@ -26,8 +26,10 @@ def test_a_failure_points_at_the_users_line(notebook: Open) -> None:
     assert "step 3" in text
     assert "n/a" in text
     assert "In[1]" in text
-    (marked,) = [line for line in text.splitlines() if line.startswith("-->")]
-    assert "float(price)" in marked
+    marked = [line for line in text.splitlines() if line.startswith("-->")]
+    assert marked
+    assert all("return float(text)" in line for line in marked)
+    assert "row 701" in text
     assert "target is unchanged" in text
     traceback = found.output(0).evaluate(SEEN)
     assert 0 < len(traceback) <= 12, traceback
@@ -35,7 +37,7 @@ def test_a_failure_points_at_the_users_line(notebook: Open) -> None:
     assert not (found.server.folder / "failing.parquet").exists()
 
 
-def test_the_row_is_named_where_rows_can_be_told(notebook: Open) -> None:
+def test_the_row_of_a_batch_is_named(notebook: Open) -> None:
     found = notebook(FAILING.replace(".apply(clean)", ".apply(clean, per_batch=True)"))
     found.run_all(0)
     text = found.wait_for_text(0, "✗ FAILED orders").string

@@ -49,7 +49,7 @@ def test_a_run_is_seen_to_move_and_tells_the_truth(notebook: Open) -> None:
     truth = (rows - seen[0][1]) / (at - seen[0][0])
     assert abs(speed - truth) < 0.2 * truth
     assert found.count(1) is None
-    assert found.page.get_by_role("progressbar").count() == 1
+    assert found.output(1).get_by_role("progressbar").count() == 1
     assert found.text(1).count("RUNNING orders") == 1
     found.wait_for_text(1, "✓ SUCCEEDED orders")
     assert abs(left - (time.monotonic() - at)) < 0.3 * left + 1
