@@ -25,16 +25,7 @@ ROOT = Path(__file__).parents[1]
 _MODULES = (
     *("datapipe.cli.app", "datapipe.cli.reporting", "datapipe.engine.runner", "datapipe.display.terminal"),
     *(f"datapipe.persistence.{kind}" for kind in ("postgresql", "sqlite", "mysql", "duckdb")),
-    *(
-        "adbc_driver_postgresql.dbapi",
-        "celery.app.base",
-        "duckdb",
-        "kombu",
-        "pandas",
-        "pyarrow.compute",
-        "pymysql",
-        "redis",
-    ),
+    *("adbc_driver_postgresql.dbapi", "celery.app.base", "kombu", "pandas", "pyarrow.compute", "pymysql", "redis"),
 )
 # What stands for the program: it sends its arguments, environment, folder and streams, and ends as the command ends.
 _CLIENT = """#!{python} -IS

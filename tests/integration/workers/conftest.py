@@ -79,8 +79,7 @@ class Site:
         if function:
             plan["transformation"] = {"type": "code", "config": {"function": f"functions:{function}"}}
         (self.folder / "plan.json").write_text(json.dumps(plan))
-        script = "import datapipe; print(datapipe.load('plan.json').submit().id)"
-        return self.run("-c", script).stdout.strip()
+        return self.cli("submit", "plan.json").stdout.strip()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return _run([sys.executable, *arguments])

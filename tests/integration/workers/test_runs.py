@@ -215,7 +215,7 @@ def test_a_plan_names_its_queue(worker: Worker, environment: dict[str, str], tmp
 @only_redis
 def test_a_worker_that_stops_puts_its_run_back(environment: dict[str, str], tmp_path: Path) -> None:
     with running_worker(environment, tmp_path, "w4", queues="stopping") as stopping:
-        run = sleeping(15, "stopped").submit(queue="stopping")
+        run = sleeping(8, "stopped").submit(queue="stopping")
         until(lambda: run.status == "running")
         assert stopping.stop(20) == 0
     assert (run.status, run.row.losses) == ("queued", 0)
