@@ -17,6 +17,7 @@ _CELLS = 20  # columns of a row
 _MESSAGE = 2_000  # characters
 _NOTE = 500
 _STEPS = 20
+_TIMED = 0.05  # seconds below which a speed says nothing
 
 
 def run_card(view: RunView) -> str:
@@ -90,4 +91,4 @@ def _steps(view: RunView) -> str:
 
 def _rate(step: StepView) -> str:
     rows = max(step.rows_in, step.rows_out)
-    return rate(rows / step.seconds).removesuffix(" rows/s") if step.seconds and rows else ""
+    return rate(rows / step.seconds).removesuffix(" rows/s") if (step.seconds or 0.0) > _TIMED and rows else ""
