@@ -91,4 +91,5 @@ def _steps(view: RunView) -> str:
 
 def _rate(step: StepView) -> str:
     rows = max(step.rows_in, step.rows_out)
-    return rate(rows / step.seconds).removesuffix(" rows/s") if (step.seconds or 0.0) > _TIMED and rows else ""
+    seconds = step.seconds or 0.0
+    return rate(rows / seconds).removesuffix(" rows/s") if seconds > _TIMED and rows else ""
