@@ -1,6 +1,6 @@
 """Plans, runs, previews and explanations as text and as HTML: pure functions of values, and live text in a terminal."""
 
-from datapipe.display.card import live_card, log_text, run_card
+from datapipe.display.card import ended_card, live_card, log_text, run_card
 from datapipe.display.cardtext import run_card_text
 from datapipe.display.pace import paced
 from datapipe.display.plans import plan_html
@@ -23,6 +23,7 @@ __all__ = [
     "aged",
     "compared_html",
     "compared_text",
+    "ended_card",
     "error_of",
     "error_view",
     "known_columns",

@@ -23,7 +23,7 @@ _TIMED = 0.05  # seconds below which a speed says nothing
 def run_card(view: RunView) -> str:
     """A run as it is now; one that has ended with everything there is to know of it."""
     known = f"<div><small>run {escape(view.id)}</small></div>"
-    body = _final(view) if view.final else live_card(view)
+    body = ended_card(view) if view.final else live_card(view)
     return card(body + known, border=BORDERS.get(view.state, GREY))
 
 
@@ -36,7 +36,8 @@ def live_card(view: RunView, *, headed: bool = True) -> str:
     return "".join([head, progress, *words, _steps(view)])
 
 
-def _final(view: RunView) -> str:
+def ended_card(view: RunView) -> str:
+    """Everything there is to know of a run that has ended."""
     parts = [heading(*facts.headline(view)), line(facts.amounts(view))]
     parts += [_problem(view.error)] if view.error is not None else []
     parts += [line(facts.effect(view)), *map(line, facts.warnings(view)), _steps(view)]
