@@ -46,8 +46,16 @@ def ended_card(view: RunView) -> str:
     parts += [line(f"note: {shortened(note.text, _NOTE)}") for note in view.notes[-5:]]
     parts += [fold(f"Log ({len(view.notes)} lines)", code(log_text(view.notes)))] if len(view.notes) > 5 else []
     if view.error is not None and view.error.traceback:
-        parts.append(fold("Full traceback", code(view.error.traceback[-_LONGEST:])))
+        parts.append(fold("Full traceback", code(_traceback(view.error.traceback))))
     return "".join(parts)
+
+
+def _traceback(text: str) -> str:
+    """A traceback, without its middle if it is long: how it begins, and where it ends."""
+    if len(text) <= _LONGEST:
+        return text
+    head, _, rest = text.partition("\n")
+    return f"{head[:_NOTE]}\n  …\n{rest[-_LONGEST:].partition(chr(10))[2]}"
 
 
 def log_text(notes: tuple[LogLine, ...]) -> str:
