@@ -7,7 +7,7 @@ import pytest
 
 import datapipe
 from datapipe.display import RunView, view_of_plan
-from datapipe.engine import Event, Follower, RunOptions, run_plan
+from datapipe.engine import Event, Follower, RunOptions, RunResult, run_plan
 from datapipe.errors import DataError
 from datapipe.pipeline import Pipeline
 
@@ -82,3 +82,12 @@ def test_a_log_keeps_its_last_lines(views: list[RunView]) -> None:
     for number in range(2000):
         follower(Event("notice", "r1", "r1", number, 10.0, message=f"note {number}"))
     assert len(views[-1].notes) == 500 and views[-1].notes[-1].text == "note 1999"
+
+
+def test_what_was_said_first_does_not_come_back_after_the_last_lines(views: list[RunView]) -> None:
+    plan = datapipe.read(numbers(3)).write("never.parquet")
+    follower, said = follow(plan, views), [f"line {number}" for number in range(1000)]
+    for number, text in enumerate(said):
+        follower(Event("notice", "r1", "r1", number, 0.0, message=text))
+    result = RunResult("r1", "r1", "f", "succeeded", "here", "there", notices=tuple(said))
+    assert [line.text for line in follower.end(result).notes] == said[-500:]
