@@ -154,6 +154,8 @@ def surrounding(texts: Sequence[str], line: int) -> tuple[tuple[int, str], ...]:
     lines = [(n, masked(text.rstrip("\n"))) for n, text in enumerate(texts[first - 1 : line + _CONTEXT], first)]
     while lines and not lines[-1][1].strip():
         lines.pop()
+    while lines and not lines[0][1].strip():
+        lines.pop(0)
     return tuple(lines)
 
 
