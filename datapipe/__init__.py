@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datapipe.engine import RunResult
     from datapipe.errors import DatapipeError
-    from datapipe.history import Run, attach, runs
+    from datapipe.history import Run, attach
+    from datapipe.listing import runs
     from datapipe.pipeline import Pipeline
     from datapipe.plan import Plan, WriteStrategy
     from datapipe.reading import load, read
@@ -48,7 +49,7 @@ _HOMES = {
     "connect": "settings",
     "load": "reading",
     "read": "reading",
-    "runs": "history",
+    "runs": "listing",
 }
 
 

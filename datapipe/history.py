@@ -9,13 +9,19 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from datapipe import quarantine
-from datapipe.display import RunView, paced, run_card, run_card_text, view_of_row
+from datapipe.display import (
+    RunView,
+    paced,
+    run_card,
+    run_card_text,
+    view_of_row,
+)
 from datapipe.engine import RunResult
-from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, did_you_mean, from_dict
+from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, from_dict
 from datapipe.hosts import host
 from datapipe.plan import Plan, document
 from datapipe.showing import Show, form, shown
-from datapipe.store import FINAL, LogRow, RunRow, RunStore, StepRow, open_store
+from datapipe.store import LogRow, RunRow, RunStore, StepRow, open_store
 from datapipe.surroundings import surroundings
 
 if TYPE_CHECKING:
@@ -25,66 +31,6 @@ _POLL = 0.25  # seconds
 _LOG = 1.0  # seconds between two looks at a log
 _PREFIX = 4  # characters of an id, at least
 _DOUBT = 3.0  # seconds in which a lost run may be heard of again
-STATES = FINAL | {"queued", "running", "lost"}
-_SHOWN = (
-    "id",
-    "state",
-    "reason",
-    "name",
-    "source",
-    "target",
-    "rows_read",
-    "rows_written",
-    "schema_version",
-    "seconds",
-    "created",
-    "owner",
-    "host",
-)
-
-
-def runs(limit: int = 50, *, state: str | None = None) -> pd.DataFrame:
-    """The latest runs, the newest first.
-
-    Parameters
-    ----------
-    limit : int
-        How many at most.
-    state : str, optional
-        Only those that are queued, running, succeeded, failed, cancelled, skipped or lost.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a run: ``id``, ``state``, ``reason``, ``name``, ``source``, ``target``, ``rows_read``, ``rows_written``,
-        ``schema_version`` (of the target), ``seconds``, ``created`` (UTC), ``owner``, ``host``.
-
-    Raises
-    ------
-    PlanError
-        If DATAPIPE_METADATA_URL is off.
-
-    Examples
-    --------
-    >>> list(runs(0).columns)[:3]  # doctest: +SKIP
-    ['id', 'state', 'reason']
-    """
-    import pandas as pd
-
-    found = [{name: getattr(row, name) for name in _SHOWN} for row in latest(limit, state=state)]
-    frame = pd.DataFrame(found, columns=list(_SHOWN))
-    frame["created"] = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
-    return frame.astype({"rows_read": "Int64", "rows_written": "Int64", "schema_version": "Int64"})
-
-
-def latest(limit: int = 50, *, state: str | None = None) -> list[RunRow]:
-    """The same as values; runs that have fallen silent are marked as lost first."""
-    if state is not None and state not in STATES:
-        raise PlanError(f"no run can be {state!r}", hint=did_you_mean(state, STATES, what="states"))
-    store = _store()
-    with suppress(TransientError):  # somebody else may write
-        store.find_lost()
-    return store.runs(state=state, limit=limit)
 
 
 def attach(run_id: str) -> Run:
@@ -107,7 +53,7 @@ def attach(run_id: str) -> Run:
     Traceback (most recent call last):
     datapipe.errors.PlanError: no run has the id 'nobody'. datapipe runs lists those there are
     """
-    store = _store()
+    store = store_of_runs()
     try:
         return Run(store.run(run_id).id, store)
     except PlanError:
@@ -131,7 +77,7 @@ class Run:
 
     def __init__(self, run_id: str, store: RunStore | None = None) -> None:
         self.id = run_id
-        self._store = store or _store()
+        self._store = store or store_of_runs()
 
     @property
     def row(self) -> RunRow:
@@ -347,7 +293,8 @@ def _patience(row: RunRow) -> str:
     return "Wait longer, or .cancel() it"
 
 
-def _store() -> RunStore:
+def store_of_runs() -> RunStore:
+    """The run store; PlanError if it is off."""
     found = open_store()
     if found is None:
         raise PlanError("runs are not recorded: DATAPIPE_METADATA_URL is off", hint="Unset it")

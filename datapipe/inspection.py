@@ -135,10 +135,15 @@ def preview(plan: Plan, n: int, step: int | None, sample: int) -> Preview:
         raise PlanError(f"there is no step {step}", hint=f"0 is the source, {count} the last transformation")
     part = plan.model_copy(update={"transformation": plan.transformation[:upto], "persistence": None})
     table, result = collect_plan(part, RunOptions(limit=sample))
-    from datapipe.data.frames import to_pandas  # loads pandas
-
-    name = "ingestion" if not upto else result.steps[upto].name
-    return Preview(to_pandas(table.slice(0, n)), name, result.rows_read >= sample, result.rows_read)
+    return Preview(
+        table.slice(0, n),
+        "ingestion" if not upto else result.steps[upto].name,
+        result.rows_read >= sample,
+        result.rows_read,
+        table.num_rows,
+        tuple(column.null_count for column in table.columns),
+        result.seconds,
+    )
 
 
 def collect(plan: Plan, as_: str, memory: int) -> Any:

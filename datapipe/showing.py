@@ -132,8 +132,8 @@ class _Lines:
                 self._say(f"{step.name} done: {max(step.rows_in, step.rows_out):,} rows")
         if view.final:
             self._say(run_card_text(view))
-        elif time.monotonic() - self._told > _EVERY and view.current:
-            self._say(f"{view.current[1].name}: {view.rows_read:,} rows read so far")
+        elif time.monotonic() - self._told > _EVERY:
+            self._say(f"{view.rows_read:,} rows read so far")
 
     def _say(self, text: str) -> None:
         self._told = time.monotonic()

@@ -8,7 +8,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -37,12 +37,16 @@ class Excerpt:
     function : str
     lines : tuple of (int, str)
         Numbers and texts, where the source is at hand.
+    column, width : int
+        What of the line is meant, where that is known.
     """
 
     file: str
     line: int
     function: str
     lines: tuple[tuple[int, str], ...] = ()
+    column: int = 0
+    width: int = 0
 
     @property
     def place(self) -> str:
@@ -52,21 +56,25 @@ class Excerpt:
 
     def to_dict(self) -> dict[str, Any]:
         """The excerpt as plain JSON values, its place in words."""
-        return {"file": label(self.file), "line": self.line, "function": self.function, "lines": self.lines}
+        names = ("line", "function", "lines", "column", "width")
+        return {"file": label(self.file), **{name: getattr(self, name) for name in names}}
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Excerpt:
         """The excerpt that :meth:`to_dict` gave."""
         lines = tuple((int(number), str(text)) for number, text in found.get("lines", ()))
-        return cls(str(found["file"]), int(found["line"]), str(found.get("function", "")), lines)
+        column, width = int(found.get("column", 0)), int(found.get("width", 0))
+        return cls(str(found["file"]), int(found["line"]), str(found.get("function", "")), lines, column, width)
 
     def text(self) -> str:
         """The lines as text, the one in question marked."""
-        width = max((len(str(number)) for number, _ in self.lines), default=1)
-        return "\n".join(
-            f"{'-->' if number == self.line else '   '} {number:>{width}} {text}".rstrip()
-            for number, text in self.lines
-        )
+        digits = max((len(str(number)) for number, _ in self.lines), default=1)
+        shown = []
+        for number, text in self.lines:
+            shown.append(f"{'-->' if number == self.line else '   '} {number:>{digits}} {text}".rstrip())
+            if number == self.line and self.width:
+                shown.append(" " * (5 + digits + self.column) + "^" * self.width)
+        return "\n".join(shown)
 
 
 def call_site() -> str:
@@ -137,11 +145,18 @@ def masked(text: str) -> str:
 
 def excerpt(file: str, line: int, function: str) -> Excerpt:
     """A line with those around it, as far as the source is at hand."""
-    around = range(max(1, line - _CONTEXT), line + _CONTEXT + 1)
-    lines = [(number, masked(linecache.getline(file, number).rstrip("\n"))) for number in around]
+    return Excerpt(file, line, function, surrounding(linecache.getlines(file), line))
+
+
+def surrounding(texts: Sequence[str], line: int) -> tuple[tuple[int, str], ...]:
+    """The lines around one of a text, with their numbers, which count from 1; passwords in URLs are left out."""
+    first = max(1, line - _CONTEXT)
+    lines = [(n, masked(text.rstrip("\n"))) for n, text in enumerate(texts[first - 1 : line + _CONTEXT], first)]
     while lines and not lines[-1][1].strip():
         lines.pop()
-    return Excerpt(file, line, function, tuple(lines))
+    while lines and not lines[0][1].strip():
+        lines.pop(0)
+    return tuple(lines)
 
 
 def called_with(error: BaseException, own: str | None = None) -> Iterator[Any]:

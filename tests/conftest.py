@@ -14,6 +14,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts nothing there by itself
 
+from forkedcli import forked_cli as running_forked_cli
 from services import (
     MYSQL_URL_VARIABLE,
     REDIS_URL_VARIABLE,
@@ -41,6 +42,9 @@ settings.load_profile("datapipe")
 # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+# PyMySQL reads all certificates for every connection, which takes longer than to connect; no server here has one.
+os.environ["SSL_CERT_FILE"] = os.devnull
 
 os.environ.setdefault("MAX_RETRIES", "0")  # tests of retries say so
 os.environ.setdefault("DATAPIPE_METADATA_URL", "off")  # tests of the run store say so
@@ -173,6 +177,13 @@ def _without(reason: str) -> NoReturn:
     if os.environ.get("DATAPIPE_TEST_REQUIRE_SERVICES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def forked_cli() -> Iterator[Path]:
+    """A program that does what ``datapipe`` does, and starts in a moment."""
+    with running_forked_cli() as program:
+        yield program
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def running_postgresql(service: PostgresqlService) -> Iterator[str]:
     try:
         with server as url:
             pid = (folder / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0]
-            with _watched(pid, "QUIT", folder):
+            with watched(pid, "QUIT", folder):
                 yield url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -199,7 +199,7 @@ def _mariadb(program: str, folder: Path, *options: str) -> Iterator[str]:
     with (folder / "log").open("w") as log:
         server = subprocess.Popen([program, *common, *place, *quick, *options], stdout=log, stderr=log)
     try:
-        with _watched(str(server.pid), "KILL", folder):
+        with watched(str(server.pid), "KILL", folder):
             _wait_for_mysql(server, port, folder / "log")
             yield f"mysql://datapipe:secret@127.0.0.1:{port}/mysql"
     finally:
@@ -288,7 +288,7 @@ class PrivateRedis:
         """Start it, and wait until it answers; nothing happens if it runs."""
         self._server.start(settings={} if self.persistent else {"appendonly": "no"})
         self._ends.close()
-        self._ends.enter_context(_watched(str(self.pid), "KILL", self.folder))
+        self._ends.enter_context(watched(str(self.pid), "KILL", self.folder))
         return self
 
     def kill(self) -> None:
@@ -361,7 +361,7 @@ def _service(place: str, program: Path) -> RedisService:
 
 
 @contextmanager
-def _watched(pid: str, number: str, folder: Path) -> Iterator[None]:
+def watched(pid: str, number: str, folder: Path) -> Iterator[None]:
     """End the server by its process id even if the test run is killed: then the watcher's pipe closes."""
     script = f'cat >/dev/null; kill -{number} "$1" 2>/dev/null && sleep 1 && rm -rf "$2"'
     watcher = subprocess.Popen(

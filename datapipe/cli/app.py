@@ -33,7 +33,8 @@ from datapipe.cli.options import (
 from datapipe.cli.plans import PlanOptions
 from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.display import run_card_text
-from datapipe.history import STATES, attach, latest
+from datapipe.history import attach
+from datapipe.listing import STATES, latest
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import settings
 

@@ -1,10 +1,11 @@
 """Plans, runs, previews and explanations as text and as HTML: pure functions of values, and live text in a terminal."""
 
-from datapipe.display.card import live_card, log_text, run_card
+from datapipe.display.card import ended_card, live_card, log_text, run_card
 from datapipe.display.cardtext import run_card_text
 from datapipe.display.pace import paced
 from datapipe.display.plans import plan_html
 from datapipe.display.problems import error_of, error_view
+from datapipe.display.runlist import compared_html, compared_text, runs_html, runs_text
 from datapipe.display.runs import view_of_row
 from datapipe.display.seen import known_columns
 from datapipe.display.text import plan_text
@@ -20,6 +21,9 @@ __all__ = [
     "Section",
     "StepView",
     "aged",
+    "compared_html",
+    "compared_text",
+    "ended_card",
     "error_of",
     "error_view",
     "known_columns",
@@ -30,6 +34,8 @@ __all__ = [
     "plan_text",
     "run_card",
     "run_card_text",
+    "runs_html",
+    "runs_text",
     "view_of_plan",
     "view_of_row",
 ]

@@ -11,17 +11,19 @@ from datapipe.display.view import ErrorView, LogLine, RunView, StepView
 from datapipe.display.words import duration, rate, shortened
 
 _LINES = 200  # lines of a log
-_LONGEST = 12_000  # characters of a log, or of a traceback
+_LONGEST = 4_000  # characters of a log, or of a traceback
 _CELL = 80  # characters
 _CELLS = 20  # columns of a row
 _MESSAGE = 2_000  # characters
-_STEPS = 40
+_NOTE = 500
+_STEPS = 20
+_TIMED = 0.05  # seconds below which a speed says nothing
 
 
 def run_card(view: RunView) -> str:
     """A run as it is now; one that has ended with everything there is to know of it."""
     known = f"<div><small>run {escape(view.id)}</small></div>"
-    body = _final(view) if view.final else live_card(view)
+    body = ended_card(view) if view.final else live_card(view)
     return card(body + known, border=BORDERS.get(view.state, GREY))
 
 
@@ -34,13 +36,14 @@ def live_card(view: RunView, *, headed: bool = True) -> str:
     return "".join([head, progress, *words, _steps(view)])
 
 
-def _final(view: RunView) -> str:
+def ended_card(view: RunView) -> str:
+    """Everything there is to know of a run that has ended."""
     parts = [heading(*facts.headline(view)), line(facts.amounts(view))]
     parts += [_problem(view.error)] if view.error is not None else []
     parts += [line(facts.effect(view)), *map(line, facts.warnings(view)), _steps(view)]
     picture = run_picture(view)
     parts += [image(*picture, width=520)] if picture else []
-    parts += [line(f"note: {shortened(note.text, _MESSAGE)}") for note in view.notes[-5:]]
+    parts += [line(f"note: {shortened(note.text, _NOTE)}") for note in view.notes[-5:]]
     parts += [fold(f"Log ({len(view.notes)} lines)", code(log_text(view.notes)))] if len(view.notes) > 5 else []
     if view.error is not None and view.error.traceback:
         parts.append(fold("Full traceback", code(view.error.traceback[-_LONGEST:])))
@@ -55,30 +58,23 @@ def log_text(notes: tuple[LogLine, ...]) -> str:
 def _problem(error: ErrorView) -> str:
     """Why it failed: what, where in the code, on which row, and what to do."""
     parts = [heading(facts.problem(error)[:_MESSAGE])]
-    parts += [line(f"Next: {error.hint}")] if error.hint else []
+    parts += [line(f"Next: {error.hint[:_MESSAGE]}")] if error.hint else []
     parts += [line(f"at {facts.where_it_is(error)}")] if facts.where_it_is(error) else []
     if error.cells:
         names = list(error.cells)[:_CELLS]
         more = f" (and {len(error.cells) - _CELLS} more columns)" if len(error.cells) > _CELLS else ""
         row = [shortened(error.cells[name], _CELL) for name in names]
         parts.append(table(names, [row], caption=f"The row{more}"))
-    if error.lines:
-        parts += [line(error.place), code(_marked(error))]
+    if error.code:
+        parts += [line(error.place), code(error.code[:_MESSAGE])]
     return "".join(parts)
-
-
-def _marked(error: ErrorView) -> str:
-    width = max(len(str(number)) for number, _ in error.lines)
-    return "\n".join(
-        f"{'-->' if number == error.line else '   '} {number:>{width}} {text}" for number, text in error.lines
-    )
 
 
 def _steps(view: RunView) -> str:
     """The table of steps; columns that would be empty are left out."""
     steps = view.steps[:_STEPS]
     columns = [
-        ("step", [str(number) for number in range(1, len(steps) + 1)]),
+        ("step", [facts.step_number(view, place) for place in range(len(steps))]),
         ("what", [facts.step_label(step) for step in steps]),
         ("written at", [step.where for step in steps]),
         ("rows in", [f"{step.rows_in:,}" if step.rows_in else "" for step in steps]),
@@ -96,4 +92,5 @@ def _steps(view: RunView) -> str:
 
 def _rate(step: StepView) -> str:
     rows = max(step.rows_in, step.rows_out)
-    return rate(rows / step.seconds).removesuffix(" rows/s") if step.seconds and rows else ""
+    seconds = step.seconds or 0.0
+    return rate(rows / seconds).removesuffix(" rows/s") if seconds > _TIMED and rows else ""

@@ -32,22 +32,27 @@ def _problem(error: ErrorView) -> list[str]:
     lines += [f"Next: {error.hint}"] if error.hint else []
     lines += [f"at {facts.where_it_is(error)}"] if facts.where_it_is(error) else []
     lines += [f"  {name}: {shortened(value, _WIDTH)}" for name, value in error.cells.items()]
-    if error.lines:
-        lines.append(error.place)
-        lines += [f"{'-->' if number == error.line else '   '} {number} {text}" for number, text in error.lines]
-    return lines
+    return [*lines, error.place, error.code] if error.code else lines
 
 
 def _steps(view: RunView) -> list[str]:
-    rows = [_step(view, number, step) for number, step in enumerate(view.steps, 1)]
+    rows = [_step(view, place, step) for place, step in enumerate(view.steps)]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _step(view: RunView, number: int, step: StepView) -> tuple[str, ...]:
+def _step(view: RunView, place: int, step: StepView) -> tuple[str, ...]:
     flow = [f"{n:,}" for n in (step.rows_in, step.rows_out) if n]
     rows = " → ".join(dict.fromkeys(flow))
     took = duration(step.seconds) if step.seconds is not None else ""
     rejected = f"{step.rejected:,} rejected" if step.rejected else ""
     what = shortened(f"{step.verb} {step.what}", _WIDTH)
-    return (str(number), what, step.where, f"{rows} rows" if rows else "", rejected, took, facts.step_state(view, step))
+    return (
+        facts.step_number(view, place),
+        what,
+        step.where,
+        f"{rows} row{'' if rows == '1' else 's'}" if rows else "",
+        rejected,
+        took,
+        facts.step_state(view, step),
+    )

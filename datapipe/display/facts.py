@@ -12,14 +12,13 @@ _WIDTH = 80  # characters of a step
 
 def headline(view: RunView) -> tuple[str, ...]:
     """The first line: the state and the name, then what else matters most."""
-    title = f"{state_words(view.state)} {view.name}" if view.name else state_words(view.state)
+    title = f"{state_words(view.state)} {shortened(view.name, _WIDTH)}" if view.name else state_words(view.state)
     found = [title, f"run {view.id[:_SHOWN]}"]
-    if view.state in {"running", "cancelling"} and view.current:
-        number, step = view.current
-        found.append(f"step {number} of {len(view.steps)}: {step_label(step)}")
-    if view.state in {"failed", "cancelled"}:
-        stopped = _stopped(view)
-        found += [f"at {stopped}"] if stopped else []
+    at = _stopped(view) if view.state in {"failed", "cancelled"} else view.current
+    if at is not None and view.state in {"running", "cancelling", "failed", "cancelled"}:
+        number = step_number(view, at)
+        among = f"step {number} of {len(view.steps) - 2}: " if number else ""
+        found.append(f"at {among}{step_label(view.steps[at])}")
     if view.state == "queued" and view.ahead is not None:
         found.append(f"{count(view.ahead, 'run')} before it" if view.ahead else "next in its queue")
     if view.attempts > 1:
@@ -27,6 +26,11 @@ def headline(view: RunView) -> tuple[str, ...]:
     if view.place and not view.final:
         found.append(f"on {view.place}")
     return tuple(found)
+
+
+def step_number(view: RunView, place: int) -> str:
+    """The number of a step, as plans and errors have it: transformations count from 1, source and target do not."""
+    return str(place) if 0 < place < len(view.steps) - 1 else ""
 
 
 def step_label(step: StepView) -> str:
@@ -111,8 +115,7 @@ def where_it_is(error: ErrorView) -> str:
     return ", ".join(found)
 
 
-def _stopped(view: RunView) -> str:
-    """The step at which a run has ended before its time."""
+def _stopped(view: RunView) -> int | None:
+    """The place of the step at which a run has ended before its time."""
     name = view.error.step if view.error else None
-    found = next((pair for pair in enumerate(view.steps, 1) if pair[1].name == name), view.current)
-    return f"step {found[0]}, {step_label(found[1])}" if found else ""
+    return next((place for place, step in enumerate(view.steps) if name and step.name == name), view.current)

@@ -26,12 +26,13 @@ from datapipe.plan import (
     TableSource,
     ValidateStep,
 )
+from datapipe.traces import masked
 
 _WIDE, _HIGH, _GAP = 132, 42, 26  # of a box, and between two
 _LOW = 26  # the height of a further table
 _IN_A_ROW = 6
 _MOST, _MOST_TABLES = 24, 3
-_LETTERS = 21  # of a name in a box
+_LETTERS = 19  # of a name in a box
 _NAME = 40  # letters of a name in words
 _FILLS = {
     "read": "#d9e8f6",
@@ -93,7 +94,7 @@ def _read(source: Source) -> Box:
 
 def _box(step: Step) -> Box:
     if isinstance(step, SqlStep):
-        return Box("sql", step.config.sql_query, "sql", tables=tuple(step.config.tables))
+        return Box("sql", masked(step.config.sql_query), "sql", tables=tuple(step.config.tables))
     if isinstance(step, CodeStep):
         name = str(step.config.function).rpartition(":")[2]
         return Box("apply", name, f"apply {shortened(name, _NAME)}")

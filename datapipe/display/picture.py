@@ -12,7 +12,7 @@ from datapipe.display.words import duration, rate, shortened
 
 _WIDTH, _LEFT, _CURVE, _ROW = 520, 150, 60, 18  # pixels
 _SHORTEST = 1.0  # seconds of a run that is worth a picture
-_BARS = 40
+_BARS, _STEPS = 40, 20
 _INK, _PALE, _PAPER = "#37474f", "#64b5f6", "#f5f7f8"  # its own paper: it reads the same on light and dark pages
 
 
@@ -27,7 +27,7 @@ def run_picture(view: RunView) -> tuple[str, str] | None:
         return None
     speeds = speeds_of(view.pace, view.elapsed)
     steps = [step for step in view.steps if step.begun is not None and step.seconds is not None]
-    if not steps:
+    if not steps or len(steps) > _STEPS:
         return None
     top = _CURVE + 16 if speeds else 0
     height = top + _ROW * len(steps) + 18

@@ -15,13 +15,14 @@ from datapipe.display.seen import Columns
 from datapipe.display.text import plan_lines
 from datapipe.display.words import count, ends, shortened
 from datapipe.plan import Plan
+from datapipe.traces import masked
 
 _BYTES = 48_000  # of a card: notebooks keep every one
 _ROWS = 24
 _CELL = 80  # characters
 _COLUMNS, _COLUMN = 20, 60
 _TEXT = 4_000
-_HEAD = ("step", "what", "written at", "columns", "engine")
+_HEAD = ("step", "what", "written\u00a0at", "columns", "engine")
 
 
 def plan_html(plan: Plan, places: Sequence[str] = (), columns: Sequence[Columns | None] = ()) -> str:
@@ -64,7 +65,7 @@ def _table(
     """The steps in rows; the names of columns can be unfolded as long as there is room for them."""
     known = [*columns, *[None] * len(verbs)]
     cells = [
-        [verb, shortened(what, _CELL), shortened(place, _CELL), _changed(known, number), engine]
+        [verb.replace(" ", "\u00a0"), shortened(what, _CELL), shortened(place, _CELL), _changed(known, number), engine]
         for number, (verb, (_, what), place, engine) in enumerate(
             zip(verbs, plan_lines(plan), [*places, *[""] * len(verbs)], engines(plan), strict=False)
         )
@@ -102,17 +103,16 @@ def _unfolded(title: str, columns: Columns) -> html.Html:
 
 
 def _folds(plan: Plan, verbs: Sequence[str], room: int) -> str:
-    """The texts of the steps, each behind its title, as long as there is room for them."""
+    """The texts of the steps, behind one title, as long as there is room for them."""
     parts, left_out = [], 0
     for title, text in _texts(plan, verbs):
-        part = html.fold(title, html.code(capped(text, _TEXT)))
-        if len(part.encode()) > room:
-            left_out += 1
-            continue
-        parts.append(part)
-        room -= len(part.encode())
+        part = html.titled(title, html.code(capped(text, _TEXT)))
+        fits = len(part.encode()) <= room
+        parts += [part] if fits else []
+        left_out += not fits
+        room -= len(part.encode()) if fits else 0
     more = [html.line(f"{count(left_out, 'text')} more: see plan.explain() or plan.to_yaml()")] if left_out else []
-    return "".join([*parts, *more])
+    return html.fold("the steps in full", "".join([*parts, *more])) if parts or more else ""
 
 
 def _texts(plan: Plan, verbs: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -120,4 +120,4 @@ def _texts(plan: Plan, verbs: Sequence[str]) -> Iterator[tuple[str, str]]:
     texts = chain([source_text(plan)], map(step_text, plan.transformation), [target_text(plan)])
     for verb, note, text in zip(verbs, notes, texts, strict=False):
         if text:
-            yield f"{verb}: {note}", text
+            yield f"{verb}: {note}", masked(text)

@@ -48,4 +48,4 @@ def error_of(found: Mapping[str, Any]) -> ErrorView:
 def _with_code(code: Excerpt | None, **values: Any) -> ErrorView:
     if code is None:
         return ErrorView(**values)
-    return ErrorView(**values, place=code.place, lines=code.lines, line=code.line)
+    return ErrorView(**values, place=code.place, code=code.text())

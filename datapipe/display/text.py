@@ -8,8 +8,9 @@ from itertools import zip_longest
 from datapipe.display.seen import Columns
 from datapipe.display.words import count, shortened
 from datapipe.plan import CodeStep, Contract, FileTarget, Plan, SqlStep, Step, ValidateConfig, ValidateStep
+from datapipe.traces import masked
 
-_LONGEST_PLACE = 32
+_LONGEST_PLACE = 24
 
 
 def plan_lines(plan: Plan) -> list[tuple[str, str]]:
@@ -28,8 +29,8 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
 def step_line(step: Step) -> tuple[str, str]:
     """One step: what runs it, and its text in one line."""
     if isinstance(step, SqlStep):
-        tables = f"  [with {', '.join(step.config.tables)}]" if step.config.tables else ""
-        return "sql", " ".join(step.config.sql_query.split()) + tables
+        tables = f" [with {', '.join(step.config.tables)}]" if step.config.tables else ""
+        return "sql", " ".join(masked(step.config.sql_query).split()) + tables
     if isinstance(step, CodeStep):
         return (
             "apply",
@@ -85,5 +86,6 @@ def plan_text(
 
 
 def _place(place: str) -> str:
-    """A place that leaves room for the rest: the end of it matters."""
-    return place if len(place) <= _LONGEST_PLACE else f"…{place[1 - _LONGEST_PLACE :]}"
+    """A place without its folders: the steps need the room."""
+    name = place.rpartition("/")[2]
+    return name if len(name) <= _LONGEST_PLACE else f"…{name[1 - _LONGEST_PLACE :]}"

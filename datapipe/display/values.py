@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from datapipe.display import html
+from datapipe.display.grid import Grid, grid_html, grid_of, grid_text
+from datapipe.display.words import count, duration
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,15 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        parts = [
-            html.titled(s.title, html.code(s.text) + (html.table(("column", "type"), s.columns) if s.columns else ""))
-            for s in self.sections
-        ]
-        return "".join(parts)
+        return html.card(
+            html.heading("What a run would do", "nothing is written") + "".join(map(_section_html, self.sections))
+        )
+
+
+def _section_html(section: Section) -> str:
+    columns = html.table(("column", "type"), section.columns)
+    folded = html.fold(count(len(section.columns), "column"), columns) if section.columns else ""
+    return html.titled(section.title, html.code(section.text) + folded)
 
 
 def _section_text(section: Section) -> str:
@@ -55,43 +62,78 @@ def _section_text(section: Section) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Preview:
     """The first rows after a step.
 
     Parameters
     ----------
-    frame : pandas.DataFrame
+    table : pyarrow.Table
+        The rows that are shown.
     step : str
         The step the rows come out of.
     sampled : bool
         Whether only part of the source was read: aggregates are then those of the sample.
     source_rows : int
         The rows that were read from the source.
+    rows : int
+        The rows that came out of the step.
+    nulls : tuple of int
+        How many values of each column are NULL, in all of these.
+    seconds : float, optional
+        How long that took.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> Preview(pa.table({"id": [1]}), "ingestion", False, 1, 1, (0,), 0.004)
+        id
+    bigint
+         1
+    (all 1 source row · 4 ms · nothing is written)
     """
 
-    frame: Any
+    table: Any
     step: str
     sampled: bool
     source_rows: int
+    rows: int = 0
+    nulls: tuple[int, ...] = ()
+    seconds: float | None = None
+
+    @cached_property
+    def frame(self) -> Any:
+        """The rows as a pandas DataFrame."""
+        from datapipe.data.frames import to_pandas  # loads pandas
+
+        return to_pandas(self.table)
 
     @property
     def note(self) -> str:
-        """Where the rows come from, in a sentence."""
-        if not self.sampled:
-            return f"after {self.step}, from all {self.source_rows:,} source rows"
-        return (
-            f"after {self.step}, from a sample of {self.source_rows:,} source rows: "
-            "aggregates, windows and DISTINCT are those of the sample"
-        )
+        """Where the rows come from, in a line."""
+        source = self.step == "ingestion"
+        read = count(self.source_rows, "source row")
+        rows = count(len(self)) if len(self) == self.rows else f"{len(self):,} of {count(self.rows)}"
+        parts = [rows if source else f"{rows} after {self.step.removeprefix('transformation ')}"]
+        parts.append(f"a sample: the first {read}" if self.sampled else f"all {read}")
+        if source and not self.sampled:
+            parts = [f"all {read}" if len(self) == self.rows else f"{len(self):,} of {read}"]
+        if self.sampled and not source:
+            parts.append("aggregates, windows and DISTINCT are those of the sample")
+        parts += [duration(self.seconds)] if self.seconds is not None else []
+        return " · ".join([*parts, "nothing is written"])
+
+    @cached_property
+    def _grid(self) -> Grid:
+        return grid_of(self.table, self.nulls, self.rows)
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return int(self.table.num_rows)
 
     def __str__(self) -> str:
-        return f"{self.frame.to_string(index=False)}\n({self.note})"
+        return f"{grid_text(self._grid)}\n({self.note})"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html.titled(self.note, self.frame.to_html(index=False, border=0))
+        return html.card(grid_html(self._grid) + html.line(self.note))

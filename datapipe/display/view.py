@@ -71,10 +71,8 @@ class ErrorView:
     column : str, optional
     place : str
         Where the user's code failed: ``In[4]:3 in clean``.
-    lines : tuple of (int, str)
-        The user's own code around that line.
-    line : int, optional
-        The number of the line that failed.
+    code : str
+        The user's own code around that line, which is marked.
     cells : mapping of str to str
         The row itself, where it may be shown.
     traceback : str
@@ -87,8 +85,7 @@ class ErrorView:
     row: int | None = None
     column: str | None = None
     place: str = ""
-    lines: tuple[tuple[int, str], ...] = ()
-    line: int | None = None
+    code: str = ""
     cells: Mapping[str, str] = field(default_factory=dict)
     traceback: str = ""
 
@@ -147,9 +144,9 @@ class RunView:
         return self.steps[0].rows_out if self.steps else 0
 
     @property
-    def current(self) -> tuple[int, StepView] | None:
-        """The step that rows have come furthest to, and its number from 1."""
-        begun = [found for found in enumerate(self.steps, 1) if found[1].state != "waiting"]
+    def current(self) -> int | None:
+        """The place of the step that rows have come furthest to: 0 is the source, the last one the target."""
+        begun = [place for place, step in enumerate(self.steps) if step.state != "waiting"]
         return begun[-1] if begun else None
 
     @property

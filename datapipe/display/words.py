@@ -80,7 +80,7 @@ def rate(rows_a_second: float) -> str:
     >>> rate(212_345.6), rate(8.26)
     ('212,000 rows/s', '8.26 rows/s')
     """
-    if rows_a_second < 1000:
+    if rows_a_second < 999.5:
         return f"{rows_a_second:.3g} rows/s"
     return f"{float(f'{rows_a_second:.3g}'):,.0f} rows/s"
 

@@ -86,9 +86,11 @@ def ended(view: RunView, result: RunResult | None, error: BaseException | None =
         steps = tuple(dataclasses.replace(s, state="failed") if s.name == found_error.step else s for s in steps)
     known = {line.text for line in view.notes}
     told = tuple(LogLine("", note) for note in result.notices if note not in known)
+    last = () if not view.pace or view.pace[-1][1] == result.rows_read else ((result.seconds, result.rows_read),)
     return dataclasses.replace(
         view,
         state=result.state,
+        pace=(*view.pace, *last),
         steps=steps if not result.replayed else view.steps,
         elapsed=result.seconds,
         notes=(*view.notes, *told),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 
 class Budget:
-    """Messages that may be sent: so many a second, and no more than that at once.
+    """So many messages in any second, and no more.
 
     Parameters
     ----------
@@ -24,17 +25,23 @@ class Budget:
     """
 
     def __init__(self, a_second: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._rate, self._now = a_second, now
-        self._left, self._filled = float(a_second), now()
+        self._most, self._now = a_second, now
+        self._sent: deque[float] = deque()
         self._lock = threading.Lock()
 
     def take(self, messages: int = 1) -> bool:
         """Whether so many messages may be sent now; they are counted if so."""
         with self._lock:
             now = self._now()
-            self._left = min(float(self._rate), self._left + (now - self._filled) * self._rate)
-            self._filled = now
-            if self._left < messages:
+            while self._sent and now - self._sent[0] >= 1.0:
+                self._sent.popleft()
+            if len(self._sent) + messages > self._most:
                 return False
-            self._left -= messages
+            self._sent.extend([now] * messages)
             return True
+
+    def wait(self, messages: int, seconds: float) -> None:
+        """Wait until so many messages may be sent, but not longer than this."""
+        end = self._now() + seconds
+        while not self.take(messages) and self._now() < end:
+            time.sleep(0.05)

@@ -16,7 +16,9 @@ from datapipe.jupyter.budget import Budget
 from datapipe.jupyter.once import shown_here
 from datapipe.surroundings import surroundings
 
-_budget = Budget(14)  # messages a second, of all the runs of this kernel
+_budget = Budget(15)  # messages a second, of all the runs of this kernel
+_ENDING = 5  # messages of an end
+_PATIENCE = 2.0  # seconds that the last messages of a run wait for their turn
 _SOON = 0.4  # seconds before a run gets widgets: many have ended by then
 _FAST, _SLOW, _FIRST = 0.25, 1.0, 60.0  # seconds between two ticks, in the first minute and later
 _LOG = 1.0  # seconds between two looks at the log
@@ -71,6 +73,8 @@ class _Panel:
         self._ended.set()
         self._thread.join()
         view = self._view()
+        if threading.current_thread() is not threading.main_thread():
+            _budget.wait(_ENDING, _PATIENCE)
         if self._card is not None:
             self._card.end(view)
         output.replace(_bundle(view), self._id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets
 
-from datapipe.display import RunView, facts, live_card, log_text, run_card
+from datapipe.display import RunView, ended_card, facts, live_card, log_text
 from datapipe.display.html import BLUE, code
 
 COMMS = 12  # messages it takes to open one
@@ -57,8 +57,8 @@ class LiveCard:
 
     def end(self, view: RunView) -> None:
         """Show how the run ended. The widgets stay: a page that was loaded again has nothing else."""
-        self._status.value, self._body.value, self._log.value = "", run_card(view), _log(view)
-        self._button.layout.display, self._box.layout.border_left = "none", "none"  # the card has its own
+        self._status.value, self._body.value, self._log.value = "", ended_card(view), _log(view)
+        self._button.layout.display = "none"
 
 
 def _heard_at_once(button: Any) -> None:

@@ -20,6 +20,7 @@ from datapipe.data.stream import MIB, Stream, Workspace, resized
 from datapipe.data.types import EXACT_NUMERIC, tag, tagged
 from datapipe.errors import DataError
 from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
+from datapipe.transformation.pointing import pointing
 
 _MOST_ROWS = 16_384
 
@@ -44,7 +45,7 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
     check_parameters(sql, parameters)
     text = rewrite(check_one_query(sql), lambda name: f"${name}")
     first = FirstError()
-    with ExitStack() as stack:
+    with ExitStack() as stack, pointing(sql):
         inputs = {name: _closing(stream, stack) for name, stream in inputs.items()}
         # Half the memory is DuckDB's, less what it takes beyond its limit.
         con = stack.enter_context(duck.private(work, memory=max(work.memory // 2 - 8 * MIB, 24 * MIB)))

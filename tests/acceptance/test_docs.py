@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import os
 import re
 import shlex
@@ -32,6 +33,7 @@ SAMPLE = ROOT / "docs" / "sample.sql"
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```[ \t]*(?:\n|\Z)", re.M | re.S)
 _MOMENT = re.compile(r"at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 _TIMING = re.compile(r"in [\d.,]+ s(?:, [\d,]+ rows/s)?")
+_TAKEN = re.compile(r" · [\d.]+ m?s · ")
 _PROGRAMS = ("datapipe ", "pipeline-cli ", "export ", "echo ")
 # Servers of their own, with tests of their own.
 _ELSEWHERE = ("datapipe demo", "datapipe up", "datapipe metrics --port", "datapipe worker ")
@@ -74,6 +76,7 @@ class Reader:
     page: Path
     folder: Path
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
+    cells: int = 0
 
     def read(self) -> None:
         found = blocks(self.page)
@@ -96,9 +99,16 @@ class Reader:
         return self.run_shell(block) if block.language == "bash" else ""
 
     def run_python(self, block: Block) -> str:
-        code = compile("\n" * block.line + block.text, str(self.page), "exec")
+        """Run a block as a notebook runs a cell: plans say where they were written."""
+        self.cells += 1
+        cell = f"In[{self.cells}]"
+        linecache.cache[cell] = (len(block.text), None, block.text.splitlines(keepends=True), cell)
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            exec(code, self.names)
+            try:
+                exec(compile(block.text, cell, "exec"), self.names)
+            except BaseException as error:
+                error.add_note(f"{self.page.name}:{block.line}")
+                raise
         return printed.getvalue()
 
     def run_shell(self, block: Block) -> str:
@@ -142,7 +152,7 @@ def runs(command: str) -> bool:
 def timeless(text: str) -> str:
     """The text without what differs from run to run: durations."""
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
-    return _MOMENT.sub("at … UTC", _TIMING.sub("in … s", lines))
+    return _MOMENT.sub("at … UTC", _TIMING.sub("in … s", _TAKEN.sub(" · … ms · ", lines)))
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +178,7 @@ def folder(
     tmp_path_factory: pytest.TempPathFactory,
     source_url: str,
     postgresql_url: str,
+    forked_cli: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
     """An empty working directory, with the databases in the environment."""
@@ -178,7 +189,9 @@ def folder(
     monkeypatch.setenv("DATAPIPE_HOME", str(tmp_path_factory.mktemp("home")))  # its record of runs is the page's own
     monkeypatch.setenv("SOURCE_DB_URL", source_url)
     monkeypatch.setenv("DEST_DB_URL", postgresql_url)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join([str(forked_cli.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    )
     monkeypatch.setattr("datapipe.settings._connections", {})  # names given by connect() belong to the page
     known = set(sys.modules)
     yield tmp_path

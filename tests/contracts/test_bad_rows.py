@@ -14,12 +14,13 @@ import pytest
 from contracts.sinks import Sink
 
 import datapipe
+from datapipe.data.stream import Workspace
 from datapipe.errors import DataError
 
-ROWS = 200_000
+ROWS = [20_000, pytest.param(200_000, marks=pytest.mark.soak)]
 SECRET = "s3cret"
 NUMBER = 99999123
-PLACES = {"first": 0, "middle": ROWS // 2, "last": ROWS - 1}
+PLACES = ("first", "middle", "last")
 STRATEGIES = ("append", "insert", "upsert", "replace")
 BEFORE = -1
 
@@ -70,15 +71,23 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
     return Sink("sqlite", f"sqlite:///{tmp_path / 'test.db'}")
 
 
-def values(case: Case, place: int) -> Iterable[Any]:
+@pytest.fixture
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows then take as many batches as many do."""
+    monkeypatch.setattr(Workspace, "batch_bytes", 1 << 16)
+
+
+def values(case: Case, rows: int, place: int) -> Iterable[Any]:
     """The values of v; where they have to be unique, the bad one is that of the table's own row."""
-    for number in range(ROWS):
+    for number in range(rows):
         yield case.bad if number == place else number if case.good is None else case.good
 
 
+@pytest.mark.usefixtures("_small_batches")
+@pytest.mark.parametrize("count", ROWS)
 @pytest.mark.parametrize(("target", "name", "strategy", "place"), COMBINATIONS, indirect=["target"])
-def test_a_bad_row(target: Sink, name: str, strategy: str, place: str) -> None:
-    case = CASES[name]
+def test_a_bad_row(target: Sink, name: str, strategy: str, place: str, count: int) -> None:
+    case, at = CASES[name], {"first": 0, "middle": count // 2, "last": count - 1}[place]
     existing = {"UNIQUE": NUMBER, "NOT NULL": "before"}.get(name)
     target.sql(
         "CREATE TABLE parent (id bigint PRIMARY KEY)",
@@ -86,7 +95,7 @@ def test_a_bad_row(target: Sink, name: str, strategy: str, place: str) -> None:
         f"CREATE TABLE t (id bigint PRIMARY KEY, v {case.column})",
         f"INSERT INTO t VALUES ({BEFORE}, {'NULL' if existing is None else repr(existing)})",
     )
-    rows = pa.table({"id": pa.array(range(ROWS)), "v": pa.array(values(case, PLACES[place]), case.type)})
+    rows = pa.table({"id": pa.array(range(count)), "v": pa.array(values(case, count, at), case.type)})
     keys = ["id"] if strategy in {"insert", "upsert"} else []
     with pytest.raises(DataError) as caught:
         datapipe.read(rows).write("t", to=target.url, strategy=strategy, keys=keys).run("64MB")
@@ -94,7 +103,7 @@ def test_a_bad_row(target: Sink, name: str, strategy: str, place: str) -> None:
     # PostgreSQL looks at foreign keys when every row is there, and then tells the column rather than the row.
     at_the_end = target.kind == "postgresql" and name == "foreign key"
     if not at_the_end or strategy == "upsert":
-        assert error.row == PLACES[place] + 1
+        assert error.row == at + 1
         assert f"row {error.row}" in str(error)
     if case.names or at_the_end:
         assert error.column == "v"

@@ -162,9 +162,9 @@ def test_a_load_registers_its_target_once_for_each_schema(recorded: SchemaRegist
     for result in (first, again):
         assert datapipe.attach(result.run_id).row.schema_version == 1
         assert datapipe.attach(result.run_id).result() == result
-    assert "(schema version 1)" in repr(datapipe.attach(first.run_id))
-    assert "(schema version 1)" in datapipe.attach(first.run_id)._repr_html_()
-    assert datapipe.runs()["schema_version"].tolist() == [1, 1]
+    assert "schema version 1" in repr(datapipe.attach(first.run_id))
+    assert "schema version 1" in datapipe.attach(first.run_id)._repr_html_()
+    assert datapipe.runs().frame["schema_version"].tolist() == [1, 1]
     assert not plan(sink, rows, **options).diff().changes
 
 
@@ -192,7 +192,7 @@ def test_a_replay_names_the_version_of_the_run_that_did_it(recorded: SchemaRegis
     replayed = plan(sink).run(idempotency_key="k")
     assert replayed.replayed
     assert recorded.versions("users") == [1, 2]
-    assert datapipe.runs()["schema_version"].tolist() == [1, 2, 1]
+    assert datapipe.runs().frame["schema_version"].tolist() == [1, 2, 1]
 
 
 def test_a_file_is_registered_too(recorded: SchemaRegistry, tmp_path: Path) -> None:

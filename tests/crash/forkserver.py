@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +32,8 @@ _MODULES = (
 
 def serve() -> None:
     """Fork a run for each line, and answer with its process id, until whoever sends the lines is gone."""
-    _import_all()
+    import_all(_MODULES)
+    tempfile.gettempdir()  # the first call tries the folder out with a file
     alive: set[int] = set()
     print("ready", flush=True)
     for line in sys.stdin:
@@ -46,12 +48,11 @@ def serve() -> None:
         os.waitpid(pid, 0)
 
 
-def _import_all() -> None:
-    """Import what runs use, and make sure that it began no thread: a fork would not take it along."""
+def import_all(modules: Sequence[str]) -> None:
+    """Import what a process will need, and make sure that it began no thread: a fork would not take it along."""
     sys.modules["polars"] = None  # type: ignore[assignment]  # its import begins threads, and no run here needs it
-    for module in _MODULES:
+    for module in modules:
         importlib.import_module(module)
-    tempfile.gettempdir()  # the first call tries the folder out with a file
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     names = [name for name in names if name != "jemalloc_bg_thd"]  # jemalloc knows about forks
     assert len(names) == threading.active_count() == 1, (names, threading.enumerate())

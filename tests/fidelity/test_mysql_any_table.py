@@ -29,7 +29,7 @@ from datapipe.errors import DataError
 from datapipe.pipeline import Pipeline
 
 many = settings(
-    max_examples=int(os.environ.get("DATAPIPE_TEST_EXAMPLES", "30")),
+    max_examples=int(os.environ.get("DATAPIPE_TEST_EXAMPLES", "15")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 ODD = st.sampled_from(

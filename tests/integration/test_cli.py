@@ -62,6 +62,19 @@ def document(**parts: Any) -> dict[str, Any]:
     }
 
 
+def test_the_forked_program_of_other_tests_does_the_same(folder: Path, forked_cli: Path) -> None:
+    for arguments in (
+        ["run", "--query", "SELECT id FROM userz", "--source-db-url", "sqlite:///crm.db"],
+        ["run", "--odd"],
+    ):
+        own, forked = (
+            subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+            for program in (Path(sys.executable).with_name("datapipe"), forked_cli)
+        )
+        assert own.returncode == 2
+        assert (own.returncode, own.stdout, own.stderr) == (forked.returncode, forked.stdout, forked.stderr)
+
+
 # --- the specification's lines ------------------------------------------------------------------------------
 
 

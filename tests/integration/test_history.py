@@ -40,8 +40,8 @@ def test_a_run_is_on_record_for_every_process(tmp_path: Path) -> None:
     assert run.result() == result
     assert [step.rows_out for step in run.progress] == [10, 10, 10]
     listed = datapipe.runs()
-    assert listed.loc[0, "id"] == result.run_id
-    assert listed.loc[0, "rows_written"] == 10
+    assert listed[0].id == result.run_id
+    assert listed.frame.loc[0, "rows_written"] == 10
     told = json.loads(cli("status", result.run_id, "--json").stdout)
     assert (told["state"], told["rows_written"], told["steps"][1]["version"]) == (
         "succeeded",
@@ -90,7 +90,7 @@ def test_a_run_is_cancelled_from_elsewhere(tmp_path: Path) -> None:
     runner = threading.Thread(target=running)
     runner.start()
     assert started.wait(30)
-    run = datapipe.attach(datapipe.runs(1).loc[0, "id"])
+    run = datapipe.attach(datapipe.runs(1)[0].id)
     with pytest.raises(TransientError, match=r"is running after"):
         run.result(timeout=0.1)
     assert run.cancel()
@@ -114,7 +114,7 @@ def test_a_store_that_cannot_be_written_costs_a_warning_and_no_run(
 def test_a_replay_says_whose_result_it_has(tmp_path: Path) -> None:
     first, again = (plan(tmp_path).run(idempotency_key="k") for _ in range(2))
     assert again.replayed
-    row = datapipe.attach(datapipe.runs(1).loc[0, "id"]).row
+    row = datapipe.attach(datapipe.runs(1)[0].id).row
     assert (row.state, row.reason) == ("succeeded", f"run {first.run_id} had done it")
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PrivateRe
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(tmp_path: Path, forked_cli: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """Everything that runs on workers need, and the environment that says so."""
     (tmp_path / "functions.py").write_text(FUNCTIONS)
     with sqlite3.connect(tmp_path / "users.db") as conn:
@@ -57,7 +57,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     with private_redis(redis_program()) as server:
         monkeypatch.setenv("REDIS_URL", server.url)
         with ExitStack() as ends:
-            yield Site(tmp_path, server, ends)
+            yield Site(tmp_path, server, ends, forked_cli)
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Site:
     folder: Path
     broker: PrivateRedis
     ends: ExitStack
+    datapipe: Path
 
     def start_worker(self, name: str) -> Worker:
         """A worker for one run at a time, once it answers."""
@@ -78,15 +79,17 @@ class Site:
         if function:
             plan["transformation"] = {"type": "code", "config": {"function": f"functions:{function}"}}
         (self.folder / "plan.json").write_text(json.dumps(plan))
-        script = "import datapipe; print(datapipe.load('plan.json').submit().id)"
-        return self.run("-c", script).stdout.strip()
+        return self.cli("submit", "plan.json").stdout.strip()
 
-    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return _run([sys.executable, *arguments])
 
     def cli(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return self.run("-m", "datapipe", *arguments, **variables)
+        return _run([str(self.datapipe), *arguments], **variables)
+
+
+def _run(command: Sequence[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 40) -> None:

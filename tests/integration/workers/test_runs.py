@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,7 +123,7 @@ def test_submit_watch_and_result(worker: Worker) -> None:
     assert run.watch() == "succeeded"
     assert [step.rows_out for step in run.progress][:2] == [2, 2]
     assert datapipe.attach("daily").id == run.id
-    assert run.id in set(datapipe.runs()["id"])
+    assert run.id in {found.id for found in datapipe.runs()}
 
 
 @only_redis
@@ -216,7 +215,7 @@ def test_a_plan_names_its_queue(worker: Worker, environment: dict[str, str], tmp
 @only_redis
 def test_a_worker_that_stops_puts_its_run_back(environment: dict[str, str], tmp_path: Path) -> None:
     with running_worker(environment, tmp_path, "w4", queues="stopping") as stopping:
-        run = sleeping(15, "stopped").submit(queue="stopping")
+        run = sleeping(8, "stopped").submit(queue="stopping")
         until(lambda: run.status == "running")
         assert stopping.stop(20) == 0
     assert (run.status, run.row.losses) == ("queued", 0)
@@ -263,7 +262,7 @@ def test_passwords_stay_here(worker: Worker, broker: PrivateRedis) -> None:
 @only_redis
 def test_many_are_submitted_quickly(environment: dict[str, str]) -> None:
     ids = {users().submit(queue="nobodys").id for _ in range(200)}
-    assert (datapipe.runs(300).set_index("id").loc[list(ids), "state"] == "queued").sum() == 200
+    assert (datapipe.runs(300).frame.set_index("id").loc[list(ids), "state"] == "queued").sum() == 200
 
 
 KERNEL = """
@@ -306,11 +305,9 @@ def test_functions_of_a_kernels_cells(worker: Worker, environment: dict[str, str
 
 
 @only_redis
-def test_the_command_line(worker: Worker, tmp_path: Path) -> None:
+def test_the_command_line(worker: Worker, forked_cli: Path) -> None:
     def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "datapipe", *arguments], capture_output=True, text=True, check=False
-        )
+        return subprocess.run([forked_cli, *arguments], capture_output=True, text=True, check=False)
 
     done = cli("submit", "--query", "SELECT * FROM users", "--table-name", "by_hand", "--wait", "--json")
     assert done.returncode == 0, done.stderr

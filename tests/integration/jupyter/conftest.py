@@ -1,0 +1,51 @@
+"""Notebooks in a real JupyterLab and a real browser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.browser import CHROMIUM_VARIABLE, Chromium, find_chromium, running_chromium
+from lab.headless import Bench, bench_in
+from lab.notebook import Notebook, document_of, opened_notebook
+from lab.server import LabServer, starting_lab
+
+_NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def lab_and_browser() -> Iterator[tuple[LabServer, Chromium]]:
+    """A JupyterLab server and a browser, which start side by side."""
+    program = find_chromium()
+    if program is None:
+        reason = f"no Chromium: set {CHROMIUM_VARIABLE}, install chromium, or run playwright install chromium"
+        if os.environ.get("DATAPIPE_TEST_REQUIRE_SERVICES") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with starting_lab() as server, running_chromium(program) as browser:
+        server.wait()
+        yield server, browser
+
+
+@pytest.fixture
+def notebook(lab_and_browser: tuple[LabServer, Chromium]) -> Iterator[Callable[..., Notebook]]:
+    """Open new notebooks, each in a page of its own: of the given code cells, or a whole document from elsewhere."""
+    server, browser = lab_and_browser
+    with browser.in_use(), ExitStack() as ends:
+
+        def opened(*cells: str, document: dict[str, Any] | None = None) -> Notebook:
+            path = f"notebook_{next(_NUMBERS)}.ipynb"
+            return ends.enter_context(opened_notebook(server, browser, document or document_of(cells), path))
+
+        yield opened
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Where notebooks are run without anybody."""
+    return bench_in(tmp_path)
