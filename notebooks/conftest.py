@@ -28,7 +28,7 @@ _FOREIGN = ("DATAPIPE_", "CELERY_", "REDIS_URL", "SOURCE_DB_URL", "DEST_DB_URL")
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
-    if not config.option.nbmake or config.option.collectonly or hasattr(config, "workerinput"):
+    if not getattr(config.option, "nbmake", False) or config.option.collectonly or hasattr(config, "workerinput"):
         return
     ends = config.stash[_ENDS] = ExitStack()
     try:
