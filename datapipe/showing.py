@@ -15,6 +15,7 @@ from typing import Literal
 from datapipe.display import RunView, run_card_text, view_of_plan
 from datapipe.display.terminal import terminal
 from datapipe.engine import Follower, RunOptions, RunResult, begin_recorded, run_recorded
+from datapipe.errors import DatapipeError
 from datapipe.hosts import host
 from datapipe.plan import Plan, check_runnable
 from datapipe.settings import settings
@@ -115,6 +116,8 @@ def _followed(view: RunView, show: Show, options: RunOptions, run: Callable[[Run
         result = run(dataclasses.replace(options, listeners=(follower, *options.listeners)))
     except BaseException as error:
         follower.end(getattr(error, "result", None), error)
+        if isinstance(error, DatapipeError):
+            error.on_card = form() in {"widget", "html"}
         raise
     return dataclasses.replace(result, view=follower.end(result))
 
