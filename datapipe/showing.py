@@ -15,8 +15,9 @@ from typing import Literal
 from datapipe.display import RunView, run_card_text, view_of_plan
 from datapipe.display.terminal import terminal
 from datapipe.engine import Follower, RunOptions, RunResult, begin_recorded, run_recorded
+from datapipe.errors import DatapipeError
 from datapipe.hosts import host
-from datapipe.plan import Plan
+from datapipe.plan import Plan, check_runnable
 from datapipe.settings import settings
 from datapipe.surroundings import surroundings
 
@@ -70,6 +71,7 @@ def run_shown(plan: Plan, options: RunOptions) -> RunResult:
     DatapipeError, KeyboardInterrupt
         As :func:`~datapipe.engine.run_recorded` does.
     """
+    check_runnable(plan)
     view = view_of_plan(plan, options.run_id, options.places)
     with shown(view, options.cancel.cancel) as show:
         return _followed(view, show, options, lambda found: run_recorded(plan, found))
@@ -83,6 +85,7 @@ def run_behind(plan: Plan, options: RunOptions) -> None:
     PlanError
         If runs are not recorded.
     """
+    check_runnable(plan)
     if surroundings() == "headless":
         warnings.warn("nobody waits for a run in the background here, so it is waited for now", stacklevel=3)
         run_shown(plan, options)
@@ -113,6 +116,8 @@ def _followed(view: RunView, show: Show, options: RunOptions, run: Callable[[Run
         result = run(dataclasses.replace(options, listeners=(follower, *options.listeners)))
     except BaseException as error:
         follower.end(getattr(error, "result", None), error)
+        if isinstance(error, DatapipeError):
+            error.on_card = form() in {"widget", "html"}
         raise
     return dataclasses.replace(result, view=follower.end(result))
 

@@ -30,7 +30,7 @@ def run_card_text(view: RunView) -> str:
 def _problem(error: ErrorView) -> list[str]:
     lines = [facts.problem(error)]
     lines += [f"Next: {error.hint}"] if error.hint else []
-    lines += [f"at {facts.where_it_is(error)}"] if facts.where_it_is(error) else []
+    lines += [facts.where_it_is(error)] if facts.where_it_is(error) else []
     lines += [f"  {name}: {shortened(value, _WIDTH)}" for name, value in error.cells.items()]
     return [*lines, error.place, error.code] if error.code else lines
 

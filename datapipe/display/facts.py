@@ -110,7 +110,7 @@ def problem(error: ErrorView) -> str:
 
 def where_it_is(error: ErrorView) -> str:
     """The row and the column an error is about."""
-    found = [f"row {error.row:,} of what came into the step"] if error.row else []
+    found = [f"Row {error.row:,} of what came into the step"] if error.row else []
     found += [f"column {error.column}"] if error.column else []
     return ", ".join(found)
 

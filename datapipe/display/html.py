@@ -11,6 +11,7 @@ from html import escape
 
 GREY, BLUE, GREEN, RED, AMBER = "rgba(127,127,127,.45)", "#1e88e5", "#2e7d32", "#c62828", "#ef6c00"
 BORDERS = {"running": BLUE, "cancelling": GREY, "succeeded": GREEN, "failed": RED, "lost": AMBER}
+_LONG = 48  # characters
 _LINE = "1px solid rgba(127,127,127,.3)"
 _CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0"
 _NUMBER = "text-align:right;vertical-align:top;padding:2px 10px 2px 0;font-variant-numeric:tabular-nums"
@@ -68,6 +69,10 @@ def table(
     A cell that is an :class:`Html` is taken as it is.
     """
     styles = [_NUMBER if place in numbers else _CELL for place in range(len(head))]
+    # Only long texts may break, or narrow columns would.
+    rows = [*rows]
+    long = {place for row in rows for place, cell in enumerate(row) if len(str(cell)) > _LONG}
+    styles = [f"{style};white-space:normal" if place in long else style for place, style in enumerate(styles)]
     top = "".join(f'<th scope="col" style="{style}">{cell_html(c)}</th>' for style, c in zip(styles, head, strict=True))
     body = "".join(
         f'<tr style="border-top:{_LINE}">'
@@ -76,7 +81,7 @@ def table(
         for row in rows
     )
     title = f'<caption style="text-align:left"><b>{escape(caption)}</b></caption>' if caption else ""
-    frame = '<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:4px 0">'
+    frame = '<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:4px 0;white-space:nowrap">'
     return f"{frame}{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
 
 

@@ -33,7 +33,7 @@ def test_a_plan_shows_itself_and_opens_nothing(notebook: Open) -> None:
     found.run_all(0)
     card = found.output(0)
     assert "orders" in found.text(0)
-    assert "not run" in found.text(0)
+    assert "nothing is executed before .run()" in found.text(0)
     alt = card.locator("img").get_attribute("alt") or ""
     assert all(verb in alt for verb in ("read", "sql", "apply", "write"))
     heads = card.locator("th").all_inner_texts()

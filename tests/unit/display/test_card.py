@@ -68,7 +68,7 @@ def test_a_failed_card_has_everything_to_mend_it() -> None:
             "at step 1 of 1: apply clean per batch",
             "DataError: function",
             "Next: Correct it",
-            "row 17 of what came into the step, column price",
+            "Row 17 of what came into the step, column price",
             "In[1]:5 in clean",
             "return float(x)",
             "n/a",
