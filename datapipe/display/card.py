@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from datapipe.display import facts
-from datapipe.display.html import BORDERS, GREY, bar, card, code, fold, heading, image, line, table
-from datapipe.display.picture import run_picture
+from datapipe.display.html import BORDERS, GREY, Html, bar, card, code, faint, fold, heading, image, line, table
+from datapipe.display.picture import SHORTEST, run_picture
+from datapipe.display.picture import WIDTH as PICTURE
 from datapipe.display.view import ErrorView, LogLine, RunView, StepView
 from datapipe.display.words import duration, rate, shortened
 
 _LINES = 200  # lines of a log
 _LONGEST = 4_000  # characters of a log, or of a traceback
 _CELL = 80  # characters
+_WHAT = 60
 _CELLS = 20  # columns of a row
 _MESSAGE = 2_000  # characters
 _NOTE = 500
 _STEPS = 20
+_NUMBERS = {"rows in", "rows out", "rejected", "rows/s", "time"}
+_SHORT = {"step", "time", "state"}  # columns that do not break
+_BARS = 12  # steps at most that are shown in time
+_BAR = "#64b5f6"
 _TIMED = 0.05  # seconds below which a speed says nothing
 
 
 def run_card(view: RunView) -> str:
     """A run as it is now; one that has ended with everything there is to know of it."""
-    known = f"<div><small>run {escape(view.id)}</small></div>"
     body = ended_card(view) if view.final else live_card(view)
-    return card(body + known, border=BORDERS.get(view.state, GREY))
+    return card(body + faint(f"run {view.id}"), border=BORDERS.get(view.state, GREY))
 
 
 def live_card(view: RunView, *, headed: bool = True) -> str:
@@ -33,7 +36,7 @@ def live_card(view: RunView, *, headed: bool = True) -> str:
     head = heading(*facts.headline(view)) if headed else ""
     words = [line(facts.amounts(view)), *map(line, facts.warnings(view)), line(facts.effect(view))]
     progress = bar(share, facts.amounts(view)) if view.state in {"running", "cancelling"} else ""
-    return "".join([head, progress, *words, _steps(view)])
+    return f'<div style="line-height:1.5">{"".join([head, progress, *words, _steps(view)])}</div>'
 
 
 def ended_card(view: RunView) -> str:
@@ -42,12 +45,20 @@ def ended_card(view: RunView) -> str:
     parts += [_problem(view.error)] if view.error is not None else []
     parts += [line(facts.effect(view)), *map(line, facts.warnings(view)), _steps(view)]
     picture = run_picture(view)
-    parts += [image(*picture, width=520)] if picture else []
-    parts += [line(f"note: {shortened(note.text, _NOTE)}") for note in view.notes[-5:]]
+    parts += [image(*picture, width=PICTURE) + faint(picture[1])] if picture else []
+    parts += [faint(f"note: {shortened(note.text, _NOTE)}") for note in view.notes[-5:]]
     parts += [fold(f"Log ({len(view.notes)} lines)", code(log_text(view.notes)))] if len(view.notes) > 5 else []
     if view.error is not None and view.error.traceback:
-        parts.append(fold("Full traceback", code(view.error.traceback[-_LONGEST:])))
+        parts.append(fold("Full traceback", code(_traceback(view.error.traceback))))
     return "".join(parts)
+
+
+def _traceback(text: str) -> str:
+    """A traceback, without its middle if it is long: how it begins, and where it ends."""
+    if len(text) <= _LONGEST:
+        return text
+    head, _, rest = text.partition("\n")
+    return f"{head[:_NOTE]}\n  …\n{rest[-_LONGEST:].partition(chr(10))[2]}"
 
 
 def log_text(notes: tuple[LogLine, ...]) -> str:
@@ -76,20 +87,36 @@ def _steps(view: RunView) -> str:
     """The table of steps; columns that would be empty are left out."""
     steps = view.steps[:_STEPS]
     columns = [
-        ("step", [facts.step_number(view, place) for place in range(len(steps))]),
-        ("what", [facts.step_label(step) for step in steps]),
+        ("step", [f"{facts.step_number(view, place)} {step.verb}".strip() for place, step in enumerate(steps)]),
+        ("what", [shortened(step.what, _WHAT) for step in steps]),
         ("written at", [step.where for step in steps]),
         ("rows in", [f"{step.rows_in:,}" if step.rows_in else "" for step in steps]),
         ("rows out", [f"{step.rows_out:,}" if step.rows_out else "" for step in steps]),
         ("rejected", [f"{step.rejected:,}" if step.rejected else "" for step in steps]),
         ("rows/s", [_rate(step) for step in steps]),
         ("time", [duration(step.seconds) if step.seconds is not None else "" for step in steps]),
+        ("when", [_when(view, step) for step in steps]),
         ("state", [facts.step_state(view, step) for step in steps]),
     ]
     shown = [(name, cells) for name, cells in columns if any(cells)]
-    numbers = [place for place, (name, _) in enumerate(shown) if name in {"rows in", "rows out", "rejected", "rows/s"}]
+    numbers = [place for place, (name, _) in enumerate(shown) if name in _NUMBERS]
+    short = [place for place, (name, _) in enumerate(shown) if name in _SHORT]
     more = line(f"and {len(view.steps) - _STEPS} more steps") if len(view.steps) > _STEPS else ""
-    return table([name for name, _ in shown], zip(*(cells for _, cells in shown), strict=True), numbers=numbers) + more
+    rows = zip(*(cells for _, cells in shown), strict=True)
+    return table([name for name, _ in shown], rows, numbers=numbers, short=short) + more
+
+
+def _when(view: RunView, step: StepView) -> str:
+    """When a step was at work, as a bar in the time of a run that has ended."""
+    some = view.final and view.elapsed >= SHORTEST and len(view.steps) <= _BARS
+    if not some or step.begun is None or step.seconds is None:
+        return ""
+    left = min(0.98, step.begun / view.elapsed)
+    width = max(0.02, min(step.seconds / view.elapsed, 1 - left))
+    told = f"from {step.begun:.1f} s to {step.begun + step.seconds:.1f} s"
+    inner = f"margin-left:{left:.0%};width:{width:.0%};height:7px;background-color:{_BAR}"
+    outer = "width:120px;margin-top:4px;background-color:rgba(127,127,127,.15)"
+    return Html(f'<div title="{told}" style="{outer}"><div style="{inner}"></div></div>')
 
 
 def _rate(step: StepView) -> str:

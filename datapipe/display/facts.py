@@ -17,8 +17,8 @@ def headline(view: RunView) -> tuple[str, ...]:
     at = _stopped(view) if view.state in {"failed", "cancelled"} else view.current
     if at is not None and view.state in {"running", "cancelling", "failed", "cancelled"}:
         number = step_number(view, at)
-        among = f"step {number} of {len(view.steps) - 2}: " if number else ""
-        found.append(f"at {among}{step_label(view.steps[at])}")
+        step = view.steps[at]
+        found.append(f"at step {number} of {len(view.steps) - 2}: {step_label(step)}" if number else f"at {step.verb}")
     if view.state == "queued" and view.ahead is not None:
         found.append(f"{count(view.ahead, 'run')} before it" if view.ahead else "next in its queue")
     if view.attempts > 1:
@@ -104,8 +104,17 @@ def step_state(view: RunView, step: StepView) -> str:
 
 
 def problem(error: ErrorView) -> str:
-    """What went wrong, in a sentence."""
-    return f"{error.kind}: {error.message}" if error.kind else error.message
+    """What went wrong, in a sentence; the line of code it ends with is left out where the code itself is shown.
+
+    Examples
+    --------
+    >>> code = "--> 2 return float(x)"
+    >>> problem(ErrorView("DataError", "it failed (In[1]:2: return float(x))", place="In[1]:2 in clean", code=code))
+    'DataError: it failed'
+    """
+    head, found, _ = error.message.rpartition(f" ({error.place.partition(' in ')[0]}")
+    message = head if found and error.code and error.message.endswith(")") else error.message
+    return f"{error.kind}: {message}" if error.kind else message
 
 
 def where_it_is(error: ErrorView) -> str:

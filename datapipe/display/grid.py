@@ -24,7 +24,7 @@ _TITLES = 40_000  # characters of all those together
 # What would move a terminal's cursor, or turn the direction of the text around it.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NONE = "0 % NULL"
-_FAINT = "opacity:.65;font-weight:normal"
+_FAINT = f"{html.FAINT};font-weight:normal"
 
 
 @dataclass(frozen=True)
@@ -198,9 +198,12 @@ def _aligned(texts: list[str], *, right: bool) -> list[str]:
 def grid_html(grid: Grid) -> str:
     """The table as HTML; what is cut is whole under the pointer."""
     line = "border-top:1px solid rgba(127,127,127,.3)"
-    styles = [f"text-align:{'right' if c.number else 'left'};padding:1px 8px;white-space:pre" for c in grid.columns]
+    room = "padding:2px 20px 2px 0;white-space:pre;vertical-align:top"
+    styles = [f"text-align:{'right' if c.number else 'left'};{room}" for c in grid.columns]
+    nulls = any(column.nulls not in {"", _NONE} for column in grid.columns)
     head = "".join(
-        f'<th scope="col" style="{style}">{_head(c)}</th>' for style, c in zip(styles, grid.columns, strict=True)
+        f'<th scope="col" style="{style}">{_head(c, nulls=nulls)}</th>'
+        for style, c in zip(styles, grid.columns, strict=True)
     )
     left, body = _TITLES, []
     for row in grid.rows:
@@ -215,9 +218,11 @@ def grid_html(grid: Grid) -> str:
     return f'<div style="overflow-x:auto">{table}</tbody></table></div>{more}'
 
 
-def _head(column: Column) -> str:
-    below = " · ".join(part for part in (column.type, column.nulls) if part)
-    return f'{escape(shortened(column.name, _CELL))}<br><span style="{_FAINT}">{escape(below)}</span>'
+def _head(column: Column, *, nulls: bool) -> str:
+    """The name, the type, and the share of NULL if any column has some."""
+    below = [column.type, *([column.nulls] if nulls else [])]
+    parts = "".join(f'<br><span style="{_FAINT}">{escape(part)}</span>' for part in below if part)
+    return f"{escape(shortened(column.name, _CELL))}{parts}"
 
 
 def _cell(text: str | None) -> str:

@@ -11,15 +11,18 @@ from html import escape
 
 GREY, BLUE, GREEN, RED, AMBER = "rgba(127,127,127,.45)", "#1e88e5", "#2e7d32", "#c62828", "#ef6c00"
 BORDERS = {"running": BLUE, "cancelling": GREY, "succeeded": GREEN, "failed": RED, "lost": AMBER}
-_LONG = 48  # characters
 _LINE = "1px solid rgba(127,127,127,.3)"
-_CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0"
-_NUMBER = "text-align:right;vertical-align:top;padding:2px 10px 2px 0;font-variant-numeric:tabular-nums"
+_ROOM = "vertical-align:top;padding:3px 16px 3px 0"
+_CELL = f"text-align:left;{_ROOM}"
+_NUMBER = f"text-align:right;{_ROOM}"
+_WHOLE = "white-space:nowrap"
+FAINT = "opacity:.7"  # as faint as can be read in both themes
 
 
 def card(body: str, *, border: str = GREY) -> str:
     """A block with a coloured edge."""
-    return f'<div style="border-left:4px solid {border};padding:4px 0 4px 12px;margin:4px 0">{body}</div>'
+    edge = f"border-left:4px solid {border};padding:4px 0 4px 14px;margin:4px 0"
+    return f'<div style="{edge};line-height:1.5">{body}</div>'
 
 
 def heading(title: str, *further: str) -> str:
@@ -31,6 +34,11 @@ def heading(title: str, *further: str) -> str:
 def line(text: str) -> str:
     """A line of text."""
     return f"<div>{escape(text)}</div>"
+
+
+def faint(text: str) -> str:
+    """A line that is there for whoever looks for it."""
+    return f'<div style="font-size:.87em;{FAINT}">{escape(text)}</div>'
 
 
 def titled(title: str, body: str) -> str:
@@ -45,7 +53,7 @@ def fold(title: str, body: str, *, opened: bool = False) -> str:
 
 def code(text: str) -> str:
     """Preformatted text."""
-    shape = "margin:2px 0;padding:4px 8px;background:rgba(127,127,127,.12);overflow-x:auto"
+    shape = "margin:4px 0;padding:6px 10px;background:rgba(127,127,127,.12);overflow-x:auto"
     style = f"{shape};font-family:monospace;line-height:1.4"
     return f'<pre style="{style}">{escape(text)}</pre>'
 
@@ -53,7 +61,7 @@ def code(text: str) -> str:
 def image(uri: str, alt: str, *, width: int | None = None) -> str:
     """A picture, with what it shows in words."""
     limit = f"max-width:100%;width:{width}px" if width else "max-width:100%"
-    return f'<img src="{uri}" alt="{escape(alt)}" style="{limit}">'
+    return f'<div style="margin:8px 0 0"><img src="{uri}" alt="{escape(alt)}" style="{limit}"></div>'
 
 
 def bar(share: float | None, label: str) -> str:
@@ -63,18 +71,23 @@ def bar(share: float | None, label: str) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[int] = (), caption: str = ""
+    head: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Sequence[int] = (),
+    short: Sequence[int] = (),
+    caption: str = "",
 ) -> str:
-    """A table of text cells; the columns ``numbers`` are set to the right.
+    """A table of text cells; the columns ``numbers`` are set to the right, and the columns ``short`` never break.
 
     A cell that is an :class:`Html` is taken as it is.
     """
-    styles = [_NUMBER if place in numbers else _CELL for place in range(len(head))]
-    # Only long texts may break, or narrow columns would.
-    rows = [*rows]
-    long = {place for row in rows for place, cell in enumerate(row) if len(str(cell)) > _LONG}
-    styles = [f"{style};white-space:normal" if place in long else style for place, style in enumerate(styles)]
-    top = "".join(f'<th scope="col" style="{style}">{cell_html(c)}</th>' for style, c in zip(styles, head, strict=True))
+    plain = [_NUMBER if place in numbers else _CELL for place in range(len(head))]
+    styles = [f"{style};{_WHOLE}" if place in short else style for place, style in enumerate(plain)]
+    top = "".join(
+        f'<th scope="col" style="{style};{_WHOLE}">{cell_html(cell)}</th>'
+        for style, cell in zip(plain, head, strict=True)
+    )
     body = "".join(
         f'<tr style="border-top:{_LINE}">'
         + "".join(f'<td style="{style}">{cell_html(cell)}</td>' for style, cell in zip(styles, row, strict=True))
@@ -82,7 +95,8 @@ def table(
         for row in rows
     )
     title = f'<caption style="text-align:left"><b>{escape(caption)}</b></caption>' if caption else ""
-    frame = '<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:4px 0;white-space:nowrap">'
+    style = "border-collapse:collapse;margin:6px 0;font-variant-numeric:tabular-nums"
+    frame = f'<div style="overflow-x:auto"><table style="{style}">'
     return f"{frame}{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
 
 

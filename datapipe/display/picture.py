@@ -1,44 +1,39 @@
-"""A run as a picture: rows per second over its time, and when each step was at work."""
+"""A run as a picture: rows per second over its time."""
 
 from __future__ import annotations
 
 import base64
 import itertools
-from html import escape
+from collections.abc import Iterator
 
 from datapipe.display.pace import Pace
-from datapipe.display.view import RunView, StepView
-from datapipe.display.words import duration, rate, shortened
+from datapipe.display.view import RunView
+from datapipe.display.words import duration, rate
 
-_WIDTH, _LEFT, _CURVE, _ROW = 520, 150, 60, 18  # pixels
-_SHORTEST = 1.0  # seconds of a run that is worth a picture
-_BARS, _STEPS = 40, 20
-_INK, _PALE, _PAPER = "#37474f", "#64b5f6", "#f5f7f8"  # its own paper: it reads the same on light and dark pages
+WIDTH, _HIGH = 520, 40  # pixels
+SHORTEST = 1.0  # seconds of a run of which there is something to see
+_BARS = 40
+_PALE = "#64b5f6"  # it has no paper of its own: the page may be light or dark
 
 
 def run_picture(view: RunView) -> tuple[str, str] | None:
-    """A picture's address and what it shows in words; None for a run too short to see anything.
+    """A picture's address and what it shows in words; None for one too short, or of too few batches, to see anything.
 
     Returns
     -------
     (str, str) or None
     """
-    if view.elapsed < _SHORTEST or not view.steps:
+    speeds = speeds_of(view.pace, view.elapsed) if view.elapsed >= SHORTEST else []
+    most = max(speeds, default=0.0)
+    if not most:
         return None
-    speeds = speeds_of(view.pace, view.elapsed)
-    steps = [step for step in view.steps if step.begun is not None and step.seconds is not None]
-    if not steps or len(steps) > _STEPS:
-        return None
-    top = _CURVE + 16 if speeds else 0
-    height = top + _ROW * len(steps) + 18
-    parts = [*_curve(speeds), *(_step(step, top + _ROW * place, view.elapsed) for place, step in enumerate(steps))]
-    parts.append(_word(_LEFT, height - 4, "0 s") + _word(_WIDTH - 4, height - 4, duration(view.elapsed), "end"))
-    style = f'font-family="sans-serif" font-size="11" fill="{_INK}"'
-    paper = f'<rect width="{_WIDTH}" height="{height}" rx="4" fill="{_PAPER}"/>'
+    line = f'<rect y="{_HIGH}" width="{WIDTH}" height="1" fill="#888"/>'
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" {style}>{paper}{"".join(parts)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {_HIGH + 1}">'
+        f"{''.join(_bars(speeds, most))}{line}</svg>"
     )
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(), _told(view, steps, speeds)
+    told = f"rows per second over the {duration(view.elapsed)} of the run, at most {rate(most).removesuffix(' rows/s')}"
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(), told
 
 
 def speeds_of(pace: Pace, elapsed: float) -> list[float]:
@@ -68,35 +63,9 @@ def _rows_at(pace: Pace, seconds: float) -> float:
     return before[1]
 
 
-def _curve(speeds: list[float]) -> list[str]:
-    most = max(speeds, default=0.0)
-    if not most:
-        return []
-    step = (_WIDTH - _LEFT - 4) / len(speeds)
-    bars = [
-        f'<rect x="{_LEFT + place * step:.1f}" y="{_CURVE - height:.1f}" width="{step - 1:.1f}" height="{height:.1f}" '
-        f'fill="{_PALE}"/>'
-        for place, height in enumerate(max(0.0, speed) / most * (_CURVE - 8) for speed in speeds)
-    ]
-    return [_word(6, 20, "rows/s"), _word(6, 34, f"most: {rate(most).removesuffix(' rows/s')}"), *bars]
-
-
-def _step(step: StepView, top: float, elapsed: float) -> str:
-    scale = (_WIDTH - _LEFT - 4) / elapsed
-    begun, took = step.begun or 0.0, step.seconds or 0.0
-    left, width = _LEFT + begun * scale, max(1.5, min(took, elapsed - begun) * scale)
-    bar = f'<rect x="{left:.1f}" y="{top + 4}" width="{width:.1f}" height="11" rx="2" fill="{_INK}" opacity=".75"/>'
-    return _word(6, top + 13, shortened(f"{step.verb} {step.what}", 24)) + bar
-
-
-def _word(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _told(view: RunView, steps: list[StepView], speeds: list[float]) -> str:
-    times = ", ".join(
-        f"{shortened(f'{s.verb} {s.what}', 40)} {s.begun:.1f} to {(s.begun or 0) + (s.seconds or 0):.1f} s"
-        for s in steps
-    )
-    fastest = f"at most {rate(max(speeds))}; " if speeds and max(speeds) > 0 else ""
-    return f"The run over {duration(view.elapsed)}: {fastest}{times}"
+def _bars(speeds: list[float], most: float) -> Iterator[str]:
+    step = WIDTH / len(speeds)
+    for place, speed in enumerate(speeds):
+        high = max(0.0, speed) / most * _HIGH
+        top, left = _HIGH - high, place * step
+        yield f'<rect x="{left:.1f}" y="{top:.1f}" width="{step - 2:.1f}" height="{high:.1f}" fill="{_PALE}"/>'

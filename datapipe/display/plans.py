@@ -22,7 +22,8 @@ _ROWS = 24
 _CELL = 80  # characters
 _COLUMNS, _COLUMN = 20, 60
 _TEXT = 4_000
-_HEAD = ("step", "what", "written\u00a0at", "columns", "engine")
+_HEAD = ("step", "what", "written at", "columns", "engine")
+_SHORT = (0, 3, 4)  # columns that are not broken
 
 
 def plan_html(plan: Plan, places: Sequence[str] = (), columns: Sequence[Columns | None] = ()) -> str:
@@ -44,7 +45,7 @@ def plan_html(plan: Plan, places: Sequence[str] = (), columns: Sequence[Columns 
     verbs = _verbs(plan)
     title = f"Plan {shortened(plan.name, _CELL)}" if plan.name else "Plan"
     picture = html.image(plan_image(plan), plan_alt(plan), width=svg_width(plan))
-    advice = "".join(html.line(f"⚠ {text}") for text in warnings(plan))
+    advice = "".join(html.faint(f"⚠ {text}") for text in warnings(plan))
     room = _BYTES - len(picture.encode()) - len(advice.encode())
     table = _table(plan, verbs, places, columns, room)
     folds = _folds(plan, verbs, room - len(table.encode()))
@@ -74,7 +75,7 @@ def _table(
     head, left_out, tail = ends(cells, _ROWS)
     gap: list[list[str]] = [["…", f"{left_out} further steps", "", "", ""]] if left_out else []
     rows = [*head, *gap, *tail]
-    left = room - len(html.table(_HEAD, rows).encode())
+    left = room - len(html.table(_HEAD, rows, short=_SHORT).encode())
     numbers = [*range(len(head)), *[-1] * len(gap), *range(len(cells) - len(tail), len(cells))]
     for row, number in zip(rows, numbers, strict=True):
         found = known[number] if 0 <= number <= len(plan.transformation) else None
@@ -82,7 +83,7 @@ def _table(
         if unfolded is not None and len(unfolded.encode()) < left:
             row[3] = unfolded
             left -= len(unfolded.encode())
-    return html.table(_HEAD, rows)
+    return html.table(_HEAD, rows, short=_SHORT)
 
 
 def _changed(known: Sequence[Columns | None], number: int) -> str:
@@ -113,7 +114,7 @@ def _folds(plan: Plan, verbs: Sequence[str], room: int) -> str:
         left_out += not fits
         room -= len(part.encode()) if fits else 0
     more = [html.line(f"{count(left_out, 'text')} more: see plan.explain() or plan.to_yaml()")] if left_out else []
-    return html.fold("the steps in full", "".join([*parts, *more])) if parts or more else ""
+    return html.fold("The steps in full", "".join([*parts, *more])) if parts or more else ""
 
 
 def _texts(plan: Plan, verbs: Sequence[str]) -> Iterator[tuple[str, str]]:

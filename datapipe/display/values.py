@@ -136,4 +136,4 @@ class Preview:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html.card(grid_html(self._grid) + html.line(self.note))
+        return html.card(grid_html(self._grid) + html.faint(self.note))

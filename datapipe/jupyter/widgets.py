@@ -30,7 +30,10 @@ class LiveCard:
         self._body = ipywidgets.HTML(_body(view), layout=layout, style=style)
         self._log = ipywidgets.HTML(_log(view), layout=layout, style=style)
         self._button = ipywidgets.Button(
-            description="Cancel", tooltip="Stop this run; the notebook's ■ does the same", disabled=cancel is None
+            description="Cancel",
+            tooltip="Stop this run; the notebook's ■ does the same",
+            disabled=cancel is None,
+            layout=ipywidgets.Layout(width="90px", margin="6px 2px"),
         )
         self._button.on_click(lambda _: cancel() if cancel is not None else None)
         _heard_at_once(self._button)

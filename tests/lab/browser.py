@@ -113,11 +113,12 @@ class Chromium:
 
 
 @contextmanager
-def running_chromium(program: Path) -> Iterator[Chromium]:
-    """A headless browser, ended afterwards."""
+def running_chromium(program: Path, *, scale: float = 1) -> Iterator[Chromium]:
+    """A headless browser, ended afterwards; ``scale`` is for pictures that are looked at from near."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        chromium = Chromium(browser.new_context(viewport={"width": 1280, "height": 900}), asyncio.get_running_loop())
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, device_scale_factor=scale)
+        chromium = Chromium(context, asyncio.get_running_loop())
         asyncio._set_running_loop(None)
         try:
             yield chromium

@@ -23,7 +23,7 @@ def test_a_failure_points_at_the_users_line(notebook: Open) -> None:
     found = notebook(FAILING)
     found.run_all(0)
     text = found.wait_for_text(0, "✗ FAILED orders").string
-    assert "step 3" in text
+    assert "at step 2 of 2" in text
     assert "n/a" in text
     assert "In[1]" in text
     marked = [line for line in text.splitlines() if line.startswith("-->")]
@@ -64,5 +64,5 @@ def test_a_wrong_query_is_named_with_its_step(notebook: Open) -> None:
     found.run_all(0)
     text = found.wait_for_text(0, "✗ FAILED orders").string
     assert "idd" in text
-    assert "step 2" in text
+    assert "at step 1 of 1" in text
     assert "In[1]" in text

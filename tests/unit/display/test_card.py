@@ -113,7 +113,9 @@ def test_a_succeeded_card_has_a_picture_with_words() -> None:
     assert "✓ SUCCEEDED daily" in card and "900 written" in card
     assert '<img src="data:image/svg+xml;base64,' in card
     picture = run_picture(done)
-    assert picture is not None and "read table users on crm 0.0 to 8.0 s" in picture[1]
+    assert picture is not None and picture[1] == "rows per second over the 9.0 s of the run, at most 100"
+    assert picture[1] in card
+    assert card.count('<div title="from 0.0 s to 8.0 s"') == 3, "each step in the time of the run"
     assert run_picture(dataclasses.replace(done, elapsed=0.2)) is None, "too short to see anything"
 
 

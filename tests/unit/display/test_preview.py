@@ -69,7 +69,10 @@ def test_text_has_types_and_the_share_of_null():
 
 def test_html_has_name_type_and_share_above_and_numbers_to_the_right():
     html = previewed(pa.table({"price": [1.5, None], "name": ["a", "NULL"]}))._repr_html_()
-    assert "price<br>" in html and "double precision · 50 % NULL" in html and "text · 0 % NULL" in html
+    assert "price<br>" in html and ">double precision</span>" in html
+    assert ">50 % NULL</span>" in html and ">0 % NULL</span>" in html
+    whole = previewed(pa.table({"price": [1.5]}))._repr_html_()
+    assert "double precision" in whole and "% NULL" not in whole, "a line only if there is something in it"
     assert html.count("text-align:right") == 3 and html.count("text-align:left") == 3
     assert html.count("NULL</i>") == 1 and ">NULL</td>" in html  # a text that says so is no NULL
     assert "nan" not in html and "None" not in html
