@@ -6,13 +6,12 @@ import dataclasses
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Literal
 
-from datapipe.display import RunView, run_card_text, view_of_plan
+from datapipe.display import LogLine, RunView, run_card_text, view_of_plan
 from datapipe.display.terminal import terminal
 from datapipe.engine import Follower, RunOptions, RunResult, begin_recorded, run_recorded
 from datapipe.errors import DatapipeError
@@ -72,7 +71,10 @@ def run_shown(plan: Plan, options: RunOptions) -> RunResult:
         As :func:`~datapipe.engine.run_recorded` does.
     """
     check_runnable(plan)
-    view = view_of_plan(plan, options.run_id, options.places)
+    return _run_here(plan, options, view_of_plan(plan, options.run_id, options.places))
+
+
+def _run_here(plan: Plan, options: RunOptions, view: RunView) -> RunResult:
     with shown(view, options.cancel.cancel) as show:
         return _followed(view, show, options, lambda found: run_recorded(plan, found))
 
@@ -86,11 +88,11 @@ def run_behind(plan: Plan, options: RunOptions) -> None:
         If runs are not recorded.
     """
     check_runnable(plan)
-    if surroundings() == "headless":
-        warnings.warn("nobody waits for a run in the background here, so it is waited for now", stacklevel=3)
-        run_shown(plan, options)
-        return
     view = view_of_plan(plan, options.run_id, options.places)
+    if surroundings() == "headless":
+        note = LogLine("", "nobody waits for a run in the background here: this cell has waited for it")
+        _run_here(plan, options, dataclasses.replace(view, notes=(note,)))
+        return
     run = begin_recorded(plan, options)
     with ExitStack() as stack:
         show = stack.enter_context(shown(view, options.cancel.cancel))

@@ -27,7 +27,8 @@ _TIMED = 0.05  # seconds below which a speed says nothing
 def run_card(view: RunView) -> str:
     """A run as it is now; one that has ended with everything there is to know of it."""
     body = ended_card(view) if view.final else live_card(view)
-    return card(body + faint(f"run {view.id}"), border=BORDERS.get(view.state, GREY))
+    when = f" · as of {view.at}" if view.at and not view.final else ""
+    return card(body + faint(f"run {view.id}{when}"), border=BORDERS.get(view.state, GREY))
 
 
 def live_card(view: RunView, *, headed: bool = True) -> str:

@@ -56,6 +56,9 @@ def amounts(view: RunView) -> str:
 
 
 def _final_amounts(view: RunView) -> str:
+    if view.replay_of is not None:
+        then = f"{count(view.rows_written)} written by run {view.replay_of[:_SHOWN]}, which has the same key"
+        return f"nothing to do: {then} · {duration(view.elapsed)}"
     found = [f"{count(view.rows_read)} read"]
     if view.state == "succeeded":
         found.append(f"{view.rows_written:,} written")
@@ -69,9 +72,8 @@ def _final_amounts(view: RunView) -> str:
 def effect(view: RunView) -> str:
     """What the run has done to its target."""
     if view.state == "succeeded":
-        again = " · an earlier run with this key had done it; nothing was written again" if view.replayed else ""
         version = f" · schema version {view.schema_version}" if view.schema_version else ""
-        return f"{view.source} → {view.target}{version}{again}"
+        return f"{view.source} → {view.target}{version}"
     if view.state == "cancelled":
         return "The target is unchanged."
     if view.state == "failed" and view.error is not None:
@@ -98,7 +100,7 @@ def step_state(view: RunView, step: StepView) -> str:
     """A step's state as a sign and a word."""
     if step.state == "running" and (view.final or view.state == "lost"):
         return "■ stopped"
-    if view.state == "succeeded" and step.state != "failed":
+    if view.state == "succeeded" and step.state != "failed" and view.replay_of is None:
         return "✓ done"
     return {"waiting": "· waiting", "running": "▶ running", "done": "✓ done", "failed": "✗ failed"}[step.state]
 

@@ -163,7 +163,7 @@ def _named(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBa
 
 
 def _count(batches: Iterator[pa.RecordBatch], done: Counter, following: Counter) -> Iterator[pa.RecordBatch]:
-    done.started = time.perf_counter()
+    done.started = done.started or time.perf_counter()  # a step begins with the first row that comes in
     for batch in batches:
         done.rows_out += batch.num_rows
         following.started = following.started or time.perf_counter()

@@ -86,19 +86,23 @@ def ended(view: RunView, result: RunResult | None, error: BaseException | None =
         steps = tuple(dataclasses.replace(s, state="failed") if s.name == found_error.step else s for s in steps)
     known = {line.text for line in view.notes}
     told = tuple(LogLine("", note) for note in result.notices if note not in known)
-    last = () if not view.pace or view.pace[-1][1] == result.rows_read else ((result.seconds, result.rows_read),)
+    last = (
+        ()
+        if result.replayed or not view.pace or view.pace[-1][1] == result.rows_read
+        else ((result.seconds, result.rows_read),)
+    )
     return dataclasses.replace(
         view,
         state=result.state,
         pace=(*view.pace, *last),
         steps=steps if not result.replayed else view.steps,
-        elapsed=result.seconds,
+        elapsed=result.seconds if not result.replayed else view.elapsed,
         notes=(*view.notes, *told),
         error=found_error,
         rows_written=result.rows_written,
         deduplicated=result.deduplicated,
         rejected=result.rejected,
-        replayed=result.replayed,
+        replay_of=result.run_id if result.replayed else None,
         attempts=result.attempts,
     )
 

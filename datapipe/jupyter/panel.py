@@ -136,6 +136,7 @@ class _Panel:
 
 
 def _bundle(view: RunView) -> dict[str, str]:
+    view = dataclasses.replace(view, at=time.strftime("%H:%M:%S"))
     return {"text/html": run_card(view), "text/plain": run_card_text(view)}
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 import datapipe
-from datapipe.display import RunView, view_of_plan
+from datapipe.display import RunView, run_card_text, view_of_plan
 from datapipe.engine import Event, Follower, RunOptions, run_plan
 from datapipe.errors import DataError
 from datapipe.pipeline import Pipeline
@@ -82,3 +82,20 @@ def test_a_log_keeps_its_last_lines(views: list[RunView]) -> None:
     for number in range(2000):
         follower(Event("notice", "r1", "r1", number, 10.0, message=f"note {number}"))
     assert len(views[-1].notes) == 500 and views[-1].notes[-1].text == "note 1999"
+
+
+def test_a_replay_says_who_did_it_and_claims_nothing(views: list[RunView], sqlite_url: str) -> None:
+    plan = datapipe.read(numbers(5)).write("t", to=sqlite_url)
+    first = run_plan(plan.plan, RunOptions(run_id="first", idempotency_key="monday"))
+    follower = follow(plan, views)
+    again = run_plan(plan.plan, RunOptions(run_id="r1", idempotency_key="monday", listeners=(follower,)))
+    assert again.replayed and again.run_id == first.run_id
+    text = run_card_text(follower.end(again))
+    assert "nothing to do: 5 rows written by run first, which has the same key" in text
+    assert "done" not in text and "read " in text
+
+
+def test_a_step_s_time_begins_with_the_first_row_that_comes_in(sqlite_url: str) -> None:
+    plan = datapipe.read(numbers(3_000_000)).sql("SELECT count(DISTINCT id) AS n FROM input_data")
+    result = run_plan(plan.write("t", to=sqlite_url).plan, RunOptions(run_id="r1"))
+    assert result.steps[1].seconds > result.steps[0].seconds / 2, "one row came out at once; the work was before it"
