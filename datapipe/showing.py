@@ -31,11 +31,18 @@ def form() -> Form:
     if wanted == "off":
         return "off"
     if place == "terminal":
-        return "bars" if sys.stderr.isatty() else "lines" if wanted == "text" else "off"
+        return "bars" if _is_terminal() else "lines" if wanted == "text" else "off"
     if wanted in {"text", "html"}:
         return "lines" if wanted == "text" else "html"
     has_widgets = find_spec("ipywidgets") is not None
     return "widget" if has_widgets and (place == "lab" or wanted == "widget") else "html"
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, as in a service; or it is closed
+        return False
 
 
 @contextmanager
@@ -137,4 +144,5 @@ class _Lines:
 
     def _say(self, text: str) -> None:
         self._told = time.monotonic()
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  # it was asked for by DATAPIPE_DISPLAY=text
+        with suppress(OSError, ValueError):  # it may be closed
+            print(text, file=sys.stderr, flush=True)  # noqa: T201  # it was asked for by DATAPIPE_DISPLAY=text
