@@ -8,7 +8,7 @@ from html import escape
 
 from datapipe.display.pace import Pace
 from datapipe.display.view import RunView, StepView
-from datapipe.display.words import duration, rate, shortened
+from datapipe.display.words import UNFIT, duration, rate, shortened
 
 _WIDTH, _LEFT, _CURVE, _ROW = 520, 150, 60, 18  # pixels
 _SHORTEST = 1.0  # seconds of a run that is worth a picture
@@ -90,7 +90,7 @@ def _step(step: StepView, top: float, elapsed: float) -> str:
 
 
 def _word(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(UNFIT.sub("�", text))}</text>'
 
 
 def _told(view: RunView, steps: list[StepView], speeds: list[float]) -> str:
