@@ -110,6 +110,8 @@ class RunView:
         Seconds since a run of another process has given a sign of life.
     ahead : int, optional
         How many runs wait before this one in its queue.
+    unsure : bool
+        Whether one that has not succeeded may have taken effect all the same: nobody has seen its end.
     """
 
     id: str
@@ -132,6 +134,7 @@ class RunView:
     place: str = ""
     silence: float | None = None
     ahead: int | None = None
+    unsure: bool = False
 
     @property
     def final(self) -> bool:
