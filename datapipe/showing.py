@@ -95,9 +95,13 @@ def run_behind(plan: Plan, options: RunOptions) -> None:
         run_shown(plan, options)
         return
     view = view_of_plan(plan, options.run_id, options.places)
-    run = begin_recorded(plan, options)
     with ExitStack() as stack:
         show = stack.enter_context(shown(view, options.cancel.cancel))
+        try:
+            run = begin_recorded(plan, options)
+        except BaseException as error:  # such as an interrupt
+            Follower(view, show).end(None, error)
+            raise
         left = stack.pop_all()
 
     def work() -> None:
