@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +20,7 @@ from datapipe.errors import PlanError, TransientError
 from datapipe.jupyter import output
 from datapipe.jupyter.panel import panel
 from datapipe.pipeline import Pipeline
+from datapipe.store import RunRow
 
 VIEW = RunView("r1", "running", "a", "b")
 
@@ -46,7 +49,7 @@ def plan(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
 def test_what_no_message_can_hold_is_not_sent(sent: list[dict[str, str]]) -> None:
     with panel(VIEW, None, live=False) as show:
         show(RunView("r1", "succeeded", "a\ud800", "b\udc80"))
-    assert "a�" in sent[-1]["text/plain"] and "b�" in sent[-1]["text/html"]
+    assert "a� → b�" in sent[-1]["text/html"]
     assert all(text.encode() for bundle in sent for text in bundle.values())
 
 
@@ -97,3 +100,28 @@ def test_a_run_that_cannot_be_recorded_has_a_card_that_says_so(
     with pytest.raises(TransientError):
         plan.run(background=True)
     assert "FAILED" in sent[-1]["text/plain"]
+
+
+def test_a_card_outlives_a_store_that_is_away_for_a_moment(
+    plan: Pipeline, sent: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("JPY_SESSION_NAME", "a.ipynb")
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", f"sqlite:///{tmp_path}/runs.db")
+    run = datapipe.attach(plan.run().run_id)
+    ended = run.row
+    begun = dataclasses.replace(ended, state="running", result=None, ended=None)
+    answers = iter((begun, begun, None, begun))
+
+    def look(_: str) -> RunRow:
+        found = next(answers, ended)
+        if found is None:
+            raise TransientError("the store is away")
+        return found
+
+    monkeypatch.setattr(run._store, "run", look)
+    sent.clear()
+    run.watch_behind()
+    end = time.monotonic() + 10
+    while time.monotonic() < end and "SUCCEEDED" not in (sent[-1]["text/plain"] if sent else ""):
+        time.sleep(0.05)
+    assert "SUCCEEDED" in sent[-1]["text/plain"]
