@@ -18,7 +18,7 @@ from datapipe.engine import Follower, RunOptions, RunResult, begin_recorded, run
 from datapipe.hosts import host
 from datapipe.plan import Plan
 from datapipe.settings import settings
-from datapipe.surroundings import surroundings
+from datapipe.surroundings import shell_of_kernel, surroundings
 
 Show = Callable[[RunView], None]
 Form = Literal["widget", "html", "bars", "lines", "off"]
@@ -128,6 +128,11 @@ def _followed(view: RunView, show: Show, options: RunOptions, run: Callable[[Run
     return dataclasses.replace(result, view=follower.end(result))
 
 
+def _without_values(view: RunView) -> RunView:
+    """The same view without the row that its error is about: a service's standard error is its log."""
+    return view if view.error is None else dataclasses.replace(view, error=dataclasses.replace(view.error, cells={}))
+
+
 class _Lines:
     """A line on standard error when a step has ended, every half minute, and a card at the end."""
 
@@ -142,7 +147,7 @@ class _Lines:
                 self._done.add(step.name)
                 self._say(f"{step.name} done: {max(step.rows_in, step.rows_out):,} rows")
         if view.final:
-            self._say(run_card_text(view))
+            self._say(run_card_text(view if shell_of_kernel() is not None else _without_values(view)))
         elif time.monotonic() - self._told > _EVERY:
             self._say(f"{view.rows_read:,} rows read so far")
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from datapipe import showing
-from datapipe.display import RunView
+from datapipe.display import ErrorView, RunView
 from datapipe.surroundings import surroundings, via
 
 
@@ -68,3 +68,11 @@ def test_a_process_without_standard_error_runs_all_the_same(
     monkeypatch.setenv("DATAPIPE_DISPLAY", "text")
     with showing.shown(RunView("r", "running"), None) as show:
         show(RunView("r", "succeeded"))
+
+
+def test_a_log_has_no_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DATAPIPE_DISPLAY", "text")
+    with showing.shown(RunView("r", "running"), None) as show:
+        show(RunView("r", "failed", error=ErrorView("DataError", "bad", row=17, cells={"mail": "ann@example.com"})))
+    told = capsys.readouterr().err
+    assert "row 17" in told and "ann@" not in told
