@@ -163,3 +163,9 @@ def test_a_picture_is_well_formed_whatever_a_step_is_called() -> None:
     found = run_picture(RunView("r", "succeeded", steps=(odd,), elapsed=3.0))
     assert found is not None
     ElementTree.fromstring(base64.b64decode(found[0].partition(",")[2]))
+
+
+def test_a_text_moves_no_cursor() -> None:
+    error = dataclasses.replace(ERROR, message="two\nlines \x1b]0;title\x07 \ud800\u202e")
+    text = run_card_text(dataclasses.replace(FAILED, error=error, name="\x1b[31mred"))
+    assert "two\nlines \\x1b]0;title\\x07 \\ud800\\u202e" in text and "\\x1b[31mred" in text
