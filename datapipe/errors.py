@@ -180,6 +180,11 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
         self.result = result
 
+    @property
+    def unknown(self) -> BaseException | None:
+        """The OutcomeUnknown that the run has ended with, if it has."""
+        return self.__cause__
+
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
 

@@ -169,7 +169,11 @@ class Run:
 
     def _show_to_end(self, left: ExitStack, viewer: _Viewer, show: Show) -> None:
         with left, suppress(DatapipeError):
-            self._wait(None, lambda found: show(viewer(found)))
+            while True:
+                with suppress(TransientError):  # a store that is away comes again, and the run goes on meanwhile
+                    self._wait(None, lambda found: show(viewer(found)))
+                    return
+                time.sleep(_LOG)
 
     def cancel(self) -> bool:
         """Ask it to stop; whether it had not ended yet. It stops within about a second."""

@@ -377,8 +377,9 @@ class Pipeline:
             return run_shown(self.plan, options)
         from datapipe.history import Run
 
+        found = Run(options.run_id)  # where runs are not recorded, this says so before one begins
         run_behind(self.plan, options)
-        return Run(options.run_id)
+        return found
 
     def submit(
         self,

@@ -18,7 +18,7 @@ from datapipe.errors import DatapipeError
 from datapipe.hosts import host
 from datapipe.plan import Plan, check_runnable
 from datapipe.settings import settings
-from datapipe.surroundings import surroundings
+from datapipe.surroundings import shell_of_kernel, surroundings
 
 Show = Callable[[RunView], None]
 Form = Literal["widget", "html", "bars", "lines", "off"]
@@ -31,11 +31,18 @@ def form() -> Form:
     if wanted == "off":
         return "off"
     if place == "terminal":
-        return "bars" if sys.stderr.isatty() else "lines" if wanted == "text" else "off"
+        return "bars" if _is_terminal() else "lines" if wanted == "text" else "off"
     if wanted in {"text", "html"}:
         return "lines" if wanted == "text" else "html"
     has_widgets = find_spec("ipywidgets") is not None
     return "widget" if has_widgets and (place == "lab" or wanted == "widget") else "html"
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, as in a service; or it is closed
+        return False
 
 
 @contextmanager
@@ -93,9 +100,13 @@ def run_behind(plan: Plan, options: RunOptions) -> None:
         note = LogLine("", "nobody waits for a run in the background here: this cell has waited for it")
         _run_here(plan, options, dataclasses.replace(view, notes=(note,)))
         return
-    run = begin_recorded(plan, options)
     with ExitStack() as stack:
         show = stack.enter_context(shown(view, options.cancel.cancel))
+        try:
+            run = begin_recorded(plan, options)
+        except BaseException as error:  # such as an interrupt
+            Follower(view, show).end(None, error)
+            raise
         left = stack.pop_all()
 
     def work() -> None:
@@ -124,6 +135,11 @@ def _followed(view: RunView, show: Show, options: RunOptions, run: Callable[[Run
     return dataclasses.replace(result, view=follower.end(result))
 
 
+def _without_values(view: RunView) -> RunView:
+    """The same view without the row that its error is about: a service's standard error is its log."""
+    return view if view.error is None else dataclasses.replace(view, error=dataclasses.replace(view.error, cells={}))
+
+
 class _Lines:
     """A line on standard error when a step has ended, every half minute, and a card at the end."""
 
@@ -138,10 +154,11 @@ class _Lines:
                 self._done.add(step.name)
                 self._say(f"{step.name} done: {max(step.rows_in, step.rows_out):,} rows")
         if view.final:
-            self._say(run_card_text(view))
+            self._say(run_card_text(view if shell_of_kernel() is not None else _without_values(view)))
         elif time.monotonic() - self._told > _EVERY:
             self._say(f"{view.rows_read:,} rows read so far")
 
     def _say(self, text: str) -> None:
         self._told = time.monotonic()
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  # it was asked for by DATAPIPE_DISPLAY=text
+        with suppress(OSError, ValueError):  # it may be closed
+            print(text, file=sys.stderr, flush=True)  # noqa: T201  # it was asked for by DATAPIPE_DISPLAY=text

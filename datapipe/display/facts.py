@@ -74,11 +74,11 @@ def effect(view: RunView) -> str:
     if view.state == "succeeded":
         version = f" · schema version {view.schema_version}" if view.schema_version else ""
         return f"{view.source} → {view.target}{version}"
+    if view.state in {"cancelled", "failed"} and (view.unsure or (view.error and view.error.kind == "OutcomeUnknown")):
+        return "Whether the rows are in the target is not known."
     if view.state == "cancelled":
         return "The target is unchanged."
     if view.state == "failed" and view.error is not None:
-        if view.error.kind == "OutcomeUnknown":
-            return "Whether the rows are in the target is not known."
         handed = view.steps[-1].rows_in if view.steps else 0
         return f"The target is unchanged: {count(handed)} rolled back." if handed else "The target is unchanged."
     return f"{view.source} → {view.target}"

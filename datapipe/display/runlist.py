@@ -63,7 +63,7 @@ def _rows(rows: Sequence[RunRow]) -> list[tuple[str, ...]]:
             f"{_block(row.seconds, longest)} {duration(row.seconds)}" if row.seconds is not None else "",
             f"{row.rows_written:,}",
             changes[row.id],
-            f"{row.owner or 'somebody'} ({row.via or 'worker'})",
+            " ".join([row.owner or "somebody", *([f"({row.via})"] if row.via else [])]),
             row.id[:8],
         )
         for row in rows

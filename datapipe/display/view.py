@@ -114,6 +114,8 @@ class RunView:
         How many runs wait before this one in its queue.
     at : str
         The time of the day that it is about, where it may be looked at later.
+    unsure : bool
+        Whether one that has not succeeded may have taken effect all the same: nobody has seen its end.
     """
 
     id: str
@@ -137,6 +139,7 @@ class RunView:
     silence: float | None = None
     ahead: int | None = None
     at: str = ""
+    unsure: bool = False
 
     @property
     def final(self) -> bool:
