@@ -67,7 +67,7 @@ def _table(
     """The steps in rows; the names of columns can be unfolded as long as there is room for them."""
     known = [*columns, *[None] * len(verbs)]
     cells = [
-        [verb.replace(" ", "\u00a0"), shortened(what, _CELL), shortened(place, _CELL), _changed(known, number), engine]
+        [verb, shortened(what, _CELL), shortened(place, _CELL), _changed(known, number), engine]
         for number, (verb, (_, what), place, engine) in enumerate(
             zip(verbs, plan_lines(plan), [*places, *[""] * len(verbs)], engines(plan), strict=False)
         )

@@ -90,12 +90,10 @@ def ended(view: RunView, result: RunResult | None, error: BaseException | None =
     if found_error is not None and found_error.step:
         steps = tuple(dataclasses.replace(s, state="failed") if s.name == found_error.step else s for s in steps)
     known = {line.text for line in view.notes}
-    told = tuple(LogLine("", note) for note in result.notices if note not in known)
-    last = (
-        ()
-        if result.replayed or not view.pace or view.pace[-1][1] == result.rows_read
-        else ((result.seconds, result.rows_read),)
-    )
+    full = len(view.notes) >= _NOTES  # then what is not known was told earlier, and is not kept
+    told = tuple(LogLine("", note) for note in result.notices if note not in known and not full)
+    is_told = result.replayed or not view.pace or view.pace[-1][1] == result.rows_read
+    last = () if is_told else ((result.seconds, result.rows_read),)
     return dataclasses.replace(
         view,
         state=result.state,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from playwright.sync_api import Locator, Page
 
 from lab.browser import Chromium, LabPage
+from lab.pictures import dots
 from lab.server import LabServer
 
 _PANEL = "const panel = [...jupyterapp.shell.widgets('main')].find(widget => widget.context?.path === path);"
@@ -106,6 +107,10 @@ class Notebook:
         added = "panel.content.model.sharedModel.addCell(cell); return panel.content.model.cells.length - 1"
         return int(self.ask(added, cell=cell))
 
+    def add_all(self, *sources: str) -> list[int]:
+        """New cells at the end; their indexes."""
+        return [self.add(source) for source in sources]
+
     def count(self, index: int) -> int | None:
         """The number in a cell's prompt, once it has run."""
         found = self.ask("return panel.content.widgets[index].model.executionCount", index=index)
@@ -182,10 +187,14 @@ class Notebook:
         light = str(name == "light").lower()
         self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light)
 
-    def screenshot(self, path: Path) -> Path:
-        """A picture of the page."""
-        self.page.screenshot(path=path)
-        return path
+    def light_again(self) -> None:
+        """Have the theme that tests begin with."""
+        if self.page.evaluate("document.body.dataset.jpThemeLight") == "false":
+            self.theme("light")
+
+    def picture(self, area: Locator) -> Any:
+        """What an area looks like: rows, columns, and red, green and blue from 0 to 255."""
+        return dots(self.page, area.screenshot())
 
     def ask(self, script: str, **values: Any) -> Any:
         """What a function in the page returns, which knows the notebook's ``panel`` and the given values."""
@@ -208,8 +217,7 @@ def opened_notebook(server: LabServer, browser: Chromium, document: dict[str, An
             found._wait_until_ready()
             yield found
             found.ask("panel.dispose()")  # closed without a question
-            if found.page.evaluate("document.body.dataset.jpThemeLight") == "false":
-                found.theme("light")
+            found.light_again()
     finally:
         server.end_sessions(path)
 

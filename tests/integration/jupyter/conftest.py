@@ -45,6 +45,39 @@ def notebook(lab_and_browser: tuple[LabServer, Chromium]) -> Iterator[Callable[.
         yield opened
 
 
+@pytest.fixture(scope="session")
+def kept(lab_and_browser: tuple[LabServer, Chromium]) -> Iterator[list[tuple[Notebook, ExitStack]]]:
+    """The notebook that tests share, if one is open."""
+    found: list[tuple[Notebook, ExitStack]] = []
+    yield found
+    with lab_and_browser[1].in_use():
+        for _, ends in found:
+            ends.close()
+
+
+@pytest.fixture
+def shared(
+    lab_and_browser: tuple[LabServer, Chromium], kept: list[tuple[Notebook, ExitStack]], request: pytest.FixtureRequest
+) -> Iterator[Notebook]:
+    """One notebook with its kernel, to which tests add cells of their own; after a test that fails, another one."""
+    server, browser = lab_and_browser
+    with browser.in_use():
+        if not kept:
+            ends, path = ExitStack(), f"notebook_{next(_NUMBERS)}.ipynb"
+            found = ends.enter_context(opened_notebook(server, browser, document_of(["import datapipe"]), path))
+            found.run_all(0)
+            kept.append((found, ends))
+        found, ends = kept[0]
+        found.lab.forget()
+        failed = request.session.testsfailed
+        yield found
+        if request.session.testsfailed > failed:
+            kept.clear()
+            ends.close()
+        else:
+            found.light_again()
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """Where notebooks are run without anybody."""

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from lab.cells import slow_plan
 from lab.notebook import Notebook
-
-Open = Callable[..., Notebook]
 
 LONG_QUERY = """
 import pyarrow as pa
@@ -20,78 +15,88 @@ plan.run()
 """
 
 
-def test_the_button_stops_a_background_run(notebook: Open) -> None:
-    found = notebook(
+def test_the_button_stops_a_background_run(shared: Notebook) -> None:
+    plan, run, calls, later, status = shared.add_all(
         slow_plan("cancel.parquet", seconds=30),
         "run = plan.run(background=True)",
         "len(calls)",
         "import time; time.sleep(1); len(calls)",
         "print(run.status)",
     )
-    found.run_all(0, 1)
-    found.wait_for_text(1, r"[\d,]+ of 60,000 rows")
-    found.output(1).get_by_role("button", name="Cancel").click()
-    found.wait_for_text(1, "CANCELL", 1)
-    text = found.wait_for_text(1, "■ CANCELLED orders", 10).string
+    shared.run_all(plan, run)
+    shared.wait_for_text(run, r"[\d,]+ of 60,000 rows")
+    shared.output(run).get_by_role("button", name="Cancel").click()
+    shared.wait_for_text(run, "CANCELL", 1)
+    text = shared.wait_for_text(run, "■ CANCELLED orders", 10).string
     assert "target is unchanged" in text
-    assert found.output(1).get_by_role("button", name="Cancel").count() == 0
-    found.run_all(2, 3, 4)
-    assert found.text(2) == found.text(3)  # nothing more was read
-    assert found.text(4) == "cancelled"
-    assert not (found.server.folder / "cancel.parquet").exists()
+    assert shared.output(run).get_by_role("button", name="Cancel").count() == 0
+    shared.run_all(calls, later, status)
+    assert shared.text(calls) == shared.text(later)  # nothing more was read
+    assert shared.text(status) == "cancelled"
+    assert not (shared.server.folder / "cancel.parquet").exists()
 
 
-def test_the_button_is_reached_by_the_keyboard(notebook: Open) -> None:
-    found = notebook(slow_plan("keyboard.parquet", seconds=30), "run = plan.run(background=True)")
-    found.run_all(0, 1)
-    button = found.output(1).get_by_role("button", name="Cancel")
+def test_the_button_is_reached_by_the_keyboard(shared: Notebook) -> None:
+    plan, run = shared.add_all(slow_plan("keyboard.parquet", seconds=30), "run = plan.run(background=True)")
+    shared.run_all(plan, run)
+    button = shared.output(run).get_by_role("button", name="Cancel")
     button.wait_for()
-    found.output(1).locator("button, [tabindex='0'], summary").first.focus()
+    shared.output(run).locator("button, [tabindex='0'], summary").first.focus()
     for _ in range(5):
         if button.evaluate("element => element === document.activeElement"):
             break
-        found.page.keyboard.press("Tab")
+        shared.page.keyboard.press("Tab")
     assert button.evaluate("element => element === document.activeElement")
-    found.page.keyboard.press("Enter")
-    found.wait_for_text(1, "■ CANCELLED orders", 10)
+    shared.page.keyboard.press("Enter")
+    shared.wait_for_text(run, "■ CANCELLED orders", 10)
 
 
-def test_interrupting_the_kernel_stops_a_run(notebook: Open) -> None:
-    found = notebook(slow_plan("interrupt.parquet", seconds=60), "plan.run()")
-    found.run_all(0)
-    found.run(1)
-    found.wait_for_text(1, r"[\d,]+ of 60,000 rows")
-    found.interrupt()
-    text = found.wait_for_text(1, "■ CANCELLED orders", 2).string
+def test_the_button_stops_a_run_while_its_cell_is_busy(shared: Notebook) -> None:
+    plan, run = shared.add_all(slow_plan("pressed.parquet", seconds=60), "plan.run()")
+    shared.run_all(plan)
+    shared.run(run)
+    shared.wait_for_text(run, r"[1-9][\d,]* of 60,000 rows")
+    shared.output(run).get_by_role("button", name="Cancel").click()
+    text = shared.wait_for_text(run, "■ CANCELLED orders", 5).string
     assert "target is unchanged" in text
-    found.wait(1, 5)
-    assert not (found.server.folder / "interrupt.parquet").exists()
+    shared.wait(run, 5)
+    assert not (shared.server.folder / "pressed.parquet").exists()
 
 
-def test_interrupting_the_kernel_stops_a_long_query(notebook: Open) -> None:
-    found = notebook(LONG_QUERY)
-    found.run(0)
-    found.wait_for_text(0, "RUNNING orders")
-    found.pause(2)
-    assert found.count(0) is None
-    found.interrupt()
-    found.wait_for_text(0, "■ CANCELLED orders", 2)
-    found.wait(0, 5)
+def test_interrupting_the_kernel_stops_a_run(shared: Notebook) -> None:
+    plan, run = shared.add_all(slow_plan("interrupt.parquet", seconds=60), "plan.run()")
+    shared.run_all(plan)
+    shared.run(run)
+    shared.wait_for_text(run, r"[\d,]+ of 60,000 rows")
+    shared.interrupt()
+    text = shared.wait_for_text(run, "■ CANCELLED orders", 2).string
+    assert "target is unchanged" in text
+    shared.wait(run, 5)
+    assert not (shared.server.folder / "interrupt.parquet").exists()
 
 
-def test_a_press_never_stops_a_later_run(notebook: Open) -> None:
+def test_interrupting_the_kernel_stops_a_long_query(shared: Notebook) -> None:
+    query = shared.add(LONG_QUERY)
+    shared.run(query)
+    shared.wait_for_text(query, "RUNNING orders")
+    shared.pause(2)
+    assert shared.count(query) is None
+    shared.interrupt()
+    shared.wait_for_text(query, "■ CANCELLED orders", 2)
+    shared.wait(query, 5)
+
+
+def test_a_press_never_stops_a_later_run(shared: Notebook) -> None:
     """Whether the press is seen while the cell is busy depends on ipykernel; it may come late, or never."""
-    found = notebook(
-        slow_plan("first.parquet", seconds=6), "plan.run()", slow_plan("later.parquet", seconds=3), "plan.run()"
+    plan, run, second, later = shared.add_all(
+        slow_plan("first.parquet", seconds=4), "plan.run()", slow_plan("later.parquet", seconds=2), "plan.run()"
     )
-    found.run_all(0)
-    found.run(1)
-    found.output(1).get_by_role("button", name="Cancel").click()
-    found.run(2)
-    found.run(3)
-    began = time.monotonic()
-    found.wait(1)
-    found.wait_for_text(1, "✓ SUCCEEDED|■ CANCELLED")
-    found.wait(3)
-    assert time.monotonic() - began < 60
-    found.wait_for_text(3, "✓ SUCCEEDED orders")
+    shared.run_all(plan)
+    shared.run(run)
+    shared.output(run).get_by_role("button", name="Cancel").click()
+    shared.run(second)
+    shared.run(later)
+    shared.wait(run)
+    shared.wait_for_text(run, "✓ SUCCEEDED|■ CANCELLED")
+    shared.wait(later)
+    shared.wait_for_text(later, "✓ SUCCEEDED orders")
