@@ -49,14 +49,6 @@ plan.preview(7)
 KEPT = "pa.parquet.read_table('seen.parquet').to_pylist()"
 
 
-<<<<<<< HEAD
-def test_a_plan_shows_itself_and_opens_nothing(notebook: Open) -> None:
-    found = notebook(UNREAD)
-    found.run_all(0)
-    card = found.output(0)
-    assert "orders" in found.text(0)
-    assert "nothing is executed before .run()" in found.text(0)
-=======
 def test_a_plan_shows_itself_and_opens_nothing(shared: Notebook) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
@@ -69,8 +61,7 @@ def test_a_plan_shows_itself_and_opens_nothing(shared: Notebook) -> None:
     assert not (shared.server.folder / "target.db").exists()
     (shared.server.folder / "pipe.parquet").unlink()
     card = shared.output(plan)
-    assert "Plan orders · 5 steps · not run" in shared.text(plan)
->>>>>>> lab2
+    assert "Plan orders · 3 transformations · nothing is executed before .run()" in shared.text(plan)
     alt = card.locator("img").get_attribute("alt") or ""
     assert all(verb in alt for verb in ("read", "1 sql", "2 apply", "3 validate", "write"))
     assert card.locator("thead th").all_inner_texts() == ["step", "what", "written at", "columns", "engine"]

@@ -8,18 +8,12 @@ import pyarrow as pa
 import pytest
 
 import datapipe
-<<<<<<< HEAD
 from datapipe.display import RunView, run_card_text, view_of_plan
 from datapipe.display.facts import effect
 from datapipe.engine import Event, Follower, RunOptions, RunResult, run_plan
 from datapipe.engine.following import ended
 from datapipe.engine.result import StepResult
 from datapipe.errors import DataError, Interrupted, OutcomeUnknown, PlanError
-=======
-from datapipe.display import RunView, view_of_plan
-from datapipe.engine import Event, Follower, RunOptions, RunResult, run_plan
-from datapipe.errors import DataError
->>>>>>> lab2
 from datapipe.pipeline import Pipeline
 
 
@@ -95,7 +89,6 @@ def test_a_log_keeps_its_last_lines(views: list[RunView]) -> None:
     assert len(views[-1].notes) == 500 and views[-1].notes[-1].text == "note 1999"
 
 
-<<<<<<< HEAD
 def test_a_replay_says_who_did_it_and_claims_nothing(views: list[RunView], sqlite_url: str) -> None:
     plan = datapipe.read(numbers(5)).write("t", to=sqlite_url)
     first = run_plan(plan.plan, RunOptions(run_id="first", idempotency_key="monday"))
@@ -131,7 +124,8 @@ def test_a_replay_has_its_own_time() -> None:
     result = RunResult("r0", "r0", "f", "succeeded", "a", "b", seconds=500.0, attempts=3, replayed=True)
     again = ended(dataclasses.replace(view, elapsed=0.1), result)
     assert (again.elapsed, again.attempts) == (0.1, 1)
-=======
+
+
 def test_what_was_said_first_does_not_come_back_after_the_last_lines(views: list[RunView]) -> None:
     plan = datapipe.read(numbers(3)).write("never.parquet")
     follower, said = follow(plan, views), [f"line {number}" for number in range(1000)]
@@ -139,4 +133,3 @@ def test_what_was_said_first_does_not_come_back_after_the_last_lines(views: list
         follower(Event("notice", "r1", "r1", number, 0.0, message=text))
     result = RunResult("r1", "r1", "f", "succeeded", "here", "there", notices=tuple(said))
     assert [line.text for line in follower.end(result).notes] == said[-500:]
->>>>>>> lab2
