@@ -75,4 +75,4 @@ def test_a_log_has_no_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     with showing.shown(RunView("r", "running"), None) as show:
         show(RunView("r", "failed", error=ErrorView("DataError", "bad", row=17, cells={"mail": "ann@example.com"})))
     told = capsys.readouterr().err
-    assert "row 17" in told and "ann@" not in told
+    assert "Row 17" in told and "ann@" not in told
