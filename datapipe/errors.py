@@ -45,6 +45,8 @@ class DatapipeError(Exception):
         The result of the failed run, when the error came from one.
     excerpt : Excerpt or None
         The lines of the user's function that failed.
+    on_card : bool
+        Whether a card below the cell shows all this already.
     cells : mapping of str to str
         The row that the error is about, for the eyes of whoever runs the plan: it goes into no log and no message.
 
@@ -71,6 +73,7 @@ class DatapipeError(Exception):
         self.row = row
         self.result: Any = None
         self.excerpt: Excerpt | None = None
+        self.on_card = False
         self.cells: Mapping[str, str] = {}
 
     def __str__(self) -> str:
@@ -95,7 +98,7 @@ class DatapipeError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in place of a traceback: the user's own lines, and what is wrong with them."""
-        found = self.excerpt or users_code(self)
+        found = None if self.on_card else self.excerpt or users_code(self)
         code = [found.place, *found.text().splitlines(), ""] if found else []
         return [*code, f"{type(self).__name__}: {self}"]
 
@@ -176,6 +179,11 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str = "", result: Any = None) -> None:
         super().__init__(message)
         self.result = result
+
+    @property
+    def unknown(self) -> BaseException | None:
+        """The OutcomeUnknown that the run has ended with, if it has."""
+        return self.__cause__
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]

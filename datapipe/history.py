@@ -22,7 +22,6 @@ from datapipe.hosts import host
 from datapipe.plan import Plan, document
 from datapipe.showing import Show, form, shown
 from datapipe.store import LogRow, RunRow, RunStore, StepRow, open_store
-from datapipe.surroundings import surroundings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,19 +158,22 @@ class Run:
         return row.state
 
     def watch_behind(self) -> None:
-        """Show how it goes while other cells run; where nobody looks, only how it is now."""
+        """Show how it goes in this cell, while other cells run."""
         if form() not in {"widget", "html"}:
             return
         viewer = _Viewer(self)
         with ExitStack() as stack:
             show = stack.enter_context(shown(viewer(self.row), self.cancel))
-            if surroundings() != "headless":
-                left = stack.pop_all()
-                threading.Thread(target=self._show_to_end, args=(left, viewer, show), daemon=True).start()
+            left = stack.pop_all()
+        threading.Thread(target=self._show_to_end, args=(left, viewer, show), daemon=True).start()
 
     def _show_to_end(self, left: ExitStack, viewer: _Viewer, show: Show) -> None:
         with left, suppress(DatapipeError):
-            self._wait(None, lambda found: show(viewer(found)))
+            while True:
+                with suppress(TransientError):  # a store that is away comes again, and the run goes on meanwhile
+                    self._wait(None, lambda found: show(viewer(found)))
+                    return
+                time.sleep(_LOG)
 
     def cancel(self) -> bool:
         """Ask it to stop; whether it had not ended yet. It stops within about a second."""

@@ -19,7 +19,7 @@ from datapipe.plan import (
     build,
     document,
 )
-from datapipe.plan.given import feed_of, target_of
+from datapipe.plan.given import feed_of, target_of, tidy
 from datapipe.traces import call_site
 
 if TYPE_CHECKING:
@@ -93,7 +93,13 @@ class Pipeline:
             )
         given = {name: value.plan if isinstance(value, Pipeline) else value for name, value in tables.items()}
         feeds = {name: feed_of(name, value) for name, value in given.items()}
-        step = {"config": {"sql_query": query, "parameters": dict(params or {}), "tables": feeds}}
+        step = {
+            "config": {
+                "sql_query": tidy(query),
+                "parameters": dict(params or {}),
+                "tables": feeds,
+            }
+        }
         return self._then(SqlStep, step)
 
     def apply(self, fn: Callable[..., Any] | str, *, per_batch: bool = False) -> Pipeline:
@@ -371,8 +377,9 @@ class Pipeline:
             return run_shown(self.plan, options)
         from datapipe.history import Run
 
+        found = Run(options.run_id)  # where runs are not recorded, this says so before one begins
         run_behind(self.plan, options)
-        return Run(options.run_id)
+        return found
 
     def submit(
         self,

@@ -6,19 +6,19 @@ import dataclasses
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Literal
 
-from datapipe.display import RunView, run_card_text, view_of_plan
+from datapipe.display import LogLine, RunView, run_card_text, view_of_plan
 from datapipe.display.terminal import terminal
 from datapipe.engine import Follower, RunOptions, RunResult, begin_recorded, run_recorded
+from datapipe.errors import DatapipeError
 from datapipe.hosts import host
-from datapipe.plan import Plan
+from datapipe.plan import Plan, check_runnable
 from datapipe.settings import settings
-from datapipe.surroundings import surroundings
+from datapipe.surroundings import shell_of_kernel, surroundings
 
 Show = Callable[[RunView], None]
 Form = Literal["widget", "html", "bars", "lines", "off"]
@@ -31,11 +31,18 @@ def form() -> Form:
     if wanted == "off":
         return "off"
     if place == "terminal":
-        return "bars" if sys.stderr.isatty() else "lines" if wanted == "text" else "off"
+        return "bars" if _is_terminal() else "lines" if wanted == "text" else "off"
     if wanted in {"text", "html"}:
         return "lines" if wanted == "text" else "html"
     has_widgets = find_spec("ipywidgets") is not None
     return "widget" if has_widgets and (place == "lab" or wanted == "widget") else "html"
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, as in a service; or it is closed
+        return False
 
 
 @contextmanager
@@ -70,7 +77,11 @@ def run_shown(plan: Plan, options: RunOptions) -> RunResult:
     DatapipeError, KeyboardInterrupt
         As :func:`~datapipe.engine.run_recorded` does.
     """
-    view = view_of_plan(plan, options.run_id, options.places)
+    check_runnable(plan)
+    return _run_here(plan, options, view_of_plan(plan, options.run_id, options.places))
+
+
+def _run_here(plan: Plan, options: RunOptions, view: RunView) -> RunResult:
     with shown(view, options.cancel.cancel) as show:
         return _followed(view, show, options, lambda found: run_recorded(plan, found))
 
@@ -83,14 +94,19 @@ def run_behind(plan: Plan, options: RunOptions) -> None:
     PlanError
         If runs are not recorded.
     """
-    if surroundings() == "headless":
-        warnings.warn("nobody waits for a run in the background here, so it is waited for now", stacklevel=3)
-        run_shown(plan, options)
-        return
+    check_runnable(plan)
     view = view_of_plan(plan, options.run_id, options.places)
-    run = begin_recorded(plan, options)
+    if surroundings() == "headless":
+        note = LogLine("", "nobody waits for a run in the background here: this cell has waited for it")
+        _run_here(plan, options, dataclasses.replace(view, notes=(note,)))
+        return
     with ExitStack() as stack:
         show = stack.enter_context(shown(view, options.cancel.cancel))
+        try:
+            run = begin_recorded(plan, options)
+        except BaseException as error:  # such as an interrupt
+            Follower(view, show).end(None, error)
+            raise
         left = stack.pop_all()
 
     def work() -> None:
@@ -113,8 +129,15 @@ def _followed(view: RunView, show: Show, options: RunOptions, run: Callable[[Run
         result = run(dataclasses.replace(options, listeners=(follower, *options.listeners)))
     except BaseException as error:
         follower.end(getattr(error, "result", None), error)
+        if isinstance(error, DatapipeError):
+            error.on_card = form() in {"widget", "html"}
         raise
     return dataclasses.replace(result, view=follower.end(result))
+
+
+def _without_values(view: RunView) -> RunView:
+    """The same view without the row that its error is about: a service's standard error is its log."""
+    return view if view.error is None else dataclasses.replace(view, error=dataclasses.replace(view.error, cells={}))
 
 
 class _Lines:
@@ -131,10 +154,11 @@ class _Lines:
                 self._done.add(step.name)
                 self._say(f"{step.name} done: {max(step.rows_in, step.rows_out):,} rows")
         if view.final:
-            self._say(run_card_text(view))
+            self._say(run_card_text(view if shell_of_kernel() is not None else _without_values(view)))
         elif time.monotonic() - self._told > _EVERY:
             self._say(f"{view.rows_read:,} rows read so far")
 
     def _say(self, text: str) -> None:
         self._told = time.monotonic()
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  # it was asked for by DATAPIPE_DISPLAY=text
+        with suppress(OSError, ValueError):  # it may be closed
+            print(text, file=sys.stderr, flush=True)  # noqa: T201  # it was asked for by DATAPIPE_DISPLAY=text

@@ -40,4 +40,5 @@ def via() -> str:
     """How runs of this process are asked for: ``notebook``, ``cli`` or ``script``."""
     if shell_of_kernel() is not None:
         return "notebook"
-    return "cli" if Path(sys.argv[0]).name in _COMMANDS else "script"
+    command = sys.argv[0] if sys.argv else ""  # an embedded interpreter has none
+    return "cli" if Path(command).name in _COMMANDS else "script"

@@ -21,7 +21,14 @@ _LIBRARIES = (
     *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
 _KERNELS = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py\Z")  # what ipykernel calls the file of a cell
-_PASSWORD = re.compile(r"(?<=://)(?P<user>[^/\s:@'\"]*):[^@\s'\"]+(?=@)")
+_IN_URL = re.compile(r"(?<=://)(?P<user>[^/\s:@'\"]*):(?:[^@\s'\"]|['\"](?=[^\s'\"/]*@))+(?=@)")
+_SECRET = r"(?i:password|passwd|pwd|passphrase|secret|token|api_?key)"  # noqa: S105  # names, not a password
+# password="…", {"password": "…"}, PASSWORD '…': a text that stands beside such a name.
+_GIVEN = re.compile(
+    rf"(?P<name>{_SECRET}(?:[\"']?\s*[=:]\s*|(?<=(?i:password))\s+))(?P<quote>[\"'])(?P<text>[^\"'\n]+)(?P=quote)"
+)
+# password=… within a text, as in libpq's "host=db password=…", and in the query of a URL.
+_WITHIN = re.compile(rf"(?P<name>[\"'][^\"'\n]*{_SECRET}=)[^\s\"'&;,){{]+")
 _NO_FILES = ("<frozen", "<__array", "<string>")
 
 
@@ -104,7 +111,10 @@ def label(file: str) -> str:
     if file.startswith("<"):
         return file
     # As text: every method that builds a plan asks, and paths take three times as long.
-    here = os.getcwd() + os.sep  # noqa: PTH109  # as above
+    try:
+        here = os.getcwd() + os.sep  # noqa: PTH109  # as above
+    except OSError:  # the folder is gone
+        here = os.sep * 2
     return file.removeprefix(here).replace(os.sep, "/") if file.startswith(here) else file.rpartition(os.sep)[2]
 
 
@@ -133,14 +143,18 @@ def users_frames(error: BaseException, own: str | None = None) -> Iterator[trace
 
 
 def masked(text: str) -> str:
-    """The same text without the passwords of URLs.
+    """The same text without the passwords that can be told: in URLs, and as texts beside a name such as ``password``.
 
     Examples
     --------
     >>> masked('to="postgresql://ann:s3cret@db/crm"')
     'to="postgresql://ann:…@db/crm"'
+    >>> masked("connect(user='ann', password='s3cret')"), masked("connect('host=db password=s3cret')")
+    ("connect(user='ann', password='…')", "connect('host=db password=…')")
     """
-    return _PASSWORD.sub(r"\g<user>:…", text)
+    text = _IN_URL.sub(r"\g<user>:…", text)
+    text = _GIVEN.sub(r"\g<name>\g<quote>…\g<quote>", text)
+    return _WITHIN.sub(r"\g<name>…", text)
 
 
 def excerpt(file: str, line: int, function: str) -> Excerpt:
@@ -149,11 +163,13 @@ def excerpt(file: str, line: int, function: str) -> Excerpt:
 
 
 def surrounding(texts: Sequence[str], line: int) -> tuple[tuple[int, str], ...]:
-    """The lines around one of a text, with their numbers, which count from 1; passwords in URLs are left out."""
+    """The lines around one of a text, with their numbers, which count from 1; passwords are left out."""
     first = max(1, line - _CONTEXT)
     lines = [(n, masked(text.rstrip("\n"))) for n, text in enumerate(texts[first - 1 : line + _CONTEXT], first)]
     while lines and not lines[-1][1].strip():
         lines.pop()
+    while lines and not lines[0][1].strip():
+        lines.pop(0)
     return tuple(lines)
 
 

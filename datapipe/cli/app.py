@@ -253,6 +253,29 @@ def up(
 
 
 @app.command()
+def lab(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="What to open; ./notebooks, or the current folder.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="JupyterLab's port on 127.0.0.1; a free one if left out.")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Open JupyterLab beside an embedded PostgreSQL, an embedded Valkey and a worker, until Ctrl-C.
+
+    Its notebooks have the connections already.
+
+    \b
+    datapipe lab
+    datapipe lab ~/notebooks --no-browser
+    """
+    with reported(debug=debug):
+        from datapipe.local.lab import lab as keep  # needs the extra "local"
+
+        keep(out, folder, port=port, browser=not no_browser)
+
+
+@app.command()
 def cleanup(
     to: Annotated[
         str | None, typer.Option(metavar="URL", help="A database to look in; DEST_DB_URL if left out.")

@@ -27,7 +27,8 @@ _TIMED = 0.05  # seconds below which a speed says nothing
 def run_card(view: RunView) -> str:
     """A run as it is now; one that has ended with everything there is to know of it."""
     body = ended_card(view) if view.final else live_card(view)
-    return card(body + faint(f"run {view.id}"), border=BORDERS.get(view.state, GREY))
+    when = f" · as of {view.at}" if view.at and not view.final else ""
+    return card(body + faint(f"run {view.id}{when}"), border=BORDERS.get(view.state, GREY))
 
 
 def live_card(view: RunView, *, headed: bool = True) -> str:
@@ -70,12 +71,14 @@ def _problem(error: ErrorView) -> str:
     """Why it failed: what, where in the code, on which row, and what to do."""
     parts = [heading(facts.problem(error)[:_MESSAGE])]
     parts += [line(f"Next: {error.hint[:_MESSAGE]}")] if error.hint else []
-    parts += [line(f"at {facts.where_it_is(error)}")] if facts.where_it_is(error) else []
+    where = facts.where_it_is(error)
     if error.cells:
         names = list(error.cells)[:_CELLS]
         more = f" (and {len(error.cells) - _CELLS} more columns)" if len(error.cells) > _CELLS else ""
         row = [shortened(error.cells[name], _CELL) for name in names]
-        parts.append(table(names, [row], caption=f"The row{more}"))
+        parts.append(table(names, [row], caption=f"{where}{more}"))
+    elif where:
+        parts.append(line(where))
     if error.code:
         parts += [line(error.place), code(error.code[:_MESSAGE])]
     return "".join(parts)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from datapipe.display import facts
 from datapipe.display.view import ErrorView, RunView, StepView
 from datapipe.display.words import duration, shortened
 
 _WIDTH = 60  # characters of a step
 _NOTES = 5
+# What would move a terminal's cursor, or turn the text around it; errors and names are anybody's.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def run_card_text(view: RunView) -> str:
@@ -24,13 +28,13 @@ def run_card_text(view: RunView) -> str:
     lines += _problem(view.error) if view.error is not None else []
     lines += [facts.effect(view), *facts.warnings(view), *_steps(view)]
     lines += [f"note: {note.text}" for note in view.notes[-_NOTES:]]
-    return "\n".join(lines)
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], "\n".join(lines))
 
 
 def _problem(error: ErrorView) -> list[str]:
     lines = [facts.problem(error)]
     lines += [f"Next: {error.hint}"] if error.hint else []
-    lines += [f"at {facts.where_it_is(error)}"] if facts.where_it_is(error) else []
+    lines += [facts.where_it_is(error)] if facts.where_it_is(error) else []
     lines += [f"  {name}: {shortened(value, _WIDTH)}" for name, value in error.cells.items()]
     return [*lines, error.place, error.code] if error.code else lines
 

@@ -56,6 +56,9 @@ def amounts(view: RunView) -> str:
 
 
 def _final_amounts(view: RunView) -> str:
+    if view.replay_of is not None:
+        then = f"{count(view.rows_written)} written by run {view.replay_of[:_SHOWN]}, which has the same key"
+        return f"nothing to do: {then} · {duration(view.elapsed)}"
     found = [f"{count(view.rows_read)} read"]
     if view.state == "succeeded":
         found.append(f"{view.rows_written:,} written")
@@ -69,14 +72,13 @@ def _final_amounts(view: RunView) -> str:
 def effect(view: RunView) -> str:
     """What the run has done to its target."""
     if view.state == "succeeded":
-        again = " · an earlier run with this key had done it; nothing was written again" if view.replayed else ""
         version = f" · schema version {view.schema_version}" if view.schema_version else ""
-        return f"{view.source} → {view.target}{version}{again}"
+        return f"{view.source} → {view.target}{version}"
+    if view.state in {"cancelled", "failed"} and (view.unsure or (view.error and view.error.kind == "OutcomeUnknown")):
+        return "Whether the rows are in the target is not known."
     if view.state == "cancelled":
         return "The target is unchanged."
     if view.state == "failed" and view.error is not None:
-        if view.error.kind == "OutcomeUnknown":
-            return "Whether the rows are in the target is not known."
         handed = view.steps[-1].rows_in if view.steps else 0
         return f"The target is unchanged: {count(handed)} rolled back." if handed else "The target is unchanged."
     return f"{view.source} → {view.target}"
@@ -98,7 +100,7 @@ def step_state(view: RunView, step: StepView) -> str:
     """A step's state as a sign and a word."""
     if step.state == "running" and (view.final or view.state == "lost"):
         return "■ stopped"
-    if view.state == "succeeded" and step.state != "failed":
+    if view.state == "succeeded" and step.state != "failed" and view.replay_of is None:
         return "✓ done"
     if step.state == "waiting" and view.final:
         return "· not begun"
@@ -120,9 +122,8 @@ def problem(error: ErrorView) -> str:
 
 
 def where_it_is(error: ErrorView) -> str:
-    """The row and the column an error is about, unless it says so itself."""
-    row = f"row {error.row:,}" if error.row else ""
-    found = [f"{row} of what came into the step"] if row and row not in error.message else []
+    """The row and the column an error is about."""
+    found = [f"Row {error.row:,} of what came into the step"] if error.row else []
     found += [f"column {error.column}"] if error.column else []
     return ", ".join(found)
 

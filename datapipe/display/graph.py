@@ -5,7 +5,6 @@ It stands in an ``<img>``, so it knows nothing of the page: fills are light with
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from html import escape
 from pathlib import PurePath
 
 from datapipe.display.text import contract_label
-from datapipe.display.words import ends, shortened
+from datapipe.display.words import UNFIT, ends, shortened
 from datapipe.plan import (
     CodeStep,
     FileSource,
@@ -43,7 +42,6 @@ _FILLS = {
     "write": "#d8eedb",
     "table": "#eceff1",
 }
-_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # for XML
 
 
 @dataclass(frozen=True)
@@ -205,7 +203,7 @@ def _rect(left: int, top: int, high: int, kind: str) -> str:
 
 
 def _text(text: str, middle: int, base: int) -> str:
-    return f'<text x="{middle}" y="{base}">{escape(shortened(_UNFIT.sub("�", text), _LETTERS))}</text>'
+    return f'<text x="{middle}" y="{base}">{escape(shortened(UNFIT.sub("�", text), _LETTERS))}</text>'
 
 
 def _turn(top: int, bottom: int) -> str:

@@ -53,7 +53,8 @@ def fold(title: str, body: str, *, opened: bool = False) -> str:
 
 def code(text: str) -> str:
     """Preformatted text."""
-    style = "margin:4px 0;padding:6px 10px;background:rgba(127,127,127,.12);overflow-x:auto;line-height:1.4"
+    shape = "margin:4px 0;padding:6px 10px;background:rgba(127,127,127,.12);overflow-x:auto"
+    style = f"{shape};font-family:monospace;line-height:1.4"
     return f'<pre style="{style}">{escape(text)}</pre>'
 
 

@@ -17,7 +17,14 @@ def paced(pace: Pace, seconds: float, rows: int) -> Pace:
     ((0.0, 0), (1.0, 500))
     >>> paced(((0.0, 0),), 0.1, 500)
     ((0.0, 0),)
+
+    A further attempt begins at the source, and its rows count from there.
+
+    >>> paced(((0.0, 0), (1.0, 500)), 2.0, 100)
+    ((2.0, 100),)
     """
+    if pace and rows < pace[-1][1]:
+        return ((seconds, rows),)
     if pace and (seconds - pace[-1][0] < _APART or rows == pace[-1][1]):
         return pace
     old = sum(seconds - point[0] > _RECENT for point in pace)

@@ -40,7 +40,7 @@ def plan_html(plan: Plan, places: Sequence[str] = (), columns: Sequence[Columns 
     --------
     >>> from datapipe.plan import parse
     >>> plan_html(parse({"ingestion": {"table": "users"}, "name": "daily"})).partition("</div>")[0].rpartition(">")[2]
-    ' · 1 step · not run'
+    ' · 0 transformations · nothing is executed before .run()'
     """
     verbs = _verbs(plan)
     title = f"Plan {shortened(plan.name, _CELL)}" if plan.name else "Plan"
@@ -49,7 +49,8 @@ def plan_html(plan: Plan, places: Sequence[str] = (), columns: Sequence[Columns 
     room = _BYTES - len(picture.encode()) - len(advice.encode())
     table = _table(plan, verbs, places, columns, room)
     folds = _folds(plan, verbs, room - len(table.encode()))
-    return html.card(html.heading(title, count(len(verbs), "step"), "not run") + picture + table + advice + folds)
+    head = html.heading(title, count(len(plan.transformation), "transformation"), "nothing is executed before .run()")
+    return html.card(head + picture + table + advice + folds)
 
 
 def _verbs(plan: Plan) -> list[str]:

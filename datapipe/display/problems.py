@@ -18,7 +18,7 @@ def error_view(error: BaseException) -> ErrorView:
     """An error of this process; the row it is about is shown unless DATAPIPE_SHOW_VALUES is 0."""
     lines = masked("".join(traceback.format_exception(error)))[-_LONGEST:]
     if not isinstance(error, DatapipeError):
-        return _with_code(users_code(error), kind=type(error).__name__, message=str(error), traceback=lines)
+        return _with_code(users_code(error), kind=type(error).__name__, message=masked(str(error)), traceback=lines)
     return _with_code(
         error.excerpt,
         kind=type(error).__name__,

@@ -58,16 +58,21 @@ def _rows(rows: Sequence[RunRow]) -> list[tuple[str, ...]]:
     return [
         (
             state_words(row.state),
-            shortened(row.name or f"{row.source} → {row.target}", _NAME),
+            shortened(_name(row), _NAME),
             _when(row.started or row.created),
             f"{_block(row.seconds, longest)} {duration(row.seconds)}" if row.seconds is not None else "",
             f"{row.rows_written:,}",
             changes[row.id],
-            f"{row.owner or 'somebody'} ({row.via or 'worker'})",
+            " ".join([row.owner or "somebody", *([f"({row.via})"] if row.via else [])]),
             row.id[:8],
         )
         for row in rows
     ]
+
+
+def _name(row: RunRow) -> str:
+    """What its plan, or its caller, calls it; else what it is about."""
+    return row.name or (row.pipeline_id if row.pipeline_id != row.id else f"{row.source} → {row.target}")
 
 
 def _changes(rows: Sequence[RunRow]) -> dict[str, str]:
@@ -75,7 +80,8 @@ def _changes(rows: Sequence[RunRow]) -> dict[str, str]:
     latest: dict[str | None, int] = {}
     found = {}
     for row in reversed(rows):
-        plan, done = row.name or row.fingerprint, row.state == "succeeded"
+        plan = row.name or row.fingerprint
+        done = row.state == "succeeded" and not (row.result or {}).get("replayed")
         known = latest.get(plan) if done else None
         found[row.id] = "" if known is None else f"{row.rows_written - known:+,}" if row.rows_written != known else "±0"
         if done:

@@ -8,7 +8,7 @@ from typing import Any
 
 from datapipe.display.problems import error_of
 from datapipe.display.view import LogLine, RunView, StepState, StepView
-from datapipe.store import FINAL, LogRow, RunRow, StepRow
+from datapipe.store import FINAL, NOT_AWAITED, LogRow, RunRow, StepRow
 
 
 def view_of_row(row: RunRow, logs: Sequence[LogRow] = (), ahead: int | None = None) -> RunView:
@@ -33,17 +33,24 @@ def view_of_row(row: RunRow, logs: Sequence[LogRow] = (), ahead: int | None = No
         elapsed=(row.seconds if row.state != "queued" else row.waiting) or 0.0,
         notes=tuple(LogLine(log.time[11:19], log.message) for log in logs),
         error=error_of(row.error) if row.error and row.state == "failed" else None,
-        rows_written=row.rows_written,
+        rows_written=int(result.get("rows_written", row.rows_written)),
         deduplicated=int(result.get("deduplicated", 0)),
         rejected=int(result.get("rejected", 0)),
-        replayed=bool(result.get("replayed")),
+        replay_of=str(result["run_id"]) if result.get("replayed") else None,
         schema_version=row.schema_version,
         attempts=row.attempts,
         place=row.worker or row.host or "",
         silence=row.silence,
         ahead=ahead,
+        unsure=_is_unsure(row),
     )
     return view if view.error is None else dataclasses.replace(view, steps=_blamed(view.steps, view.error.step))
+
+
+def _is_unsure(row: RunRow) -> bool:
+    """Whether nobody has seen how an attempt of a run ended that has not succeeded."""
+    unseen = row.result is None and row.reason == NOT_AWAITED
+    return unseen or (row.losses > 0 and (row.state == "cancelled" or row.result is None))
 
 
 def _steps(row: RunRow) -> tuple[StepView, ...]:

@@ -106,10 +106,16 @@ class RunView:
     pace : tuple of (float, int)
         Seconds since it began, and the rows that had left the source by then, in this order.
     notes : tuple of LogLine
+    replay_of : str, optional
+        The id of an earlier run that had done the same, by the same idempotency key.
     silence : float, optional
         Seconds since a run of another process has given a sign of life.
     ahead : int, optional
         How many runs wait before this one in its queue.
+    at : str
+        The time of the day that it is about, where it may be looked at later.
+    unsure : bool
+        Whether one that has not succeeded may have taken effect all the same: nobody has seen its end.
     """
 
     id: str
@@ -126,12 +132,14 @@ class RunView:
     rows_written: int = 0
     deduplicated: int = 0
     rejected: int = 0
-    replayed: bool = False
+    replay_of: str | None = None
     schema_version: int | None = None
     attempts: int = 1
     place: str = ""
     silence: float | None = None
     ahead: int | None = None
+    at: str = ""
+    unsure: bool = False
 
     @property
     def final(self) -> bool:

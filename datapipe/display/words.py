@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ _GLYPHS = {
     "skipped": "↷",
     "lost": "⚠",
 }
+UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # for XML
 _MINUTE, _HOUR = 60, 3600
 _KIB = 1024
 

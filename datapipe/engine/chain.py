@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -48,7 +49,14 @@ def row_at(counters: Iterable[Counter], step: str | None, row: int | None) -> di
     place = row - 1 - (found.rows_in - found.latest.num_rows)
     if not 0 <= place < found.latest.num_rows:
         return {}
-    return cells({name: found.latest[name][place].as_py() for name in found.latest.schema.names})
+    return cells({name: _value(found.latest[name][place]) for name in found.latest.schema.names})
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):  # Python's dates end with the year 9999
+        return scalar.cast(pa.string()).as_py()
 
 
 def _counts_what_comes_in(step: str) -> bool:
@@ -163,7 +171,7 @@ def _named(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBa
 
 
 def _count(batches: Iterator[pa.RecordBatch], done: Counter, following: Counter) -> Iterator[pa.RecordBatch]:
-    done.started = time.perf_counter()
+    done.started = done.started or time.perf_counter()  # a step begins with the first row that comes in
     for batch in batches:
         done.rows_out += batch.num_rows
         following.started = following.started or time.perf_counter()

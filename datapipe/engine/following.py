@@ -10,6 +10,7 @@ from typing import Any
 from datapipe.display import ErrorView, LogLine, RunView, StepView, error_view, paced
 from datapipe.engine.events import Event
 from datapipe.engine.result import RunResult, StepResult
+from datapipe.errors import DatapipeError, Interrupted
 
 _NOTES = 500  # lines that are kept
 
@@ -58,7 +59,7 @@ def followed(view: RunView, event: Event, elapsed: float) -> RunView:
         view = dataclasses.replace(view, notes=(*view.notes, LogLine(time, event.message))[-_NOTES:])
     if event.kind == "attempt_failed":  # the next one begins at the source
         steps = tuple(StepView(s.name, s.verb, s.what, s.where) for s in view.steps)
-        return dataclasses.replace(view, steps=steps, pace=(), attempts=view.attempts + 1)
+        return dataclasses.replace(view, steps=steps, pace=((elapsed, 0),), attempts=view.attempts + 1)
     if event.step is None:
         return view
     steps = tuple(_moved(step, event, elapsed) if step.name == event.step else step for step in view.steps)
@@ -77,9 +78,13 @@ def _moved(step: StepView, event: Event, elapsed: float) -> StepView:
 
 def ended(view: RunView, result: RunResult | None, error: BaseException | None = None) -> RunView:
     """The view of a run that has ended with a result, or an error, or both."""
+    if isinstance(error, Interrupted):
+        error = error.unknown or error
     if result is None:
         state = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-        return dataclasses.replace(view, state=state, error=_problem(error, state))
+        # An interrupt may come when all is done but the telling.
+        unsure = not isinstance(error, DatapipeError)
+        return dataclasses.replace(view, state=state, error=_problem(error, state), unsure=unsure)
     steps = tuple(_done(step, found) for step, found in zip(view.steps, result.steps, strict=False))
     found_error = _problem(error, result.state)
     if found_error is not None and found_error.step:
@@ -87,20 +92,21 @@ def ended(view: RunView, result: RunResult | None, error: BaseException | None =
     known = {line.text for line in view.notes}
     full = len(view.notes) >= _NOTES  # then what is not known was told earlier, and is not kept
     told = tuple(LogLine("", note) for note in result.notices if note not in known and not full)
-    last = () if not view.pace or view.pace[-1][1] == result.rows_read else ((result.seconds, result.rows_read),)
+    is_told = result.replayed or not view.pace or view.pace[-1][1] == result.rows_read
+    last = () if is_told else ((result.seconds, result.rows_read),)
     return dataclasses.replace(
         view,
         state=result.state,
         pace=(*view.pace, *last),
         steps=steps if not result.replayed else view.steps,
-        elapsed=result.seconds,
+        elapsed=view.elapsed if result.replayed else result.seconds,  # an earlier run's
         notes=(*view.notes, *told),
         error=found_error,
         rows_written=result.rows_written,
         deduplicated=result.deduplicated,
         rejected=result.rejected,
-        replayed=result.replayed,
-        attempts=result.attempts,
+        replay_of=result.run_id if result.replayed else None,
+        attempts=view.attempts if result.replayed else result.attempts,
     )
 
 
@@ -108,6 +114,7 @@ def view_of_result(result: RunResult) -> RunView:
     """A run of which only the result is known."""
     steps = tuple(StepView(s.name, s.name) for s in result.steps)
     view = RunView(result.run_id, result.state, result.source, result.target, result.name, steps=steps)
+    view = dataclasses.replace(view, elapsed=result.seconds)
     view = ended(view, result)
     return view if result.error is None else dataclasses.replace(view, error=ErrorView("", result.error))
 

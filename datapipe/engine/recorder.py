@@ -20,12 +20,12 @@ from typing import Any
 
 from datapipe.display import view_of_plan
 from datapipe.engine.events import Event
-from datapipe.engine.result import RunResult
+from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
-from datapipe.errors import DatapipeError, NotPortableError, PlanError
+from datapipe.errors import DatapipeError, Interrupted, NotPortableError, PlanError
 from datapipe.plan import Plan, document
 from datapipe.schemas import SchemaRegistry
-from datapipe.store import Note, RunStore, StepRow, open_store, store_or_none
+from datapipe.store import NOT_AWAITED, Note, RunStore, StepRow, open_store, store_or_none
 from datapipe.surroundings import via
 from datapipe.traces import masked
 
@@ -99,6 +99,7 @@ class Recorder:
         self._store, self._options, self._run_id, self._lease = store, options, options.run_id, lease
         self._every, self._claimed = every, every == _EVERY_CLAIMED
         self._steps: dict[str, StepRow] = {}
+        self._through: set[str] = set()  # the steps that have ended
         self._notes: deque[Note] = deque()  # not written yet
         self._changed = threading.Lock()
         self._ended = threading.Event()
@@ -126,6 +127,10 @@ class Recorder:
         """Take an event."""
         if event.kind in {"notice", "attempt_failed"} and event.message:
             self._notes.append(Note(event.kind, event.message, event.step))
+        if event.kind == "attempt_failed":
+            self._through.clear()
+        if event.kind == "step_finished" and event.step is not None:
+            self._through.add(event.step)
         if event.step is not None:
             with self._changed:
                 known = self._steps.get(event.step) or StepRow(len(self._steps), event.step)
@@ -139,13 +144,15 @@ class Recorder:
 
     def finish(self, result: RunResult | None, error: BaseException | None = None) -> None:
         """Record how the run ended."""
+        if isinstance(error, Interrupted):
+            error = error.unknown or error
         self._ended.set()
         self._thread.join(_PATIENCE)
         if self._thread.is_alive():
             self._warn("the store does not answer")
             return
         steps = [
-            StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds, s.rejected)
+            StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, self._took(s, error), s.rejected)
             for i, s in enumerate(result.steps if result else ())
         ]
         found, notes = _ended(self._run_id, result, error), tuple(self._notes)
@@ -157,6 +164,10 @@ class Recorder:
                 return  # a worker's run is taken over then, and the ledger knows what it did
             steps, notes = [], ()  # the end alone, in case they are what the store does not take
             time.sleep(_AGAIN)
+
+    def _took(self, step: StepResult, error: BaseException | None) -> float | None:
+        """A step's seconds, if it came to its end."""
+        return step.seconds if error is None or step.name in self._through else None
 
     def _register(self, subject: str, result: RunResult) -> int:
         """The number of the schema that the run has left its target with."""
@@ -200,7 +211,7 @@ def _ended(run_id: str, result: RunResult | None, error: BaseException | None) -
         found |= {"rows_read": result.rows_read, "rows_written": result.rows_written}
         found |= {"attempts": result.attempts, "result": result.to_dict()}
     elif interrupted:
-        found["reason"] = "its end was not awaited"
+        found["reason"] = NOT_AWAITED
     if result is not None and result.replayed and result.run_id != run_id:
         found |= {"reason": f"run {result.run_id} had done it", "rows_written": 0}
     if error is not None and (state == "failed" or result is None):
@@ -213,7 +224,7 @@ def told(error: BaseException) -> dict[str, Any]:
     if isinstance(error, DatapipeError):
         found = error.to_dict()
     else:
-        found = {"type": type(error).__name__, "message": str(error) or "interrupted"}
+        found = {"type": type(error).__name__, "message": masked(str(error)) or "interrupted"}
     return {**found, "traceback": _lines(error)[-_LONGEST:]}
 
 

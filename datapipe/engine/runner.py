@@ -260,12 +260,14 @@ class _Run:
             self._attend(worker)
         finally:
             self._cancel.cancel()
-        remember(self._plan, [counter.schema for counter in self.counters[:-1]])
+        with contextlib.suppress(Exception):  # a memory for displays does not steer a run, which may have committed
+            remember(self._plan, [counter.schema for counter in self.counters[:-1]])
         result = self._result(self._loaded, self._error)
         self._report(result)
         if self._error is not None and self._interrupted:
             unknown = isinstance(self._error, OutcomeUnknown)
-            raise Interrupted(str(self._error) if unknown else "the run was cancelled; the target is unchanged", result)
+            text = str(self._error) if unknown else "the run was cancelled; the target is unchanged"
+            raise Interrupted(text, result) from (self._error if unknown else None)
         if self._error is not None:
             error = self._error
             if isinstance(error, SystemExit):
@@ -431,8 +433,9 @@ class _Run:
             while True:
                 kind, note = self._told.get_nowait()
                 self._emitter.emit(kind, message=note)
-        for counter in self.counters:
-            now = (counter.rows_in, counter.rows_out, counter.rejected, bool(counter.ended))
+        # From the target to the source: what has come to a step is not seen before it has left the one before.
+        found = [(c, (c.rows_in, c.rows_out, c.rejected, bool(c.ended))) for c in reversed(self.counters)]
+        for counter, now in reversed(found):
             before = self._seen.get(counter.name, (0, 0, 0, False))
             if before == now:
                 continue

@@ -59,8 +59,9 @@ class _Panel:
         self._ended = threading.Event()
         self._copied = (_phase(view), time.monotonic())
         self._logged = self._began = time.monotonic()
-        shown_here(view.id)
-        output.put(_bundle(self._view()), self._id)
+        with contextlib.suppress(Exception):  # what cannot be shown is run all the same
+            output.put(_bundle(self._view()), self._id)
+            shown_here(view.id)
         self._thread = threading.Thread(target=self._paint, name="datapipe card", daemon=True)
         self._thread.start()
 
@@ -71,7 +72,13 @@ class _Panel:
     def close(self) -> None:
         """Paint the last view: the widgets, for pages that were loaded again, and plain HTML for the file."""
         self._ended.set()
-        self._thread.join()
+        try:
+            self._thread.join()
+        finally:  # an interrupt now does not leave a card that goes on
+            with contextlib.suppress(Exception):  # the run has ended as it has, whoever can be told of it
+                self._end()
+
+    def _end(self) -> None:
         view = self._view()
         if threading.current_thread() is not threading.main_thread():
             _budget.wait(_ENDING, _PATIENCE)
@@ -136,6 +143,7 @@ class _Panel:
 
 
 def _bundle(view: RunView) -> dict[str, str]:
+    view = dataclasses.replace(view, at=time.strftime("%H:%M:%S"))
     return {"text/html": run_card(view), "text/plain": run_card_text(view)}
 
 

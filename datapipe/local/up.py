@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -15,8 +13,10 @@ from datapipe.local.children import Child
 from datapipe.local.demo import prepare, show
 from datapipe.local.envfile import write_env_file
 from datapipe.local.flights import flight_files
+from datapipe.local.keeping import look_after, running
 from datapipe.local.valkey import installed_valkey
 
+_ENDING = "\nthe worker ends first; Ctrl-C again does not wait for its runs"
 _TRY = (
     'datapipe run --query "SELECT carrier, COUNT(*) AS flights FROM flights.flights GROUP BY carrier"'
     " --table-name carriers --strategy replace"
@@ -63,36 +63,10 @@ def up(console: Console, *, env_file: Path | None = None, flower: bool = False, 
             monitor, address, password = stack.flower(variables)
             children.append(monitor)
             login = f"Flower: {address}, user and password {password}\n"
-        with _running(children, console):
+        with running(children, console, _ENDING):
             show(console, "\nPaste this into another terminal (or, without export, into .env):\n")
             show(console, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
             show(console, f"The worker is ready; its log: {children[0].log}\n{login}")
             show(console, f"Then try:\n\n{_TRY}\n\nCtrl-C stops everything; the data stay.")
-            _look_after(children, console)
+            look_after(children, console)
     show(console, "\nstopped")
-
-
-@contextmanager
-def _running(children: list[Child], console: Console) -> Iterator[None]:
-    try:
-        for child in children:
-            child.start()
-        yield
-    finally:
-        with suppress(OSError):  # the terminal may be closed
-            show(console, "\nthe worker ends first; Ctrl-C again does not wait for its runs")
-        for child in children:
-            child.stop()
-
-
-def _look_after(children: list[Child], console: Console) -> None:
-    """Start again what dies, until somebody interrupts."""
-    while True:
-        time.sleep(0.2)
-        for child in children:
-            if child.process is not None and child.ended():
-                code = child.process.returncode
-                show(console, f"{child.name} ended with exit code {code}, see {child.log}; it starts again")
-                child.kill()  # what is left of its processes
-                child.start()
-                show(console, f"{child.name} is ready again")

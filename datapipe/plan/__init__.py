@@ -1,6 +1,6 @@
 """What is to be done: plans as frozen values and as documents."""
 
-from datapipe.plan.binding import bind, check_bound
+from datapipe.plan.binding import bind, check_bound, check_runnable
 from datapipe.plan.contract import CheckSpec, ColumnRule, Contract
 from datapipe.plan.document import build, load, loads, parse, read_file, to_dict, to_json, to_yaml
 from datapipe.plan.functions import FrameKind, FunctionRef, frame_kind
@@ -66,6 +66,7 @@ __all__ = [
     "bind",
     "build",
     "check_bound",
+    "check_runnable",
     "frame_kind",
     "functions",
     "load",

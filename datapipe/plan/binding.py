@@ -43,6 +43,18 @@ def check_bound(plan: Plan | Feed) -> None:
         check_parameters(sql, given, step="parameters")
 
 
+def check_runnable(plan: Plan) -> None:
+    """Refuse a plan that writes nowhere, or whose parameters are not what its texts use.
+
+    Raises
+    ------
+    PlanError
+    """
+    check_bound(plan)
+    if plan.persistence is None:
+        raise PlanError("the plan writes nowhere", hint="Add .write(table, to=…), or use .collect()")
+
+
 def _rebind(plan: P, values: Mapping[str, Any]) -> P:
     steps = tuple(_rebind_step(step, values) for step in plan.transformation)
     return plan.model_copy(update={"ingestion": _rebind_source(plan.ingestion, values), "transformation": steps})

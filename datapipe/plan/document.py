@@ -205,8 +205,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """PyYAML writes the line break U+0085 as it is, and reads it as a space."""
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if "\x85" in data else None)
+        """Lines as lines. PyYAML writes the line break U+0085 as it is, and reads it as a space."""
+        style = '"' if "\x85" in data else "|" if "\n" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 
 _Dumper.add_representer(str, _Dumper.represent_str)

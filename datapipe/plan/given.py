@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,8 @@ from datapipe.plan import names
 from datapipe.plan.document import build, read_file
 from datapipe.plan.model import Feed, FileSource, FrameSource, Plan, QuerySource, TableSource
 from datapipe.plan.urls import DatabaseUrl
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 def source_of(
@@ -47,10 +50,24 @@ def source_of(
     if names.is_query(text) or names.is_statement(text):
         if schema:
             raise PlanError("a query takes no schema=", step="ingestion", hint="Name the schema in the query")
-        return build(QuerySource, {"query": text, "parameters": dict(params or {}), **database}, step="ingestion")
+        return build(QuerySource, {"query": tidy(text), "parameters": dict(params or {}), **database}, step="ingestion")
     if params:
         raise PlanError("a table takes no params", step="ingestion", hint="Write a query with :name parameters")
     return build(TableSource, {"table": text, "schema": schema, **database}, step="ingestion")
+
+
+def tidy(sql: Any) -> Any:
+    """A query without the indentation of the code it stands in, which a document would show.
+
+    Examples
+    --------
+    >>> tidy("  SELECT 1\\n  AS a")
+    'SELECT 1\\nAS a'
+    """
+    if not isinstance(sql, str):  # which the plan refuses
+        return sql
+    may_have_long_texts = "$" in sql or any("\n" in text for text in _QUOTED.findall(sql))
+    return (sql if may_have_long_texts else dedent(sql)).strip()
 
 
 def schema_of(given: Any) -> Any:

@@ -108,6 +108,8 @@ class SchemaDiff:
     def __str__(self) -> str:
         return "\n".join(map(str, self.changes)) or f"{self.before} and {self.after} have the same schema"
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         from datapipe.schemas.html import diff_html  # which needs this class
 

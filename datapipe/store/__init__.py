@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datapipe.store.rows import FINAL, Claim, LogRow, Note, RunRow, SchemaRow, StepRow, seconds_between
+from datapipe.store.rows import FINAL, NOT_AWAITED, Claim, LogRow, Note, RunRow, SchemaRow, StepRow, seconds_between
 from datapipe.store.schemas import add_schema, schema_subjects, schemas_of
 from datapipe.store.store import RunStore, open_store, store_at, store_or_none
 
 __all__ = [
     "FINAL",
+    "NOT_AWAITED",
     "Claim",
     "LogRow",
     "Note",

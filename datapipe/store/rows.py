@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+NOT_AWAITED = "its end was not awaited"  # why a run counts as cancelled whose user interrupted it twice
 FINAL = frozenset({"succeeded", "failed", "cancelled", "skipped"})
 
 

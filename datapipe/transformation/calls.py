@@ -9,7 +9,7 @@ from typing import Any
 
 from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.plan import FrameKind, FunctionRef, frame_kind
-from datapipe.traces import called_with, label, users_code
+from datapipe.traces import called_with, label, masked, users_code
 from datapipe.transformation.rows import failing_row
 
 
@@ -53,20 +53,21 @@ class UserFunction:
             If it raises: with its name, ``where``, the line of the user's code and the user's message.
             A DatapipeError of its own passes through.
         """
+        index = getattr(frame, "index", None)  # of a pandas frame; another one, once its rows have moved
         try:
             return self.call(frame)
         except DatapipeError:
             raise
         except Exception as error:
-            raise self._failed(error, frame, where) from error
+            raise self._failed(error, frame, index, where) from error
 
-    def _failed(self, error: Exception, frame: Any, where: Part) -> DataError:
-        text, own = f"{type(error).__name__}: {error}".strip().removesuffix(":"), _file(self.call)
+    def _failed(self, error: Exception, frame: Any, index: Any, where: Part) -> DataError:
+        text, own = masked(f"{type(error).__name__}: {error}").strip().removesuffix(":"), _file(self.call)
         code = users_code(error, own)
         if code is not None:
             line = dict(code.lines).get(code.line, "").strip()
             text += f" ({label(code.file)}:{code.line}" + (f": {line})" if line else ")")
-        row, cells = failing_row(called_with(error, own), frame)
+        row, cells = failing_row(called_with(error, own), frame, index)
         number = None if row is None else row + where.first_row - 1
         at = f" at row {number:,}" if number else ""
         failed = DataError(f"function {self.name!r} failed{at}{where}: {text}", row=number)

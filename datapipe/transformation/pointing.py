@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from datapipe.errors import PlanError
 from datapipe.traces import Excerpt, surrounding
 
-_NAMED = re.compile(r'(?:at or near|column|name|function|type|alias)(?: with name)? "?([\w$.]+)"?', re.IGNORECASE)
+# Quoted, or after "with name": what follows these words else is the message's own language.
+_NAMED = re.compile(
+    r'(?:at or near|\b(?:column|named?|function|type|alias)) "([\w$.]+)"|\bwith name ([\w$.]+)', re.IGNORECASE
+)
 
 
 @contextmanager
@@ -34,7 +37,8 @@ def pointed(message: str, sql: str) -> Excerpt | None:
         3 FROM input_data
     """
     found = _NAMED.search(message)
-    places = list(re.finditer(rf"(?<![\w.]){re.escape(found.group(1))}(?!\w)", sql)) if found else []
+    name = (found[1] or found[2]) if found else None
+    places = list(re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", sql)) if name else []
     if len(places) != 1:
         return None
     before = sql[: places[0].start()]

@@ -9,11 +9,12 @@ _LONGEST = 200  # characters of a cell
 _MOST = 60  # cells
 
 
-def failing_row(arguments: Iterable[Any], frame: Any) -> tuple[int | None, dict[str, str]]:
+def failing_row(arguments: Iterable[Any], frame: Any, index: Any = None) -> tuple[int | None, dict[str, str]]:
     """The number of the row, from 1, that a function was called for when it failed, and the row itself.
 
     It is known where pandas called a function for each row, as ``frame.apply(…, axis=1)`` does, or for each value,
-    as ``column.map(…)`` does: there it is the first row with that value, if only one column has it.
+    as ``column.map(…)`` does: there it is the first row with that value, if only one column has it. Rows that the
+    function has moved in place are not told any more, nor those of a frame it has made.
 
     Parameters
     ----------
@@ -21,6 +22,8 @@ def failing_row(arguments: Iterable[Any], frame: Any) -> tuple[int | None, dict[
         The first arguments of the user's functions that a library called, the innermost last.
     frame : pandas.DataFrame
         What the step's function was given. Of other frames no row is told.
+    index : pandas.Index, optional
+        The frame's own before the function was called.
 
     Returns
     -------
@@ -36,6 +39,8 @@ def failing_row(arguments: Iterable[Any], frame: Any) -> tuple[int | None, dict[
     (2, {'price': 'n/a'})
     """
     if type(frame).__module__.partition(".")[0] != "pandas" or not len(frame):
+        return None, {}
+    if index is not None and not frame.index.is_(index):
         return None, {}
     for value in reversed(list(arguments)):
         place = _place(value, frame)
@@ -67,7 +72,16 @@ def _place(value: Any, frame: Any) -> int | None:
     index = frame.index
     is_counted = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
     label = value.name if is_row and is_counted else None
-    return label if isinstance(label, int) and 0 <= label < len(frame) else None
+    known = isinstance(label, int) and 0 <= label < len(frame) and _same(value, frame.iloc[label])
+    return label if known else None
+
+
+def _same(row: Any, other: Any) -> bool:
+    """Whether two rows have the same values: one of another frame may have the same label."""
+    try:
+        return bool(row.astype(object).equals(other.astype(object)))
+    except (TypeError, ValueError):  # values that do not compare
+        return False
 
 
 def _first_with(value: str, frame: Any) -> int | None:

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from datapipe.engine import RunOptions, described, place
 from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
-from datapipe.plan import QUEUE_NAME, Plan
+from datapipe.plan import QUEUE_NAME, Plan, check_runnable
 from datapipe.settings import settings
 from datapipe.store import RunRow, RunStore, open_store
 from datapipe.workers.app import IS_WORKER, app
@@ -58,8 +58,7 @@ def submit(
     TransientError
         If the broker cannot be reached; nothing is queued then.
     """
-    if plan.persistence is None:
-        raise PlanError("the plan writes nowhere", hint="Add .write(table, to=…)")
+    check_runnable(plan)
     store, run_id = recorded(plan, options, queue, pipeline_id, key=settings().signing_key)
     publish(store, run_id, queue_of(plan, queue), new=True)
     return run_id

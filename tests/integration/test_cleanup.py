@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,15 @@ def kill(target: str, sql: str = "") -> None:
         process.wait()
 
 
-def cleanup(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("datapipe")), "cleanup", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+@pytest.fixture
+def cleanup(forked_cli: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``datapipe cleanup``."""
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [forked_cli, "cleanup", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    return run
 
 
 def left(folder: Path = Path()) -> list[str]:
@@ -132,7 +138,7 @@ def test_a_spill_is_removed(temporary: Path) -> None:
     assert left() == []
 
 
-def test_the_command_tells_what_it_removes(temporary: Path) -> None:
+def test_the_command_tells_what_it_removes(temporary: Path, cleanup: Callable[..., Any]) -> None:
     scratch = temporary / "datapipe-scratch-12345678"
     scratch.mkdir()
     (scratch / "spill").write_bytes(bytes(2000))
@@ -291,7 +297,7 @@ def test_a_file_that_cannot_be_removed_is_named(temporary: Path, monkeypatch: py
     assert scratch.exists()
 
 
-def test_a_wrong_url_is_refused_before_anything_is_removed(temporary: Path) -> None:
+def test_a_wrong_url_is_refused_before_anything_is_removed(temporary: Path, cleanup: Callable[..., Any]) -> None:
     (temporary / "datapipe-scratch-12345678").mkdir()
     done = cleanup("--to", "out")
     assert (done.returncode, done.stdout) == (2, "")

@@ -135,3 +135,16 @@ def test_off_means_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not (tmp_path / "home").exists()
     with pytest.raises(PlanError, match="DATAPIPE_METADATA_URL is off"):
         datapipe.runs()
+
+
+def test_a_failed_run_on_record_has_only_those_steps_done_that_ended(tmp_path: Path) -> None:
+    def fail(frame: Any) -> Any:
+        if frame["id"].iloc[0] > 20_000:
+            raise ValueError("no")
+        return frame
+
+    made = datapipe.read(pa.table({"id": range(200_000)})).sql("SELECT * FROM input_data")
+    with pytest.raises(DataError):
+        made.apply(fail, per_batch=True).write("t", to=f"sqlite:///{tmp_path}/t.db").run()
+    states = [step.state for step in datapipe.runs()[0].view.steps]
+    assert states[1:3] == ["running", "failed"]

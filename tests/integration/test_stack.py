@@ -1,4 +1,4 @@
-"""``datapipe up`` as a user has it: a process that is told to end by Ctrl-C."""
+"""``datapipe up`` and ``datapipe lab`` as a user has them: a process that is told to end by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def home() -> Iterator[Path]:
 
 @dataclass
 class Up:
-    """A running ``datapipe up``."""
+    """A running ``datapipe up`` or ``lab``."""
 
     process: subprocess.Popen[bytes]
     home: Path
@@ -79,13 +79,12 @@ class Up:
 
 
 @contextmanager
-def running_up(home: Path, folder: Path, *options: str, **variables: str) -> Iterator[Up]:
+def running_up(home: Path, folder: Path, *options: str, command: str = "up", **variables: str) -> Iterator[Up]:
     environment = {key: value for key, value in os.environ.items() if key != "DATAPIPE_METADATA_URL"}
     environment |= {"DATAPIPE_HOME": str(home), "PYTHONPATH": str(ROOT), **variables}
-    command = [sys.executable, "-m", "datapipe", "up", *options]
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "datapipe", command, *options],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -119,10 +118,12 @@ def submitted(file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def status(url: str, login: str = "") -> int:
+def status(url: str, login: str = "", token: str = "") -> int:
     request = urllib.request.Request(url)
     if login:
         request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
+    if token:
+        request.add_header("Authorization", f"token {token}")
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return int(answer.status)
@@ -209,6 +210,50 @@ def test_kill_9_leaves_no_worker_and_the_next_one_finds_the_servers(home: Path, 
     with running_up(home, tmp_path, "--concurrency", "1") as up:
         up.wait_for("Ctrl-C stops everything")
     assert left(everything) == []
+
+
+def test_lab_opens_a_folder_whose_kernels_have_the_connections(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    with running_up(home, tmp_path, "--no-browser", command="lab") as lab:
+        lab.wait_for("Ctrl-C stops everything")
+        found = re.search(r"(http://127\.0\.0\.1:\d+)/lab\?token=(\S+)", lab.said)
+        assert found is not None
+        address, token = found.groups()
+        assert status(f"{address}/lab", token=token) == 200
+        assert status(f"{address}/api/contents", token=token) == 200
+        assert status(f"{address}/api/contents") == 403
+
+        start_kernel(address, token)
+        everything = lab.everything()
+        kernel = next(process for process in everything if "ipykernel_launcher" in process.cmdline())
+        with psycopg.connect(kernel.environ()["SOURCE_DB_URL"]) as conn:
+            assert conn.execute("SELECT count(*) FROM flights.airlines").fetchone() == (16,)
+
+        shown = " ".join(word for process in everything for word in process.cmdline())
+        assert token not in shown and str(tmp_path / "notebooks") in shown
+        lab.process.send_signal(signal.SIGTERM)
+        assert lab.process.wait(60) == 0, lab.said
+        assert left(everything) == []
+        assert lab.said.rstrip().endswith("stopped")
+        assert "Traceback" not in lab.said
+
+
+def start_kernel(address: str, token: str) -> None:
+    headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{address}/api/kernels", b"{}", headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 201
+
+
+def test_lab_says_what_is_missing(home: Path, tmp_path: Path) -> None:
+    with running_up(home, tmp_path, "nowhere", command="lab") as lab:
+        assert lab.process.wait(60) == 2
+        assert "nowhere is no folder" in lab.said
+    # A package that is there, and cannot be found: as if only the base were installed.
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['jupyterlab'] = None\n")
+    with running_up(home, tmp_path, command="lab", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") as lab:
+        assert lab.process.wait(60) == 2
+        assert 'JupyterLab is missing. Run: pip install "datapipe-sdk[local]"' in lab.said
 
 
 @pytest.mark.parametrize(

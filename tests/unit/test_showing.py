@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from types import SimpleNamespace
 
 import pytest
 
 from datapipe import showing
+from datapipe.display import ErrorView, RunView
 from datapipe.surroundings import surroundings, via
 
 
@@ -52,3 +54,25 @@ def test_what_is_asked_for_is_done(kernel: Shell, monkeypatch: pytest.MonkeyPatc
 def test_a_pipe_gets_nothing_unless_it_asks(monkeypatch: pytest.MonkeyPatch, asked: str, form: str) -> None:
     monkeypatch.setenv("DATAPIPE_DISPLAY", asked)
     assert (surroundings(), showing.form()) == ("terminal", form)
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()])
+def test_a_process_without_standard_error_runs_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None
+) -> None:
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(sys, "argv", [])
+    assert (showing.form(), via()) == ("off", "script")
+    monkeypatch.setenv("DATAPIPE_DISPLAY", "text")
+    with showing.shown(RunView("r", "running"), None) as show:
+        show(RunView("r", "succeeded"))
+
+
+def test_a_log_has_no_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DATAPIPE_DISPLAY", "text")
+    with showing.shown(RunView("r", "running"), None) as show:
+        show(RunView("r", "failed", error=ErrorView("DataError", "bad", row=17, cells={"mail": "ann@example.com"})))
+    told = capsys.readouterr().err
+    assert "Row 17" in told and "ann@" not in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -37,6 +38,10 @@ def test_passwords_in_code_are_never_shown() -> None:
     assert "s3cret" not in found.text() and "postgresql://ann:…@db/crm" in found.text()
     assert found.place == "In[3]:3 in f" and label("/tmp/ipykernel_1/78.py") == "a notebook cell"
     assert masked("redis://:pw@h redis://h mysql://u:p%40@h") == "redis://:…@h redis://h mysql://u:…@h"
+    assert masked("{'api_key': 'k1'} PASSWORD 'p1'") == "{'api_key': '…'} PASSWORD '…'"
+    harmless = "WHERE password = :password, environ['PASSWORD'], unexpected token '}', {'token': t, 'a': 1}"
+    assert masked(harmless) == harmless
+    masked("'password" * 5_000)  # in no time
 
 
 def test_an_excerpt_survives_as_json_and_marks_its_place() -> None:
@@ -62,3 +67,12 @@ def test_a_row_does_not_travel_with_its_error() -> None:
     error.cells = {"card": "4111"}
     assert pickle.loads(pickle.dumps(error)).cells == {}
     assert "4111" not in str(error.to_dict())
+
+
+def test_a_plan_is_built_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert label("/home/ann/etl.py") == "etl.py"
+    assert call_site().startswith("test_traces.py:")

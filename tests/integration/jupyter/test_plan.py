@@ -61,7 +61,7 @@ def test_a_plan_shows_itself_and_opens_nothing(shared: Notebook) -> None:
     assert not (shared.server.folder / "target.db").exists()
     (shared.server.folder / "pipe.parquet").unlink()
     card = shared.output(plan)
-    assert "Plan orders · 5 steps · not run" in shared.text(plan)
+    assert "Plan orders · 3 transformations · nothing is executed before .run()" in shared.text(plan)
     alt = card.locator("img").get_attribute("alt") or ""
     assert all(verb in alt for verb in ("read", "1 sql", "2 apply", "3 validate", "write"))
     assert card.locator("thead th").all_inner_texts() == ["step", "what", "written at", "columns", "engine"]

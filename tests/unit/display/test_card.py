@@ -68,7 +68,7 @@ def test_a_failed_card_has_everything_to_mend_it() -> None:
             "at step 1 of 1: apply clean per batch",
             "DataError: function",
             "Next: Correct it",
-            "row 17 of what came into the step, column price",
+            "Row 17 of what came into the step, column price",
             "In[1]:5 in clean",
             "return float(x)",
             "n/a",
@@ -156,3 +156,9 @@ def test_a_card_is_never_large(character: str, most: int) -> None:
     assert len(run_card(shown).encode()) < most
     few = dataclasses.replace(shown, steps=(step,) * 10)
     assert len(run_card(few).encode()) < most
+
+
+def test_a_text_moves_no_cursor() -> None:
+    error = dataclasses.replace(ERROR, message="two\nlines \x1b]0;title\x07 \ud800\u202e")
+    text = run_card_text(dataclasses.replace(FAILED, error=error, name="\x1b[31mred"))
+    assert "two\nlines \\x1b]0;title\\x07 \\ud800\\u202e" in text and "\\x1b[31mred" in text

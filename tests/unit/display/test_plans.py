@@ -51,7 +51,10 @@ def test_text_is_aligned_and_fits_a_terminal():
 
 def test_html_says_what_where_and_by_what():
     html = PLAN._repr_html_()
-    assert "Plan users_daily</b> · 5 steps · not run" in html and '<img src="data:image/svg+xml;base64,' in html
+    assert (
+        "Plan users_daily</b> · 3 transformations · nothing is executed before .run()" in html
+        and '<img src="data:image/svg+xml;base64,' in html
+    )
     assert 'alt="Plan: read a query on db.example:5432/crm, 1 sql with names' in html
     for part in ("PostgreSQL", "DuckDB", "Python (pandas)", "SQLite", "written", "1 sql", "test_plans.py:20"):
         assert part in html

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pyarrow as pa
 import pytest
 
 import datapipe
-from datapipe.display import RunView, view_of_plan
+from datapipe.display import RunView, run_card_text, view_of_plan
+from datapipe.display.facts import effect
 from datapipe.engine import Event, Follower, RunOptions, RunResult, run_plan
-from datapipe.errors import DataError
+from datapipe.engine.following import ended
+from datapipe.engine.result import StepResult
+from datapipe.errors import DataError, Interrupted, OutcomeUnknown, PlanError
 from datapipe.pipeline import Pipeline
 
 
@@ -73,7 +78,7 @@ def test_a_further_attempt_begins_at_the_source(views: list[RunView]) -> None:
     follower = follow(plan, views)
     follower(Event("progress", "r1", "r1", 1, 10.0, step="ingestion", rows_out=3))
     follower(Event("attempt_failed", "r1", "r1", 2, 11.0, message="the server went away"))
-    assert (views[-1].rows_read, views[-1].attempts, views[-1].pace) == (0, 2, ())
+    assert (views[-1].rows_read, views[-1].attempts, views[-1].pace) == (0, 2, ((1.0, 0),))
     assert [note.text for note in views[-1].notes] == ["the server went away"]
 
 
@@ -82,6 +87,43 @@ def test_a_log_keeps_its_last_lines(views: list[RunView]) -> None:
     for number in range(2000):
         follower(Event("notice", "r1", "r1", number, 10.0, message=f"note {number}"))
     assert len(views[-1].notes) == 500 and views[-1].notes[-1].text == "note 1999"
+
+
+def test_a_replay_says_who_did_it_and_claims_nothing(views: list[RunView], sqlite_url: str) -> None:
+    plan = datapipe.read(numbers(5)).write("t", to=sqlite_url)
+    first = run_plan(plan.plan, RunOptions(run_id="first", idempotency_key="monday"))
+    follower = follow(plan, views)
+    again = run_plan(plan.plan, RunOptions(run_id="r1", idempotency_key="monday", listeners=(follower,)))
+    assert again.replayed and again.run_id == first.run_id
+    text = run_card_text(follower.end(again))
+    assert "nothing to do: 5 rows written by run first, which has the same key" in text
+    assert "done" not in text and "read " in text
+
+
+def test_a_step_s_time_begins_with_the_first_row_that_comes_in(sqlite_url: str) -> None:
+    plan = datapipe.read(numbers(3_000_000)).sql("SELECT count(DISTINCT id) AS n FROM input_data")
+    result = run_plan(plan.write("t", to=sqlite_url).plan, RunOptions(run_id="r1"))
+    assert result.steps[1].seconds > result.steps[0].seconds / 2, "one row came out at once; the work was before it"
+
+
+def test_a_run_is_said_to_have_changed_nothing_only_where_that_is_known(views: list[RunView]) -> None:
+    view = view_of_plan(datapipe.read(numbers(3)).plan, "r1")
+    result = RunResult(
+        "r1", "r1", "f", "failed", "a", "b", steps=(StepResult("ingestion"), StepResult("persistence", 3))
+    )
+    lost = Interrupted("nobody knows", result)
+    lost.__cause__ = OutcomeUnknown("the connection broke at COMMIT")
+    cases = [(None, KeyboardInterrupt()), (None, MemoryError()), (result, lost)]
+    assert {effect(ended(view, *case)) for case in cases} == {"Whether the rows are in the target is not known."}
+    assert "unchanged" in effect(ended(view, None, PlanError("no")))
+    assert "unchanged" in effect(ended(view, result, DataError("no")))
+
+
+def test_a_replay_has_its_own_time() -> None:
+    view = view_of_plan(datapipe.read(numbers(3)).plan, "r1")
+    result = RunResult("r0", "r0", "f", "succeeded", "a", "b", seconds=500.0, attempts=3, replayed=True)
+    again = ended(dataclasses.replace(view, elapsed=0.1), result)
+    assert (again.elapsed, again.attempts) == (0.1, 1)
 
 
 def test_what_was_said_first_does_not_come_back_after_the_last_lines(views: list[RunView]) -> None:

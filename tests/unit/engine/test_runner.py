@@ -6,6 +6,7 @@ import threading
 import time
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import datapipe
@@ -139,3 +140,11 @@ def test_sys_exit_in_a_function_is_named(sqlite_url):
 def test_a_table_cannot_be_called_params():
     with pytest.raises(PlanError, match="cannot be called params"):
         datapipe.read(FRAME).sql("SELECT * FROM input_data", params=FRAME)
+
+
+def test_a_row_is_shown_even_with_dates_that_python_does_not_know() -> None:
+    rows = pa.table({"id": [1, -1], "day": pa.array([0, 9_999_999], pa.date32())})
+    with pytest.raises(DataError) as caught:
+        datapipe.read(rows).validate(checks=["id >= 0"]).collect()
+    assert caught.value.row == 2
+    assert caught.value.cells["id"] == "-1" and caught.value.cells["day"].endswith("-01-25")

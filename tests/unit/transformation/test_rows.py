@@ -60,3 +60,23 @@ def test_an_arrow_table_has_no_rows_to_go_over() -> None:
         raise ValueError("no")
 
     assert failed(fail).row is None
+
+
+def test_a_row_of_a_frame_that_the_function_made_is_not_taken_for_one_of_its_own() -> None:
+    def fail(row: pd.Series) -> float:
+        return float(row["price"])
+
+    def filtered(frame: pd.DataFrame) -> pd.DataFrame:
+        made = frame[frame["id"] > 3].reset_index(drop=True)
+        return made.assign(x=made.apply(fail, axis=1))
+
+    def moved(frame: pd.DataFrame) -> pd.DataFrame:
+        frame.drop(index=[0, 1], inplace=True)
+        frame.reset_index(drop=True, inplace=True)
+        return frame.assign(x=frame.apply(fail, axis=1))
+
+    def added(frame: pd.DataFrame) -> pd.DataFrame:
+        frame["more"] = pd.NA
+        return frame.assign(x=frame.apply(fail, axis=1))
+
+    assert [failed(function).row for function in (filtered, moved, added)] == [None, None, 4]
