@@ -51,19 +51,19 @@ def test_a_cell_runs_and_its_text_is_seen(notebook: Open) -> None:
     assert not found.errors
 
 
-def test_a_widget_is_seen_to_move_while_its_cell_is_busy(notebook: Open) -> None:
-    found = notebook(WIDGET)
-    found.run(0)
+def test_a_widget_is_seen_to_move_while_its_cell_is_busy(shared: Notebook) -> None:
+    widget = shared.add(WIDGET)
+    shared.run(widget)
     seen = []
     for _ in range(3):
-        seen.append(int(found.wait_for_text(0, r"row (\d+)")[1]))
-        found.pause(0.4)
+        seen.append(int(shared.wait_for_text(widget, r"row (\d+)")[1]))
+        shared.pause(0.4)
     assert seen[0] < seen[1] < seen[2]
-    assert found.count(0) is None
-    traffic = found.measure(0.5)
+    assert shared.count(widget) is None
+    traffic = shared.measure(0.5)
     assert 5 <= traffic.kinds["comm_msg"] <= 30
     assert traffic.bytes_per_second > traffic.frames_per_second > 10
-    found.wait(0)
+    shared.wait(widget)
 
 
 def test_what_was_saved_is_seen_without_its_kernel(notebook: Open) -> None:
@@ -101,13 +101,13 @@ def test_a_cell_is_interrupted(notebook: Open) -> None:
     assert "KeyboardInterrupt" in found.text(0)
 
 
-def test_the_theme_changes(notebook: Open) -> None:
-    found = notebook("print('seen')")
-    found.run_all(0)
+def test_the_theme_changes(shared: Notebook) -> None:
+    seen = shared.add("print('seen')")
+    shared.run_all(seen)
     colour = "element => getComputedStyle(element).color"
-    light = found.output(0).locator("pre").evaluate(colour)
-    found.theme("dark")
-    assert found.output(0).locator("pre").evaluate(colour) != light
+    light = shared.output(seen).locator("pre").evaluate(colour)
+    shared.theme("dark")
+    assert shared.output(seen).locator("pre").evaluate(colour) != light
 
 
 def test_two_notebooks_are_open_at_once(notebook: Open) -> None:

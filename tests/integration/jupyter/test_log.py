@@ -17,7 +17,7 @@ with shown(view_of_plan(plan.plan, "0f8fad5b-d9cb-469f-a165-70867728950e"), lamb
     for part in range(100):
         for line in range(line + 1, line + 1001):
             follower(Event("notice", "r", "r", line, time.time(), message=f"line {line}"))
-        time.sleep(0.08)
+        time.sleep(0.05)
     time.sleep(1.5)
     follower.end(None, KeyboardInterrupt())
 """
