@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from datapipe import quarantine
 from datapipe.display import (
     RunView,
+    headline,
     paced,
     run_card,
     run_card_text,
@@ -253,8 +254,17 @@ class Run:
                 host("queue").note_refusal(self.id)
             time.sleep(_POLL)
 
+    def __str__(self) -> str:
+        return " · ".join(headline(self.view))
+
     def __repr__(self) -> str:
         return run_card_text(self.view)
+
+    def _ipython_display_(self) -> None:
+        if form() in {"widget", "html"}:
+            host("notebook").present(self)
+        else:
+            print(repr(self))  # noqa: T201  # as IPython would
 
     def _repr_html_(self) -> str:
         return run_card(self.view)

@@ -2,6 +2,7 @@
 
 from datapipe.display.card import ended_card, live_card, log_text, run_card
 from datapipe.display.cardtext import run_card_text
+from datapipe.display.facts import headline
 from datapipe.display.pace import paced
 from datapipe.display.plans import plan_html
 from datapipe.display.problems import error_of, error_view
@@ -26,6 +27,7 @@ __all__ = [
     "ended_card",
     "error_of",
     "error_view",
+    "headline",
     "known_columns",
     "live_card",
     "log_text",

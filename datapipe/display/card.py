@@ -36,7 +36,9 @@ def live_card(view: RunView, *, headed: bool = True) -> str:
     share = 1.0 if view.final else view.share
     head = heading(*facts.headline(view)) if headed else ""
     words = [line(facts.amounts(view)), *map(line, facts.warnings(view)), line(facts.effect(view))]
-    progress = bar(share, facts.amounts(view)) if view.state in {"running", "cancelling"} else ""
+    # A bar without an end moves: only where it will be replaced when the run has ended.
+    is_moving = view.state in {"running", "cancelling"} and (share is not None or not headed)
+    progress = bar(share, facts.amounts(view)) if is_moving else ""
     return f'<div style="line-height:1.5">{"".join([head, progress, *words, _steps(view)])}</div>'
 
 
