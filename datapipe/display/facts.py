@@ -102,6 +102,8 @@ def step_state(view: RunView, step: StepView) -> str:
         return "■ stopped"
     if view.state == "succeeded" and step.state != "failed" and view.replay_of is None:
         return "✓ done"
+    if step.state == "waiting" and view.final:
+        return "· not begun"
     return {"waiting": "· waiting", "running": "▶ running", "done": "✓ done", "failed": "✗ failed"}[step.state]
 
 

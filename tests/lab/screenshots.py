@@ -1,4 +1,4 @@
-"""The pictures of the documentation: cards as they are seen in JupyterLab. ``PYTHONPATH=tests python -m lab.screenshots``
+"""The pictures of the documentation: cards as they are seen in JupyterLab. ``PYTHONPATH=.:tests python -m lab.screenshots``
 
 They are written to docs/images, each in the light and in the dark theme; or only those that are named.
 """

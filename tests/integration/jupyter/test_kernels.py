@@ -35,7 +35,13 @@ def lab_with(version: str, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[
 def test_the_button_of_a_busy_cell(
     lab_and_browser: tuple[LabServer, Chromium], version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A press stops the run whose button it is, or none; never the one after it."""
+    """A press stops the run whose button it is, or none; never the one after it.
+
+    Seen with JupyterLab 4.6.6 and ipywidgets 8.1.9: with ipykernel 7.3.0 and 7.4.0 the press is heard at once, in a
+    thread of the kernel's own, and the run is cancelled. With 6.31.0 the kernel reads it when the cell has ended: the
+    run succeeds, and so does the one after it. Interrupting the kernel, and the button of a run in the background,
+    stop a run with all three.
+    """
     _, browser = lab_and_browser
     pages = Chromium(browser.context, browser.loop)  # of another server
     with lab_with(version, tmp_path / "kernel", monkeypatch) as server, pages.in_use():
