@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -283,6 +284,8 @@ class _Viewer:
         """The run as this row has it."""
         if time.monotonic() - self._asked > _LOG or row.ended_for_good:
             self._asked, self._logs = time.monotonic(), self._run.logs()
+        if row.process == os.getpid() and row.worker is None:
+            row = dataclasses.replace(row, host=None)  # it is here
         view = view_of_row(row, self._logs, self._run.ahead() if row.state == "queued" else None)
         self._pace = paced(self._pace, view.elapsed, view.rows_read)
         return dataclasses.replace(view, pace=self._pace)

@@ -11,7 +11,7 @@ from datapipe.display.runs import view_of_row
 from datapipe.display.seen import known_columns
 from datapipe.display.text import plan_text
 from datapipe.display.values import Explanation, Preview, Section
-from datapipe.display.view import ErrorView, LogLine, RunView, StepView, aged, view_of_plan
+from datapipe.display.view import ErrorView, LogLine, RunView, StepState, StepView, aged, view_of_plan
 
 __all__ = [
     "ErrorView",
@@ -20,6 +20,7 @@ __all__ = [
     "Preview",
     "RunView",
     "Section",
+    "StepState",
     "StepView",
     "aged",
     "compared_html",
