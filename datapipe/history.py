@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from datapipe import quarantine
 from datapipe.display import (
     RunView,
+    headline,
     paced,
     run_card,
     run_card_text,
@@ -253,8 +255,17 @@ class Run:
                 host("queue").note_refusal(self.id)
             time.sleep(_POLL)
 
+    def __str__(self) -> str:
+        return " · ".join(headline(self.view))
+
     def __repr__(self) -> str:
         return run_card_text(self.view)
+
+    def _ipython_display_(self) -> None:
+        if form() in {"widget", "html"}:
+            host("notebook").present(self)
+        else:
+            print(repr(self))  # noqa: T201  # as IPython would
 
     def _repr_html_(self) -> str:
         return run_card(self.view)
@@ -273,6 +284,8 @@ class _Viewer:
         """The run as this row has it."""
         if time.monotonic() - self._asked > _LOG or row.ended_for_good:
             self._asked, self._logs = time.monotonic(), self._run.logs()
+        if row.process == os.getpid() and row.worker is None:
+            row = dataclasses.replace(row, host=None)  # it is here
         view = view_of_row(row, self._logs, self._run.ahead() if row.state == "queued" else None)
         self._pace = paced(self._pace, view.elapsed, view.rows_read)
         return dataclasses.replace(view, pace=self._pace)

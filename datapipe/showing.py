@@ -14,7 +14,7 @@ from typing import Literal
 from datapipe.display import LogLine, RunView, run_card_text, view_of_plan
 from datapipe.display.terminal import terminal
 from datapipe.engine import Follower, RunOptions, RunResult, begin_recorded, run_recorded
-from datapipe.errors import DatapipeError
+from datapipe.errors import DatapipeError, FatalError
 from datapipe.hosts import host
 from datapipe.plan import Plan, check_runnable
 from datapipe.settings import settings
@@ -131,13 +131,19 @@ def _followed(view: RunView, show: Show, options: RunOptions, run: Callable[[Run
         follower.end(getattr(error, "result", None), error)
         if isinstance(error, DatapipeError):
             error.on_card = form() in {"widget", "html"}
-        raise
+            if not isinstance(error, FatalError):  # which may be a fault of datapipe's own
+                error = error.with_traceback(None)  # the way through datapipe's own threads tells users nothing
+        raise error
     return dataclasses.replace(result, view=follower.end(result))
 
 
 def _without_values(view: RunView) -> RunView:
     """The same view without the row that its error is about: a service's standard error is its log."""
     return view if view.error is None else dataclasses.replace(view, error=dataclasses.replace(view.error, cells={}))
+
+
+def _named(view: RunView) -> str:
+    return f"{view.name}: " if view.name else ""
 
 
 class _Lines:
@@ -152,11 +158,11 @@ class _Lines:
         for step in view.steps:
             if step.state == "done" and step.name not in self._done and not view.final:
                 self._done.add(step.name)
-                self._say(f"{step.name} done: {max(step.rows_in, step.rows_out):,} rows")
+                self._say(f"{_named(view)}{step.name} done: {max(step.rows_in, step.rows_out):,} rows")
         if view.final:
             self._say(run_card_text(view if shell_of_kernel() is not None else _without_values(view)))
         elif time.monotonic() - self._told > _EVERY:
-            self._say(f"{view.rows_read:,} rows read so far")
+            self._say(f"{_named(view)}{view.rows_read:,} rows read so far")
 
     def _say(self, text: str) -> None:
         self._told = time.monotonic()

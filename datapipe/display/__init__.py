@@ -2,6 +2,7 @@
 
 from datapipe.display.card import ended_card, live_card, log_text, run_card
 from datapipe.display.cardtext import run_card_text
+from datapipe.display.facts import headline
 from datapipe.display.pace import paced
 from datapipe.display.plans import plan_html
 from datapipe.display.problems import error_of, error_view
@@ -10,7 +11,7 @@ from datapipe.display.runs import view_of_row
 from datapipe.display.seen import known_columns
 from datapipe.display.text import plan_text
 from datapipe.display.values import Explanation, Preview, Section
-from datapipe.display.view import ErrorView, LogLine, RunView, StepView, aged, view_of_plan
+from datapipe.display.view import ErrorView, LogLine, RunView, StepState, StepView, aged, view_of_plan
 
 __all__ = [
     "ErrorView",
@@ -19,6 +20,7 @@ __all__ = [
     "Preview",
     "RunView",
     "Section",
+    "StepState",
     "StepView",
     "aged",
     "compared_html",
@@ -26,6 +28,7 @@ __all__ = [
     "ended_card",
     "error_of",
     "error_view",
+    "headline",
     "known_columns",
     "live_card",
     "log_text",

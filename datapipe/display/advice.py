@@ -44,16 +44,14 @@ def _whole(plan: Plan | Feed) -> Iterator[str]:
 
 
 def _bound_here(plan: Plan) -> Iterator[str]:
-    """What does not travel to a worker."""
-    for source in _frames(plan):
-        yield f"only this process has {source.label}: .submit() cannot send it; read it from a table or a file"
-    if not _signed():
-        for ref in functions(plan):
-            if not ref.portable:
-                yield (
-                    f"only this process has the function {shortened(ref.name, _NAME)}: .submit() sends it "
-                    "once DATAPIPE_SIGNING_KEY is set here and on the workers, or from an importable module"
-                )
+    """What does not travel to a worker, in a sentence."""
+    held = [source.label for source in _frames(plan)]
+    held += [
+        f"the function {shortened(ref.name, _NAME)}" for ref in functions(plan) if not ref.portable and not _signed()
+    ]
+    if held:
+        names = ", ".join(dict.fromkeys(held[:_MOST])) + (", …" if len(held) > _MOST else "")
+        yield f"runs here, and cannot be submitted to workers as it is: only this process has {names}"
 
 
 def _frames(plan: Plan | Feed) -> Iterator[FrameSource]:

@@ -16,9 +16,11 @@ _WHAT = 60
 _CELLS = 20  # columns of a row
 _MESSAGE = 2_000  # characters
 _NOTE = 500
+_BRIEF = 1.0  # seconds of a run of which there is little to show
+_FEW = 2  # notes
 _STEPS = 20
-_NUMBERS = {"rows in", "rows out", "rejected", "rows/s", "time"}
-_SHORT = {"step", "time", "state"}  # columns that do not break
+_NUMBERS = {"rows in", "rows out", "rejected", "rows/s", "busy"}
+_SHORT = {"step", "busy", "state"}  # columns that do not break
 _BARS = 12  # steps at most that are shown in time
 _BAR = "#64b5f6"
 _TIMED = 0.05  # seconds below which a speed says nothing
@@ -26,9 +28,18 @@ _TIMED = 0.05  # seconds below which a speed says nothing
 
 def run_card(view: RunView) -> str:
     """A run as it is now; one that has ended with everything there is to know of it."""
+    if view.state == "succeeded" and view.elapsed < _BRIEF and len(view.notes) <= _FEW:
+        return card(_brief(view), border=BORDERS["succeeded"])
     body = ended_card(view) if view.final else live_card(view)
     when = f" · as of {view.at}" if view.at and not view.final else ""
     return card(body + faint(f"run {view.id}{when}"), border=BORDERS.get(view.state, GREY))
+
+
+def _brief(view: RunView) -> str:
+    """A run that took no time in two lines, for one of many in a loop."""
+    notes = "".join(faint(f"note: {shortened(note.text, _NOTE)}") for note in view.notes)
+    more = line(facts.effect(view)) + _steps(view) + faint(f"run {view.id}")
+    return heading(*facts.headline(view), facts.amounts(view)) + notes + fold(shortened(view.target, _WHAT), more)
 
 
 def live_card(view: RunView, *, headed: bool = True) -> str:
@@ -36,7 +47,10 @@ def live_card(view: RunView, *, headed: bool = True) -> str:
     share = 1.0 if view.final else view.share
     head = heading(*facts.headline(view)) if headed else ""
     words = [line(facts.amounts(view)), *map(line, facts.warnings(view)), line(facts.effect(view))]
-    progress = bar(share, facts.amounts(view)) if view.state in {"running", "cancelling"} else ""
+    words += [faint(shortened(view.notes[-1].text, _NOTE))] if view.notes else []
+    # A bar without an end moves: only where it will be replaced when the run has ended.
+    is_moving = view.state in {"running", "cancelling"} and (share is not None or not headed)
+    progress = bar(share, facts.amounts(view)) if is_moving else ""
     return f'<div style="line-height:1.5">{"".join([head, progress, *words, _steps(view)])}</div>'
 
 
@@ -69,7 +83,8 @@ def log_text(notes: tuple[LogLine, ...]) -> str:
 
 def _problem(error: ErrorView) -> str:
     """Why it failed: what, where in the code, on which row, and what to do."""
-    parts = [heading(facts.problem(error)[:_MESSAGE])]
+    first, *rest = facts.problem(error)[:_MESSAGE].split("\n")
+    parts = [heading(first), *map(line, rest)]
     parts += [line(f"Next: {error.hint[:_MESSAGE]}")] if error.hint else []
     where = facts.where_it_is(error)
     if error.cells:
@@ -95,7 +110,7 @@ def _steps(view: RunView) -> str:
         ("rows out", [f"{step.rows_out:,}" if step.rows_out else "" for step in steps]),
         ("rejected", [f"{step.rejected:,}" if step.rejected else "" for step in steps]),
         ("rows/s", [_rate(step) for step in steps]),
-        ("time", [duration(step.seconds) if step.seconds is not None else "" for step in steps]),
+        ("busy", [duration(step.busy) if step.busy is not None else "" for step in steps]),
         ("when", [_when(view, step) for step in steps]),
         ("state", [facts.step_state(view, step) for step in steps]),
     ]
@@ -122,5 +137,5 @@ def _when(view: RunView, step: StepView) -> str:
 
 def _rate(step: StepView) -> str:
     rows = max(step.rows_in, step.rows_out)
-    seconds = step.seconds or 0.0
+    seconds = step.busy or 0.0
     return rate(rows / seconds).removesuffix(" rows/s") if seconds > _TIMED and rows else ""

@@ -48,7 +48,7 @@ def _steps(view: RunView) -> list[str]:
 def _step(view: RunView, place: int, step: StepView) -> tuple[str, ...]:
     flow = [f"{n:,}" for n in (step.rows_in, step.rows_out) if n]
     rows = " → ".join(dict.fromkeys(flow))
-    took = duration(step.seconds) if step.seconds is not None else ""
+    took = duration(step.busy) if step.busy is not None else ""
     rejected = f"{step.rejected:,} rejected" if step.rejected else ""
     what = shortened(f"{step.verb} {step.what}", _WIDTH)
     return (

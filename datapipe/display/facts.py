@@ -8,6 +8,7 @@ from datapipe.display.words import clock, count, duration, rate, shortened, stat
 _QUIET = 15.0  # seconds without a sign of life that are told
 _SHOWN = 8  # characters of a run's id
 _WIDTH = 80  # characters of a step
+_TIMED = 0.5  # seconds of a run below which its speed says nothing
 
 
 def headline(view: RunView) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ def _final_amounts(view: RunView) -> str:
     found += [f"{view.rejected:,} rejected"] if view.rejected else []
     found += [f"{view.deduplicated:,} duplicates left out"] if view.deduplicated else []
     found.append(duration(view.elapsed))
-    found += [rate(view.speed)] if view.speed else []
+    found += [rate(view.speed)] if view.speed and view.elapsed >= _TIMED else []
     return " · ".join(found)
 
 

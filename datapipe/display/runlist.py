@@ -20,7 +20,13 @@ def runs_html(rows: Sequence[RunRow]) -> str:
     if not rows:
         return line("no runs yet")
     cells = [(*cells[:-1], Html(f"<code>{escape(cells[-1])}</code>")) for cells in _rows(rows)]
-    return table(_HEAD, cells, numbers=(4, 5), caption=f"The latest {count(len(rows), 'run')}, the newest first")
+    return table(
+        _HEAD,
+        cells,
+        numbers=(4, 5),
+        short=(0, 2, 3, 6),
+        caption=f"The latest {count(len(rows), 'run')}, the newest first",
+    )
 
 
 def runs_text(rows: Sequence[RunRow]) -> str:
@@ -61,7 +67,7 @@ def _rows(rows: Sequence[RunRow]) -> list[tuple[str, ...]]:
             shortened(_name(row), _NAME),
             _when(row.started or row.created),
             f"{_block(row.seconds, longest)} {duration(row.seconds)}" if row.seconds is not None else "",
-            f"{row.rows_written:,}",
+            f"{row.rows_written:,}" if row.state == "succeeded" else "-",
             changes[row.id],
             " ".join([row.owner or "somebody", *([f"({row.via})"] if row.via else [])]),
             row.id[:8],
@@ -102,7 +108,8 @@ def _when(time: str) -> str:
 def _title(before: RunRow, after: RunRow) -> str:
     states = f"{state_words(before.state)} → {state_words(after.state)}"
     took = " → ".join(duration(row.seconds) for row in (before, after) if row.seconds is not None)
-    return f"run {before.id[:8]} → run {after.id[:8]} · {states} · {took}"
+    names = dict.fromkeys((_name(before), _name(after)))
+    return f"{' → '.join(names)} · run {before.id[:8]} → run {after.id[:8]} · {states} · {took}"
 
 
 def _head(before: RunRow, after: RunRow) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from datapipe.display.problems import error_of
 from datapipe.display.view import LogLine, RunView, StepState, StepView
-from datapipe.store import FINAL, NOT_AWAITED, LogRow, RunRow, StepRow
+from datapipe.store import NOT_AWAITED, LogRow, RunRow, StepRow
 
 
 def view_of_row(row: RunRow, logs: Sequence[LogRow] = (), ahead: int | None = None) -> RunView:
@@ -58,17 +58,16 @@ def _steps(row: RunRow) -> tuple[StepView, ...]:
     outline = row.outline if len(row.outline) >= len(row.steps) else tuple((s.name, "", "") for s in row.steps)
     found = dict(enumerate(row.steps))
     return tuple(
-        _moved(StepView("", verb, what, where), found.get(number), final=row.state in FINAL)
-        for number, (verb, what, where) in enumerate(outline)
+        _moved(StepView("", verb, what, where), found.get(number)) for number, (verb, what, where) in enumerate(outline)
     )
 
 
-def _moved(step: StepView, row: StepRow | None, *, final: bool) -> StepView:
+def _moved(step: StepView, row: StepRow | None) -> StepView:
     if row is None or not (row.rows_in or row.rows_out):
         return dataclasses.replace(step, name=row.name if row else "")
-    names = ("name", "rows_in", "rows_out", "rejected", "total", "seconds")
+    names = ("name", "rows_in", "rows_out", "rejected", "total", "seconds", "busy")
     values: dict[str, Any] = {name: getattr(row, name) for name in names}
-    state: StepState = "done" if row.seconds is not None and final else "running"
+    state: StepState = "done" if row.seconds is not None else "running"
     return dataclasses.replace(step, **values, state=state)
 
 

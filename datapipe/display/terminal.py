@@ -15,14 +15,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from datapipe.display.facts import step_label
+from datapipe.display.facts import amounts, headline, step_label
 from datapipe.display.view import RunView, StepView
 from datapipe.display.words import rate
 
 
 @contextmanager
 def terminal() -> Iterator[Callable[[RunView], None]]:
-    """What shows one view of a run after the other, on standard error; nothing stays when the run has ended."""
+    """What shows one view of a run after the other, on standard error; a line stays when the run has ended."""
+    last: list[RunView] = []
+    console = Console(stderr=True)
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -31,17 +33,20 @@ def terminal() -> Iterator[Callable[[RunView], None]]:
         # The time left where the total is known, else the time so far.
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     ) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(view: RunView) -> None:
+            last[:] = [view]
             for step in view.steps:
                 if step.state != "waiting":
                     _show_step(bars, tasks, step)
 
         yield show
+    if last and last[0].final:
+        console.print(" · ".join((*headline(last[0]), amounts(last[0]))), markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_step(bars: Progress, tasks: dict[str, TaskID], step: StepView) -> None:

@@ -33,6 +33,8 @@ class StepView:
         The rows it will hand on, where they are known.
     begun, seconds : float, optional
         Seconds from the beginning of the run to its first row, and from there to its last.
+    busy : float, optional
+        Seconds in which it was at work.
     """
 
     name: str
@@ -46,6 +48,7 @@ class StepView:
     total: int | None = None
     begun: float | None = None
     seconds: float | None = None
+    busy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,18 @@ class Counter:
     latest: pa.RecordBatch | None = None  # the last batch that came in; whoever handed it on holds it anyway
     started: float | None = None
     ended: float | None = None
+    worked: float = 0.0  # seconds spent in the step, with those in which it waited for rows
+    waited: float = 0.0
 
     @property
     def seconds(self) -> float:
         """From the first row to the last, or to now."""
         return (self.ended or time.perf_counter()) - self.started if self.started else 0.0
+
+    @property
+    def busy(self) -> float:
+        """Seconds in which the step itself was at work."""
+        return max(0.0, self.worked - self.waited)
 
 
 def row_at(counters: Iterable[Counter], step: str | None, row: int | None) -> dict[str, str]:
@@ -140,11 +147,16 @@ class Chain:
         return stream
 
     def _opened(self, make: Callable[[], object], name: str) -> Stream:
+        # A further table has no counter of its own.
+        counter = next((counter for counter in self.counters if counter.name == name), Counter(name))
+        began = time.perf_counter()
         try:
             stream: Stream = self.stack.enter_context(make())  # type: ignore[arg-type]  # a context manager of a Stream
         except DatapipeError as error:
             raise error.at(name) from error.__cause__
-        return dataclasses.replace(stream, batches=_named(stream.batches, name))
+        finally:
+            counter.worked += time.perf_counter() - began
+        return dataclasses.replace(stream, batches=_named(stream.batches, counter))
 
     def _ahead(self, stream: Stream, name: str) -> Stream:
         prefetch = Prefetch(stream.batches, 2 * self.work.batch_bytes, self.work.cancel, f"datapipe {name}")
@@ -162,17 +174,41 @@ def _fed(stream: Stream, plan: Plan, index: int, work: Workspace) -> Stream:
     return dataclasses.replace(stream, batches=resized(stream.batches, rows=work.batch_rows))
 
 
-def _named(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:
-    """The same batches; an error on the way names the step."""
+def _named(batches: Iterator[pa.RecordBatch], counter: Counter) -> Iterator[pa.RecordBatch]:
+    """The same batches, the work on them timed; an error on the way names the step."""
     try:
-        yield from batches
+        yield from _timed(batches, counter)
     except DatapipeError as error:
-        raise error.at(name) from error.__cause__
+        raise error.at(counter.name) from error.__cause__
+
+
+def _timed(batches: Iterator[pa.RecordBatch], counter: Counter) -> Iterator[pa.RecordBatch]:
+    try:
+        while True:
+            began = time.perf_counter()
+            try:
+                batch = next(batches, None)
+            finally:
+                counter.worked += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+    finally:
+        close = getattr(batches, "close", None)
+        if close is not None:
+            close()
 
 
 def _count(batches: Iterator[pa.RecordBatch], done: Counter, following: Counter) -> Iterator[pa.RecordBatch]:
     done.started = done.started or time.perf_counter()  # a step begins with the first row that comes in
-    for batch in batches:
+    while True:
+        began = time.perf_counter()
+        try:
+            batch = next(batches, None)
+        finally:
+            following.waited += time.perf_counter() - began
+        if batch is None:
+            break
         done.rows_out += batch.num_rows
         following.started = following.started or time.perf_counter()
         following.rows_in += batch.num_rows

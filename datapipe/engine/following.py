@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-from datapipe.display import ErrorView, LogLine, RunView, StepView, error_view, paced
+from datapipe.display import ErrorView, LogLine, RunView, StepState, StepView, error_view, paced
 from datapipe.engine.events import Event
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.errors import DatapipeError, Interrupted
@@ -120,9 +120,11 @@ def view_of_result(result: RunResult) -> RunView:
 
 
 def _done(step: StepView, result: StepResult) -> StepView:
-    state = step.state if step.begun is not None or not result.rows_out else "done"
+    state: StepState = "done" if result.done else step.state
     counts: dict[str, Any] = {"rows_in": result.rows_in, "rows_out": result.rows_out, "rejected": result.rejected}
-    return dataclasses.replace(step, **counts, state=state, seconds=result.seconds or step.seconds)
+    begun = result.done or result.rows_in or result.rows_out
+    counts |= {"seconds": result.seconds or step.seconds, "busy": result.busy if begun else None}
+    return dataclasses.replace(step, **counts, state=state)
 
 
 def _problem(error: BaseException | None, state: str) -> ErrorView | None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from datapipe.display import view_of_plan
 from datapipe.engine.events import Event
-from datapipe.engine.result import RunResult, StepResult
+from datapipe.engine.result import RunResult
 from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
 from datapipe.errors import DatapipeError, Interrupted, NotPortableError, PlanError
 from datapipe.plan import Plan, document
@@ -99,7 +99,6 @@ class Recorder:
         self._store, self._options, self._run_id, self._lease = store, options, options.run_id, lease
         self._every, self._claimed = every, every == _EVERY_CLAIMED
         self._steps: dict[str, StepRow] = {}
-        self._through: set[str] = set()  # the steps that have ended
         self._notes: deque[Note] = deque()  # not written yet
         self._changed = threading.Lock()
         self._ended = threading.Event()
@@ -127,10 +126,6 @@ class Recorder:
         """Take an event."""
         if event.kind in {"notice", "attempt_failed"} and event.message:
             self._notes.append(Note(event.kind, event.message, event.step))
-        if event.kind == "attempt_failed":
-            self._through.clear()
-        if event.kind == "step_finished" and event.step is not None:
-            self._through.add(event.step)
         if event.step is not None:
             with self._changed:
                 known = self._steps.get(event.step) or StepRow(len(self._steps), event.step)
@@ -152,7 +147,9 @@ class Recorder:
             self._warn("the store does not answer")
             return
         steps = [
-            StepRow(i, s.name, s.version, s.rows_in, s.rows_out, None, self._took(s, error), s.rejected)
+            StepRow(
+                i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds if s.done else None, s.rejected, s.busy
+            )
             for i, s in enumerate(result.steps if result else ())
         ]
         found, notes = _ended(self._run_id, result, error), tuple(self._notes)
@@ -164,10 +161,6 @@ class Recorder:
                 return  # a worker's run is taken over then, and the ledger knows what it did
             steps, notes = [], ()  # the end alone, in case they are what the store does not take
             time.sleep(_AGAIN)
-
-    def _took(self, step: StepResult, error: BaseException | None) -> float | None:
-        """A step's seconds, if it came to its end."""
-        return step.seconds if error is None or step.name in self._through else None
 
     def _register(self, subject: str, result: RunResult) -> int:
         """The number of the schema that the run has left its target with."""

@@ -26,6 +26,10 @@ class StepResult:
         The content hash of a transformation.
     rejected : int
         Rows that a validation has kept from the next step.
+    busy : float
+        Seconds in which the step itself was at work, without those in which it waited for rows or for its turn.
+    done : bool
+        Whether it came to its end.
     """
 
     name: str
@@ -34,6 +38,8 @@ class StepResult:
     seconds: float = 0.0
     version: str | None = None
     rejected: int = 0
+    busy: float = 0.0
+    done: bool = True
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,9 @@ class RunResult:
         from datapipe.engine.following import view_of_result  # which needs this class
 
         return run_card(self.view or view_of_result(self))
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id[:8]}: {self}>"
 
     def __str__(self) -> str:
         rate = f", {self.rows_read / self.seconds:,.0f} rows/s" if self.seconds and self.rows_read else ""

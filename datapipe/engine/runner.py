@@ -349,9 +349,10 @@ class _Run:
                 return claim.done
             self.delivery = claim.delivery
         stream = Chain(stack, work, self.counters).open(self._plan)
+        last, began = self.counters[-1], time.perf_counter()
         loaded = sink(stream, work)
-        last = self.counters[-1]
         last.rows_out, last.ended = loaded.rows, time.perf_counter()
+        last.worked += last.ended - began
         if target is not None and loaded.replayed is None and loaded.rows + loaded.deduplicated != last.rows_in:
             self._note(
                 f"the target took {loaded.rows:,} of the {last.rows_in:,} rows it was given: "
@@ -465,7 +466,8 @@ class _Run:
             source=plan.ingestion.label,
             target=target.label if target else "nowhere",
             steps=tuple(
-                StepResult(c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected) for c in self.counters
+                StepResult(c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected, c.busy, bool(c.ended))
+                for c in self.counters
             ),
             rows_written=loaded.rows,
             deduplicated=loaded.deduplicated,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from datapipe.engine import RunResult
-from datapipe.history import Run
 from datapipe.jupyter.output import put
 from datapipe.surroundings import shell_of_kernel
 
@@ -22,14 +21,25 @@ def shown_here(run_id: str) -> None:
     _cells[run_id] = shell.execution_count
     while len(_cells) > _MOST:
         del _cells[next(iter(_cells))]
-    formatter = shell.display_formatter.ipython_display_formatter
-    formatter.for_type(RunResult, _show)
-    formatter.for_type(Run, _show)
+    shell.display_formatter.ipython_display_formatter.for_type(RunResult, _show)
 
 
-def _show(found: Any) -> None:
-    """Show a result or a run, unless the same cell has its card already."""
-    run_id = found.id if isinstance(found, Run) else found.run_id
+def present(run: Any) -> None:
+    """Show a run below the cell that it is evaluated in: live as long as it lasts."""
+    if is_here(run.id):
+        return
+    if run.view.final:
+        put({"text/html": run._repr_html_(), "text/plain": repr(run)})
+    else:
+        run.watch_behind()
+
+
+def is_here(run_id: str) -> bool:
+    """Whether the cell that is being run has this run's card."""
     shell = shell_of_kernel()
-    if shell is not None and _cells.get(run_id) != shell.execution_count:
-        put({"text/html": found._repr_html_(), "text/plain": repr(found)})
+    return shell is not None and _cells.get(run_id) == shell.execution_count
+
+
+def _show(result: RunResult) -> None:
+    if not is_here(result.run_id):
+        put({"text/html": result._repr_html_(), "text/plain": str(result)})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from IPython import display as ipython
+
+from datapipe.surroundings import shell_of_kernel
 
 _HALVES = re.compile("[\ud800-\udfff]")
 
@@ -19,6 +22,16 @@ def put(bundle: Mapping[str, Any], display_id: str | None = None) -> None:
 def replace(bundle: Mapping[str, Any], display_id: str) -> None:
     """Show something else in its place, whichever cell is being run by now."""
     ipython.update_display(_sendable(bundle), raw=True, display_id=display_id)  # type: ignore[no-untyped-call]  # the same
+
+
+def captured() -> bool:
+    """Whether an ipywidgets.Output takes what is shown now: nothing in it can be replaced."""
+    widgets, shell = sys.modules.get("ipywidgets.widgets.widget"), shell_of_kernel()
+    if widgets is None or shell is None:
+        return False
+    message = (shell.kernel.get_parent() or {}).get("header", {}).get("msg_id")
+    found = getattr(widgets, "_instances", {}).values()
+    return bool(message) and any(getattr(widget, "msg_id", None) == message for widget in list(found))
 
 
 def _sendable(bundle: Mapping[str, Any]) -> dict[str, Any]:

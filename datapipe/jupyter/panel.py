@@ -16,7 +16,7 @@ from datapipe.jupyter.budget import Budget
 from datapipe.jupyter.once import shown_here
 from datapipe.surroundings import surroundings
 
-_budget = Budget(15)  # messages a second, of all the runs of this kernel
+_budget = Budget(16)  # messages a second, of all the runs of this kernel
 _ENDING = 5  # messages of an end
 _PATIENCE = 2.0  # seconds that the last messages of a run wait for their turn
 _SOON = 0.4  # seconds before a run gets widgets: many have ended by then
@@ -59,11 +59,21 @@ class _Panel:
         self._ended = threading.Event()
         self._copied = (_phase(view), time.monotonic())
         self._logged = self._began = time.monotonic()
+        self._fixed = False
         with contextlib.suppress(Exception):  # what cannot be shown is run all the same
-            output.put(_bundle(self._view()), self._id)
+            self._begin()
             shown_here(view.id)
         self._thread = threading.Thread(target=self._paint, name="datapipe card", daemon=True)
         self._thread.start()
+
+    def _begin(self) -> None:
+        """Show the card for the first time; where it cannot be replaced, as widgets at once, or not before the end."""
+        self._fixed = output.captured()
+        if not self._fixed:
+            output.put(_bundle(self._view()), self._id)
+        elif self._live:
+            self._make()
+            output.put({**self._card.bundle, **_bundle(self._view())})
 
     def show(self, view: RunView) -> None:
         """Take the next view; it is painted when its time has come."""
@@ -72,8 +82,10 @@ class _Panel:
     def close(self) -> None:
         """Paint the last view: the widgets, for pages that were loaded again, and plain HTML for the file."""
         self._ended.set()
+        _budget.leave(self)
         try:
             self._thread.join()
+            _budget.leave(self)
         finally:  # an interrupt now does not leave a card that goes on
             with contextlib.suppress(Exception):  # the run has ended as it has, whoever can be told of it
                 self._end()
@@ -84,7 +96,10 @@ class _Panel:
             _budget.wait(_ENDING, _PATIENCE)
         if self._card is not None:
             self._card.end(view)
-        output.replace(_bundle(view), self._id)
+        if not self._fixed:
+            output.replace(_bundle(view), self._id)
+        elif self._card is None:
+            output.put(_bundle(view))
 
     def _view(self) -> RunView:
         """The latest view, older by the time since it came."""
@@ -97,24 +112,36 @@ class _Panel:
         """The button was pressed: say so, and stop the run."""
         if self._cancel is not None and not self._latest.final:
             self._asked = True
-            self._cancel()
-            self._tick(now=True)
+            try:
+                self._cancel()
+            except Exception:
+                self._asked = False  # the store may be away: the button is there to be pressed again
+                raise
+            finally:
+                self._tick(now=True)
 
     def _paint(self) -> None:
         pause = _SOON
         while not self._ended.wait(pause):
             try:
-                self._open() if self._live and self._card is None else self._tick()
+                if self._live and self._card is None:
+                    self._open()
+                self._tick()
             except Exception:  # noqa: BLE001  # a front end that is gone does not stop a run
                 return
             pause = _FAST if time.monotonic() - self._began < _FIRST else _SLOW
 
     def _open(self) -> None:
-        from datapipe.jupyter.widgets import COMMS, LiveCard
+        from datapipe.jupyter.widgets import COMMS
 
-        if _budget.take(COMMS + 1):
-            self._card = LiveCard(self._view(), self._stop if self._cancel is not None else None)
+        if _budget.take(COMMS + 1, queued=self):
+            self._make()
             self._copy(self._view())
+
+    def _make(self) -> None:
+        from datapipe.jupyter.widgets import LiveCard  # needs ipywidgets
+
+        self._card = LiveCard(self._view(), self._stop if self._cancel is not None else None)
 
     def _tick(self, *, now: bool = False) -> None:
         view, clock = self._view(), time.monotonic()
@@ -130,9 +157,11 @@ class _Panel:
             self._copy(view)
 
     def _is_due(self, view: RunView, clock: float) -> bool:
+        if self._fixed:
+            return False
         phase, since = self._copied[0], clock - self._copied[1]
         unseen = surroundings() == "headless"
-        often = _SNAPSHOT if self._live else _UNSEEN if unseen else _SLOW
+        often = _SNAPSHOT if self._card is not None else _UNSEEN if unseen else _SLOW
         return since > often or (phase != _phase(view) and since > _STEP)
 
     def _copy(self, view: RunView) -> None:

@@ -7,11 +7,13 @@ from html import escape
 from typing import Any
 
 import ipywidgets
+from ipywidgets import HTML, Accordion
+from ipywidgets.widgets.widget_string import HTMLStyle
 
 from datapipe.display import RunView, ended_card, facts, live_card, log_text
 from datapipe.display.html import BLUE, code
 
-COMMS = 12  # messages it takes to open one
+COMMS = 10  # messages it takes to open one
 
 
 class LiveCard:
@@ -25,10 +27,11 @@ class LiveCard:
     """
 
     def __init__(self, view: RunView, cancel: Callable[[], object] | None) -> None:
-        layout, style = ipywidgets.Layout(), ipywidgets.HTML().style
-        self._status = ipywidgets.HTML(_status(view), layout=layout, style=style)
-        self._body = ipywidgets.HTML(_body(view), layout=layout, style=style)
-        self._log = ipywidgets.HTML(_log(view), layout=layout, style=style)
+        layout, style = ipywidgets.Layout(), HTMLStyle()
+        self._look = {"layout": layout, "style": style}
+        self._log: Any = None
+        self._status = HTML(_status(view), layout=layout, style=style)
+        self._body = HTML(_body(view), layout=layout, style=style)
         self._button = ipywidgets.Button(
             description="Cancel",
             tooltip="Stop this run; the notebook's ■ does the same",
@@ -37,10 +40,9 @@ class LiveCard:
         )
         self._button.on_click(lambda _: cancel() if cancel is not None else None)
         _heard_at_once(self._button)
-        log = ipywidgets.Accordion([self._log], titles=("Log",), layout=layout)
         buttons = [] if cancel is None else [self._button]
         frame = ipywidgets.Layout(border_left=f"4px solid {BLUE}", padding="0 0 0 10px")
-        self._box = ipywidgets.VBox([self._status, self._body, *buttons, log], layout=frame)
+        self._box = ipywidgets.VBox([self._status, self._body, *buttons], layout=frame)
 
     @property
     def bundle(self) -> dict[str, Any]:
@@ -54,13 +56,21 @@ class LiveCard:
         return [(widget, text) for widget, text in wanted if widget.value != text]
 
     def log_changes(self, view: RunView) -> list[tuple[Any, str]]:
-        """The same of the log."""
-        text = _log(view)
-        return [(self._log, text)] if self._log.value != text else []
+        """The same of the log, which is there as soon as it has a line."""
+        if not view.notes:
+            return []
+        text = code(log_text(view.notes))
+        if self._log is None:
+            self._log = Accordion([HTML(text, **self._look)], titles=("Log",), layout=self._look["layout"])
+            self._box.children = (*self._box.children, self._log)
+        inside = self._log.children[0]
+        return [(inside, text)] if inside.value != text else []
 
     def end(self, view: RunView) -> None:
         """Show how the run ended. The widgets stay: a page that was loaded again has nothing else."""
-        self._status.value, self._body.value, self._log.value = "", ended_card(view), _log(view)
+        self._status.value, self._body.value = "", ended_card(view)
+        for widget, text in self.log_changes(view):
+            widget.value = text
         self._button.layout.display = "none"
 
 
@@ -83,7 +93,3 @@ def _status(view: RunView) -> str:
 
 def _body(view: RunView) -> str:
     return live_card(view, headed=False)
-
-
-def _log(view: RunView) -> str:
-    return code(log_text(view.notes) or "nothing yet")

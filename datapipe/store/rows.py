@@ -28,6 +28,8 @@ class StepRow:
         From its first row to its last, once it has ended.
     rejected : int
         Rows that a validation has kept from the next step.
+    busy : float, optional
+        Seconds in which it was at work.
     """
 
     number: int
@@ -38,6 +40,7 @@ class StepRow:
     total: int | None = None
     seconds: float | None = None
     rejected: int = 0
+    busy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ class RunRow:
     @property
     def seconds(self) -> float | None:
         """How long it took, or takes so far."""
-        return seconds_between(self.started, self.ended or self.now) if self.started else None
+        last = self.heartbeat if self.state == "lost" else None
+        return seconds_between(self.started, self.ended or last or self.now) if self.started else None
 
 
 def seconds_between(first: str, last: str) -> float:

@@ -70,6 +70,7 @@ STEPS = sa.Table(
     sa.Column("total", sa.BigInteger),
     sa.Column("seconds", sa.Float),
     sa.Column("rejected", sa.BigInteger, nullable=False, default=0, server_default="0"),
+    sa.Column("busy", sa.Float),
 )
 LOGS = sa.Table(
     "datapipe_logs",

@@ -7,6 +7,7 @@ import functools
 import json
 import logging
 import os
+import socket
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -334,17 +335,37 @@ class RunStore:
             return [LogRow(row.id, row.time, row.kind, row.step, row.message) for row in conn.execute(query)]
 
     def find_lost(self) -> int:
-        """Mark runs that have given no sign of life for a minute as lost; how many there were.
+        """Mark runs that have given no sign of life for a minute, or whose process is gone, as lost; how many.
 
         Those of workers are queued again as soon as a worker lives.
         """
-        silent = sa.and_(RUNS.c.state == "running", RUNS.c.heartbeat < self.ago(SILENT))
+        here = sa.and_(
+            RUNS.c.host == socket.gethostname(), RUNS.c.worker.is_(None), RUNS.c.heartbeat < self.ago(_QUIET)
+        )
+        running = RUNS.c.state == "running"
+        silent = RUNS.c.heartbeat < self.ago(SILENT)
+        query = sa.select(RUNS.c.id, RUNS.c.process, silent.label("silent")).where(running, sa.or_(silent, here))
         with self.reading() as conn:
-            if not conn.scalar(sa.select(sa.func.count()).where(silent)):
-                return 0
-        reason = f"no sign of life for {SILENT:.0f} s"
+            found = conn.execute(query).all()
+        lost = {row.id: f"no sign of life for {SILENT:.0f} s" for row in found if row.silent}
+        lost |= {row.id: "its process has ended" for row in found if not row.silent and not _is_alive(row.process)}
+        return sum(self._lose(run_id, reason) for run_id, reason in lost.items())
+
+    def _lose(self, run_id: str, reason: str) -> int:
+        dead = sa.and_(RUNS.c.id == run_id, RUNS.c.state == "running", RUNS.c.heartbeat < self.ago(min(_QUIET, SILENT)))
         with self.writing() as conn:
-            return conn.execute(RUNS.update().where(silent).values(state="lost", reason=reason)).rowcount
+            return conn.execute(RUNS.update().where(dead).values(state="lost", reason=reason)).rowcount
+
+
+def _is_alive(process: int | None) -> bool:
+    """Whether a process of this machine may still be there."""
+    try:
+        os.kill(process or 0, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -63,6 +67,25 @@ def test_cancelling(store: RunStore) -> None:
     assert store.run("waiting").state == "cancelled"
     assert store.run("working").state == "running"
     assert store.beat("working")  # it hears so here
+
+
+def test_a_run_whose_process_is_gone_is_lost_at_once(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = socket.gethostname()
+    store.add("gone", state="running", host=here, process=gone.pid)
+    store.add("alive", state="running", host=here, process=os.getpid())
+    store.add("elsewhere", state="running", host="another", process=gone.pid)
+    store.add("worker", state="running", host=here, process=gone.pid, worker="w")
+    assert store.find_lost() == 0, "it may just have begun"
+    monkeypatch.setattr("datapipe.store.store._QUIET", 0.0)
+    time.sleep(0.01)
+    assert store.find_lost() == 1
+    assert (store.run("gone").state, store.run("gone").reason) == ("lost", "its process has ended")
+    assert [store.run(run_id).state for run_id in ("alive", "elsewhere", "worker")] == ["running"] * 3
+    before = store.run("gone").seconds
+    time.sleep(0.05)
+    assert store.run("gone").seconds == before, "a run that is lost takes no longer"
 
 
 def test_a_silent_run_is_lost_until_it_is_heard_of(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datapipe.display import ErrorView, LogLine, RunView, StepView, run_card, run_card_text
+from datapipe.display import ErrorView, LogLine, RunView, StepView, live_card, run_card, run_card_text
 from datapipe.display.picture import run_picture
 
 DONE = StepView(
@@ -56,9 +56,11 @@ def test_a_running_card_says_where_it_is_and_how_long_it_takes() -> None:
     assert '<progress value="0.9000" max="1"' in run_card(RUNNING)
 
 
-def test_a_bar_has_no_end_where_the_number_of_rows_is_unknown() -> None:
+def test_a_bar_has_no_end_where_the_number_of_rows_is_unknown_and_only_where_it_is_replaced() -> None:
     steps = (dataclasses.replace(RUNNING.steps[0], total=None), *RUNNING.steps[1:])
-    assert "<progress title=" in run_card(view("running", steps=steps))
+    unknown = view("running", steps=steps)
+    assert "<progress title=" in live_card(unknown, headed=False)
+    assert "<progress" not in run_card(unknown), "it would move in a file for ever"
 
 
 def test_a_failed_card_has_everything_to_mend_it() -> None:

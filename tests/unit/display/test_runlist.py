@@ -45,7 +45,7 @@ def test_two_runs_are_compared_step_by_step() -> None:
     assert "✓ SUCCEEDED → ✗ FAILED" in text
     assert "+15" in text and "1.0 s → 2.5 s" in text
     assert "persistence  -" in text
-    assert "<b>run before12" in compared_html(before, after)
+    assert "<b>daily · run before12" in compared_html(before, after)
 
 
 def test_names_are_escaped() -> None:

@@ -29,6 +29,20 @@ def test_what_was_not_sent_may_be_sent_later() -> None:
     assert budget.take(10)
 
 
+def test_who_needs_much_room_is_not_starved_by_those_who_need_little() -> None:
+    now = 0.0
+    budget = Budget(10, lambda: now)
+    large, larger = object(), object()
+    assert budget.take(5)
+    now = 0.5
+    assert not budget.take(8, queued=large) and not budget.take(9, queued=larger)
+    assert not budget.take(1), "there would be room, but it is not its turn"
+    now = 1.0
+    assert budget.take(8, queued=large) and not budget.take(1)
+    budget.leave(larger)
+    assert budget.take(1)
+
+
 def test_what_must_be_sent_waits_only_so_long() -> None:
     clock = iter(range(100))
     budget = Budget(1, lambda: next(clock) / 10)
