@@ -24,9 +24,18 @@ _COLOURS = """root => {
 
 def poor_contrasts(area: Locator, least: float = 4.5) -> list[tuple[str, float]]:
     """The texts of an area that differ too little from what lies behind them, and by how much."""
-    found = [(text, _contrast(colour, behind)) for text, colour, behind in area.evaluate(_COLOURS)]
-    assert found, "there is no text"
+    found = [(text, _contrast(colour, behind)) for text, colour, behind in _texts(area)]
     return [(text, contrast) for text, contrast in found if contrast < least]
+
+
+def _texts(area: Locator) -> list[tuple[str, str, list[str]]]:
+    """The texts of an area, which is empty for a moment when a live card makes place for the lasting one."""
+    for _ in range(20):
+        found: list[tuple[str, str, list[str]]] = area.evaluate(_COLOURS)
+        if found:
+            return found
+        area.page.wait_for_timeout(100)
+    raise AssertionError("there is no text")
 
 
 def faults(area: Locator) -> list[str]:

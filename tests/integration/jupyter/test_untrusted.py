@@ -68,7 +68,7 @@ def test_a_card_in_the_making_is_read_without_trust(notebook: Open) -> None:
 
 
 def test_a_live_card_and_a_lasting_one_are_told_to_those_who_do_not_see_them(shared: Notebook) -> None:
-    plan, run = shared.add_all(slow_plan("told.parquet", seconds=5), "run = plan.run(background=True)")
+    plan, run = shared.add_all(slow_plan("told.parquet", seconds=8), "run = plan.run(background=True)")
     shared.run_all(plan, run)
     card = shared.output(run)
     bar = card.get_by_role("progressbar")
