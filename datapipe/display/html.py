@@ -94,7 +94,7 @@ def table(
         + "</tr>"
         for row in rows
     )
-    title = f'<caption style="text-align:left"><b>{escape(caption)}</b></caption>' if caption else ""
+    title = f'<caption style="text-align:left;white-space:nowrap"><b>{escape(caption)}</b></caption>' if caption else ""
     style = "border-collapse:collapse;margin:6px 0;font-variant-numeric:tabular-nums"
     frame = f'<div style="overflow-x:auto"><table style="{style}">'
     return f"{frame}{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
