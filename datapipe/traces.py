@@ -185,5 +185,10 @@ def called_with(error: BaseException, own: str | None = None) -> Iterator[Any]:
         trace, was_library = trace.tb_next, is_library and not code.co_filename.startswith(_OURS)
 
 
+def is_ours(file: str) -> bool:
+    """Whether a file is one of datapipe's own."""
+    return file.startswith(_OURS)
+
+
 def _library(name: str) -> bool:
     return name.startswith((*_LIBRARIES, *_NO_FILES)) or name.endswith((".pyx", ".pxi"))

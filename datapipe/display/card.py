@@ -44,13 +44,12 @@ def _brief(view: RunView) -> str:
 
 def live_card(view: RunView, *, headed: bool = True) -> str:
     """What changes from one moment to the next: small enough to be sent several times a second."""
-    share = 1.0 if view.final else view.share
     head = heading(*facts.headline(view)) if headed else ""
     words = [line(facts.amounts(view)), *map(line, facts.warnings(view)), line(facts.effect(view))]
     words += [faint(shortened(view.notes[-1].text, _NOTE))] if view.notes else []
     # A bar without an end moves: only where it will be replaced when the run has ended.
-    is_moving = view.state in {"running", "cancelling"} and (share is not None or not headed)
-    progress = bar(share, facts.amounts(view)) if is_moving else ""
+    is_moving = view.state in {"running", "cancelling"} and (view.share is not None or not headed)
+    progress = bar(view.share, facts.amounts(view)) if is_moving else ""
     return f'<div style="line-height:1.5">{"".join([head, progress, *words, _steps(view)])}</div>'
 
 

@@ -6,7 +6,7 @@ import re
 
 from datapipe.display import facts
 from datapipe.display.view import ErrorView, RunView, StepView
-from datapipe.display.words import duration, shortened
+from datapipe.display.words import aligned, duration, shortened
 
 _WIDTH = 60  # characters of a step
 _NOTES = 5
@@ -41,8 +41,7 @@ def _problem(error: ErrorView) -> list[str]:
 
 def _steps(view: RunView) -> list[str]:
     rows = [_step(view, place, step) for place, step in enumerate(view.steps)]
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return [f"  {line}" for line in aligned(rows).splitlines()]
 
 
 def _step(view: RunView, place: int, step: StepView) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from datapipe.display.html import Html, line, table
-from datapipe.display.words import count, duration, shortened, state_words
+from datapipe.display.words import aligned, count, duration, shortened, state_words
 from datapipe.store import RunRow, StepRow
 
 _HEAD = ("state", "plan", "started", "took", "rows written", "change", "by", "run")
@@ -31,7 +31,7 @@ def runs_html(rows: Sequence[RunRow]) -> str:
 
 def runs_text(rows: Sequence[RunRow]) -> str:
     """The same in plain text."""
-    return aligned(_HEAD, _rows(rows)) if rows else "no runs yet"
+    return aligned([_HEAD, *_rows(rows)]) if rows else "no runs yet"
 
 
 def compared_html(before: RunRow, after: RunRow) -> str:
@@ -41,21 +41,7 @@ def compared_html(before: RunRow, after: RunRow) -> str:
 
 def compared_text(before: RunRow, after: RunRow) -> str:
     """The same in plain text."""
-    return f"{_title(before, after)}\n{aligned(_head(before, after), _steps(before, after))}"
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in plain text.
-
-    Examples
-    --------
-    >>> print(aligned(("run", "rows"), [("r1", "3")]))
-    run  rows
-    r1   3
-    """
-    lines = [tuple(head), *map(tuple, rows)]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines)
+    return f"{_title(before, after)}\n{aligned([_head(before, after), *_steps(before, after)])}"
 
 
 def _rows(rows: Sequence[RunRow]) -> list[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -102,6 +102,20 @@ def size(number: float) -> str:
         if number < _KIB:
             return f"{number:.1f} {unit}"
     return f"{number / _KIB:.1f} GB"
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> str:
+    """A table in plain text; its first row may be the head.
+
+    Examples
+    --------
+    >>> print(aligned([("queue", "waiting"), ("datapipe", "3")]))
+    queue     waiting
+    datapipe  3
+    """
+    lines = [*map(tuple, rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def shortened(text: str, width: int) -> str:

@@ -15,7 +15,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from datapipe.display import view_of_plan
@@ -27,7 +26,7 @@ from datapipe.plan import Plan, document
 from datapipe.schemas import SchemaRegistry
 from datapipe.store import NOT_AWAITED, Note, RunStore, StepRow, open_store, store_or_none
 from datapipe.surroundings import via
-from datapipe.traces import masked
+from datapipe.traces import is_ours, masked
 
 _EVERY = 1.0  # seconds between two signs of life
 _EVERY_CLAIMED = 0.5  # of a run on a worker, which nothing but the store can tell to stop
@@ -224,13 +223,11 @@ def told(error: BaseException) -> dict[str, Any]:
 def _lines(error: BaseException) -> str:
     """Where an error came from: the user's function, if it was that. A driver's message is left out, as in errors."""
     cause = error.__cause__
-    users = [frame for frame in traceback.extract_tb(cause.__traceback__) if not _ours(frame)] if cause else []
+    users = (
+        [frame for frame in traceback.extract_tb(cause.__traceback__) if not is_ours(frame.filename)] if cause else []
+    )
     found = users or traceback.extract_tb(error.__traceback__)
     return masked("".join([*traceback.format_list(found), f"{type(error).__name__}: {error}"]))
-
-
-def _ours(frame: traceback.FrameSummary) -> bool:
-    return Path(frame.filename).is_relative_to(Path(__file__).parents[1])
 
 
 def described(plan: Plan, options: RunOptions) -> dict[str, Any]:

@@ -82,11 +82,10 @@ class _Panel:
     def close(self) -> None:
         """Paint the last view: the widgets, for pages that were loaded again, and plain HTML for the file."""
         self._ended.set()
-        _budget.leave(self)
         try:
             self._thread.join()
+        finally:  # an interrupt now does not leave a card that goes on, or that others wait for
             _budget.leave(self)
-        finally:  # an interrupt now does not leave a card that goes on
             with contextlib.suppress(Exception):  # the run has ended as it has, whoever can be told of it
                 self._end()
 

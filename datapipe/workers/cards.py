@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 from datapipe.display.html import table, titled
+from datapipe.display.words import aligned
 
 if TYPE_CHECKING:
     from datapipe.workers.values import Health, Overview, Part, QueueStatus, WorkerStatus
@@ -18,8 +18,8 @@ _PART = ("part", "state", "ms", "")
 
 def overview_text(found: Overview) -> str:
     """Two tables, and what could not be asked."""
-    parts = [columns(_WORKER, map(_worker, found.workers)) if found.workers else _nobody(found)]
-    parts += [columns(_QUEUE, map(_queue, found.queues))] if found.queues else []
+    parts = [aligned([_WORKER, *map(_worker, found.workers)]) if found.workers else _nobody(found)]
+    parts += [aligned([_QUEUE, *map(_queue, found.queues)])] if found.queues else []
     return "\n\n".join([*parts, *found.problems])
 
 
@@ -32,26 +32,12 @@ def overview_html(found: Overview) -> str:
 
 def health_text(found: Health) -> str:
     """A line for each part, and one for the workers."""
-    return "\n".join([columns(_PART, map(_part, found.parts)), _online(found)])
+    return "\n".join([aligned([_PART, *map(_part, found.parts)]), _online(found)])
 
 
 def health_html(found: Health) -> str:
     """The same as HTML."""
     return titled(_online(found), table(_PART, map(_part, found.parts)))
-
-
-def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in plain text.
-
-    Examples
-    --------
-    >>> print(columns(("queue", "waiting"), [("datapipe", "3")]))
-    queue     waiting
-    datapipe  3
-    """
-    lines = [tuple(head), *map(tuple, rows)]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def duration(seconds: float | None) -> str:
