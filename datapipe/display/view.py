@@ -119,6 +119,14 @@ class RunView:
         The time of the day that it is about, where it may be looked at later.
     unsure : bool
         Whether one that has not succeeded may have taken effect all the same: nobody has seen its end.
+    kind : {"plan", "notebook"}
+        What is run. The steps of a notebook are its code cells.
+    children : tuple of RunView
+        The runs of plans that a notebook has begun, the oldest first.
+    outputs : tuple of (str, str)
+        What a notebook has given as its outputs: names, and values for people.
+    artifacts : str
+        Where what a notebook leaves is kept: a folder's path or a URL.
     """
 
     id: str
@@ -143,6 +151,10 @@ class RunView:
     ahead: int | None = None
     at: str = ""
     unsure: bool = False
+    kind: Literal["plan", "notebook"] = "plan"
+    children: tuple[RunView, ...] = ()
+    outputs: tuple[tuple[str, str], ...] = ()
+    artifacts: str = ""
 
     @property
     def final(self) -> bool:
