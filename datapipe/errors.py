@@ -10,6 +10,7 @@ DatapipeError
 |   `-- InProgress        another run has the key or the target; it is named
 |-- FatalError            stop: a retry cannot help
 |   |-- StaleRun          a newer run has replaced the target already
+|   |-- NotebookError     a cell of a notebook failed, its kernel died, or it took too long
 |   `-- OutcomeUnknown    the connection broke at COMMIT and the ledger cannot be read
 `-- RunCancelled          somebody asked the run to stop
 
@@ -159,6 +160,10 @@ class OutcomeUnknown(FatalError):  # noqa: N818  # it names a state
     """The connection broke at COMMIT, and the ledger, which knows, could not be read in time."""
 
 
+class NotebookError(FatalError):
+    """A notebook did not come to its end; ``result`` says where it stopped and where its artifacts are."""
+
+
 class RunCancelled(DatapipeError):  # noqa: N818  # to be cancelled is no error
     """The run was cancelled. The target is unchanged."""
 
@@ -189,8 +194,8 @@ class Interrupted(KeyboardInterrupt):
         return [f"KeyboardInterrupt: {self}"]
 
 
-def from_dict(found: Mapping[str, Any]) -> DatapipeError:
-    """The error that :meth:`DatapipeError.to_dict` gave; one of an unknown class is a FatalError.
+def from_dict(found: Mapping[str, Any], unknown: type[DatapipeError] = FatalError) -> DatapipeError:
+    """The error that :meth:`DatapipeError.to_dict` gave; one of a class that is not ours is of the class ``unknown``.
 
     Examples
     --------
@@ -199,7 +204,7 @@ def from_dict(found: Mapping[str, Any]) -> DatapipeError:
     """
     known = {kind.__name__: kind for kind in _kinds(DatapipeError)}
     values = {name: found.get(name) for name in ("step", "hint", "column", "row")}
-    error = known.get(str(found.get("type")), FatalError)(str(found.get("message", "")), **values)
+    error = known.get(str(found.get("type")), unknown)(str(found.get("message", "")), **values)
     error.excerpt = Excerpt.from_dict(found["excerpt"]) if found.get("excerpt") else None
     return error
 

@@ -2,17 +2,23 @@
 
 from datapipe.engine.events import Event, Listener
 from datapipe.engine.following import Follower, view_of_result
+from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult, thawed
 from datapipe.engine.options import run_options
+from datapipe.engine.record import Record
 from datapipe.engine.recorder import begin_recorded, described, place, run_claimed, run_recorded, told
 from datapipe.engine.result import RunResult, StepResult
-from datapipe.engine.retry import retry_with_backoff
+from datapipe.engine.retry import policy, retry_with_backoff
 from datapipe.engine.runner import Outline, RunOptions, Taker, collect_plan, outline_plan, run_plan, stream_plan
 
 __all__ = [
+    "CellResult",
     "Event",
     "Follower",
+    "FrameOutput",
     "Listener",
+    "NotebookResult",
     "Outline",
+    "Record",
     "RunOptions",
     "RunResult",
     "StepResult",
@@ -22,12 +28,14 @@ __all__ = [
     "described",
     "outline_plan",
     "place",
+    "policy",
     "retry_with_backoff",
     "run_claimed",
     "run_options",
     "run_plan",
     "run_recorded",
     "stream_plan",
+    "thawed",
     "told",
     "view_of_result",
 ]

@@ -28,11 +28,22 @@ def run_options(memory: str | int, key: str | None, if_running: Literal["wait", 
         raise PlanError(f"if_running cannot be {if_running!r}", hint="Use 'wait', 'fail' or 'skip'")
     if key == "":
         raise PlanError("the idempotency key is empty", hint="Give a text, such as the day that is loaded")
-    return RunOptions(memory=_bytes(memory), idempotency_key=key, if_running=if_running)
+    return RunOptions(memory=size_in_bytes(memory), idempotency_key=key, if_running=if_running)
 
 
-def _bytes(size: str | int) -> int:
-    """A size in bytes: ``"512MB"`` is 512 MiB, as everywhere in databases."""
+def size_in_bytes(size: str | int) -> int:
+    """A size in bytes: ``"512MB"`` is 512 MiB, as everywhere in databases.
+
+    Raises
+    ------
+    PlanError
+        If it is none, or less than 64 MB.
+
+    Examples
+    --------
+    >>> size_in_bytes("512MB")
+    536870912
+    """
     if isinstance(size, (int, float)):
         found = int(size)
     else:

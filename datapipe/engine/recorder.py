@@ -1,24 +1,21 @@
-"""Runs on record: what happens to one is written to the run store, once a second, beside the run itself."""
+"""Runs of plans on record: what happens to one is written to the run store."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import getpass
-import logging
 import os
 import socket
-import threading
-import time
 import traceback
 import uuid
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from datapipe.display import view_of_plan
 from datapipe.engine.events import Event
+from datapipe.engine.record import Record
 from datapipe.engine.result import RunResult
 from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
 from datapipe.errors import DatapipeError, Interrupted, NotPortableError, PlanError
@@ -28,11 +25,7 @@ from datapipe.store import NOT_AWAITED, Note, RunStore, StepRow, open_store, sto
 from datapipe.surroundings import via
 from datapipe.traces import is_ours, masked
 
-_EVERY = 1.0  # seconds between two signs of life
-_EVERY_CLAIMED = 0.5  # of a run on a worker, which nothing but the store can tell to stop
-_AGAIN = 0.3  # seconds between two tries to record an end
 _LONGEST = 20_000  # characters of a traceback
-_PATIENCE = 10.0  # seconds that the end of a run waits for a store that does not answer
 
 
 def run_recorded(plan: Plan, options: RunOptions, take: Taker | None = None) -> RunResult:
@@ -80,7 +73,7 @@ def run_claimed(plan: Plan, options: RunOptions, store: RunStore, lease: str, ta
     DatapipeError
         As :func:`~datapipe.engine.run_plan` does.
     """
-    return Recorder(store, options, lease, _EVERY_CLAIMED).run(plan, take)
+    return Recorder(store, options, lease, claimed=True).run(plan, take)
 
 
 def _run(plan: Plan, options: RunOptions, take: Taker | None) -> RunResult:
@@ -88,30 +81,19 @@ def _run(plan: Plan, options: RunOptions, take: Taker | None) -> RunResult:
 
 
 class Recorder:
-    """A listener that writes a run to the store, and passes on the wish to cancel it.
+    """A listener that records what it hears of a run of a plan."""
 
-    Its thread gives a sign of life even while the caller's thread is in a user's function. A store that fails
-    in the middle of a run costs one warning; the next write is tried all the same.
-    """
-
-    def __init__(self, store: RunStore, options: RunOptions, lease: str, every: float = _EVERY) -> None:
-        self._store, self._options, self._run_id, self._lease = store, options, options.run_id, lease
-        self._every, self._claimed = every, every == _EVERY_CLAIMED
-        self._steps: dict[str, StepRow] = {}
-        self._notes: deque[Note] = deque()  # not written yet
-        self._changed = threading.Lock()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="datapipe record", daemon=True)
-        self._warned = False
+    def __init__(self, store: RunStore, options: RunOptions, lease: str, *, claimed: bool = False) -> None:
+        self._store, self._options = store, options
+        self._record = Record(store, options.run_id, lease, options.cancel, claimed=claimed)
 
     def begin(self, plan: Plan) -> None:
         """Record that a run begins which nobody knows yet."""
-        values = {**described(plan, self._options), **place(), "lease": self._lease}
-        self._try(lambda: self._store.add(self._run_id, state="running", **values))
+        self._record.add(**described(plan, self._options), **place())
 
     def run(self, plan: Plan, take: Taker | None = None) -> RunResult:
         """Run the plan, and record how that goes and ends."""
-        self._thread.start()
+        self._record.start()
         options = dataclasses.replace(self._options, listeners=(*self._options.listeners, self))
         try:
             result = _run(plan, options, take)
@@ -124,74 +106,33 @@ class Recorder:
     def __call__(self, event: Event) -> None:
         """Take an event."""
         if event.kind in {"notice", "attempt_failed"} and event.message:
-            self._notes.append(Note(event.kind, event.message, event.step))
+            self._record.say(Note(event.kind, event.message, event.step))
         if event.step is not None:
-            with self._changed:
-                known = self._steps.get(event.step) or StepRow(len(self._steps), event.step)
-                self._steps[event.step] = dataclasses.replace(
-                    known,
-                    rows_in=event.rows_in,
-                    rows_out=event.rows_out,
-                    total=event.total,
-                    rejected=event.rejected,
-                )
+            names = ("rows_in", "rows_out", "total", "rejected")
+            values: dict[str, Any] = {name: getattr(event, name) for name in names}
+            self._record.step(event.step, lambda known: dataclasses.replace(known, **values))
 
     def finish(self, result: RunResult | None, error: BaseException | None = None) -> None:
         """Record how the run ended."""
         if isinstance(error, Interrupted):
             error = error.unknown or error
-        self._ended.set()
-        self._thread.join(_PATIENCE)
-        if self._thread.is_alive():
-            self._warn("the store does not answer")
-            return
         steps = [
             StepRow(
                 i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds if s.done else None, s.rejected, s.busy
             )
             for i, s in enumerate(result.steps if result else ())
         ]
-        found, notes = _ended(self._run_id, result, error), tuple(self._notes)
+        register = None
         if result is not None and result.subject and result.columns and error is None:
-            found["schema_version"] = self._try(functools.partial(self._register, result.subject, result))
-        until = time.monotonic() + (_PATIENCE if self._claimed else 0)
-        while self._try(functools.partial(self._store.end, self._run_id, self._lease, steps, notes, **found)) is None:
-            if not steps and not notes and time.monotonic() > until:
-                return  # a worker's run is taken over then, and the ledger knows what it did
-            steps, notes = [], ()  # the end alone, in case they are what the store does not take
-            time.sleep(_AGAIN)
+            register = functools.partial(self._register, result)
+        self._record.end(steps, register, **_ended(self._options.run_id, result, error))
 
-    def _register(self, subject: str, result: RunResult) -> int:
+    def _register(self, result: RunResult) -> int:
         """The number of the schema that the run has left its target with."""
-        registry = SchemaRegistry(self._store)
+        registry, subject = SchemaRegistry(self._store), str(result.subject)
         # What an earlier run has left may not be the latest any more.
         known = registry.number(subject, result.schema_version) if result.replayed else None
         return known or registry.register(subject, result.columns, result.run_id)
-
-    def _beat(self) -> None:
-        while not self._ended.wait(self._every):
-            with self._changed:
-                steps = list(self._steps.values())
-            notes = tuple(self._notes)
-            told = self._try(functools.partial(self._store.beat, self._run_id, steps, self._lease, notes))
-            if told is None:
-                continue
-            for _ in notes:
-                self._notes.popleft()
-            if told:
-                self._options.cancel.cancel()
-
-    def _try(self, write: Callable[[], Any]) -> Any:
-        try:
-            return write()
-        except Exception as error:  # noqa: BLE001  # a record does not steer a run
-            self._warn(str(error))
-            return None
-
-    def _warn(self, why: str) -> None:
-        if not self._warned:
-            self._warned = True
-            logging.getLogger("datapipe").warning("the record of run %s is incomplete: %s", self._run_id, why)
 
 
 def _ended(run_id: str, result: RunResult | None, error: BaseException | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from datapipe.errors import PlanError
 Kind = Literal["code", "markdown", "raw"]
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _FENCED = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+_INJECTED = "injected-parameters"
 _MOST = 64 << 20  # bytes of a file
 
 
@@ -153,7 +154,7 @@ def notebook_of(content: Any, path: str) -> Notebook:
     if content["nbformat"] != 4 or not isinstance(content.get("cells"), list):
         hint = "Open it in JupyterLab and save it, which makes a notebook of format 4 of it"
         raise PlanError(f"{path!r} has the format {content['nbformat']!r} of notebooks", hint=hint)
-    bare = [_bare(cell) for cell in content["cells"] if isinstance(cell, Mapping)]
+    bare = [_bare(cell, index) for index, cell in enumerate(content["cells"]) if isinstance(cell, Mapping)]
     metadata = {name: value for name, value in _metadata(content).items() if name not in {"widgets", "papermill"}}
     cells, heading = [], ""
     for index, cell in enumerate(bare):
@@ -163,12 +164,37 @@ def notebook_of(content: Any, path: str) -> Notebook:
             heading = found[-1] if found else heading
         tags = frozenset(map(str, _metadata(cell).get("tags") or ()))
         title = (heading or source.strip().partition("\n")[0]) if kind == "code" else ""
-        cells.append(Cell(index, str(cell.get("id") or f"cell-{index}"), kind, source, tags, title))
+        cells.append(Cell(index, cell["id"], kind, source, tags, title))
     return Notebook(path, tuple(cells), {**content, "metadata": metadata, "cells": bare})
 
 
-def _bare(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The cell without what an earlier execution has left in it."""
+def injected(notebook: Notebook, source: str) -> Notebook:
+    """The notebook with a cell of values after its cell of parameters, as papermill has it.
+
+    Examples
+    --------
+    >>> cell = {"cell_type": "code", "source": "day = 1", "metadata": {"tags": ["parameters"]}}
+    >>> bare = notebook_of({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}, "a.ipynb")
+    >>> [cell.source for cell in injected(bare, "day = 2").cells]
+    ['day = 1', 'day = 2']
+    """
+    cells = [cell for cell in notebook.content["cells"] if _INJECTED not in _metadata(cell).get("tags", ())]
+    place = notebook.cell_for("parameters")
+    index = 0 if place is None else 1 + [str(cell.get("id")) == place.id for cell in cells].index(True)
+    new = {
+        "cell_type": "code",
+        "id": _INJECTED,
+        "metadata": {"tags": [_INJECTED]},
+        "source": source,
+        "outputs": [],
+        "execution_count": None,
+    }
+    return notebook_of({**notebook.content, "cells": [*cells[:index], new, *cells[index:]]}, notebook.path)
+
+
+def _bare(cell: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """The cell without what an earlier execution has left in it; with an id, which older notebooks lack."""
+    cell = {**cell, "id": str(cell.get("id") or f"cell-{index}")}
     found = {**cell, "metadata": {k: v for k, v in _metadata(cell).items() if k not in {"papermill", "execution"}}}
     found["source"] = _text(cell.get("source", ""))
     return {**found, "outputs": [], "execution_count": None} if cell.get("cell_type") == "code" else found

@@ -104,7 +104,12 @@ def to_json(plan: Plan, *, indent: int | None = 2) -> str:
 
 def to_yaml(plan: Plan) -> str:
     """The document form as YAML."""
-    text: str = yaml.dump(to_dict(plan), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return dumped(to_dict(plan))
+
+
+def dumped(document: Mapping[str, Any]) -> str:
+    """A document of plain JSON values as YAML, which our loader reads as the same values."""
+    text: str = yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text
 
 

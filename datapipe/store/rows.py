@@ -119,6 +119,7 @@ class RunRow:
     schema_version: int | None
     outline: tuple[tuple[str, str, str], ...]
     via: str | None
+    kind: str
     now: str
     steps: tuple[StepRow, ...] = ()
 

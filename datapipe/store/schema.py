@@ -53,11 +53,20 @@ RUNS = sa.Table(
     sa.Column("schema_version", sa.Integer),  # of the target, in the table of schemas
     sa.Column("outline", sa.Text),  # of each step: its verb, what it is about, where it was written; as JSON
     sa.Column("via", sa.String(20)),  # how it was asked for
+    sa.Column("kind", sa.String(20), nullable=False, default="plan", server_default="plan"),  # or notebook
+)
+# Runs of one key take effect once, where no ledger beside the data can see to that: the run that has a key.
+KEYS = sa.Table(
+    "datapipe_keys",
+    _METADATA,
+    sa.Column("key", sa.String(64), primary_key=True),  # SHA-256 of the user's own
+    sa.Column("run_id", sa.String(128), nullable=False),
 )
 # What totals are added up from, so that nobody reads all documents for it.
 _TOTALS = sa.Index(
     "datapipe_runs_totals", RUNS.c.state, RUNS.c.rows_read, RUNS.c.rows_written, RUNS.c.started, RUNS.c.ended
 )
+_CHILDREN = sa.Index("datapipe_runs_children", RUNS.c.parent_run_id)
 STEPS = sa.Table(
     "datapipe_steps",
     _METADATA,
@@ -118,6 +127,12 @@ def _add_schemas(conn: sa.Connection) -> None:
     SCHEMAS.create(conn, checkfirst=True)
 
 
+def _add_keys(conn: sa.Connection) -> None:
+    _add_columns(conn)
+    KEYS.create(conn, checkfirst=True)
+    _CHILDREN.create(conn, checkfirst=True)
+
+
 # Each makes of a store of one version the next.
 _MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create,
@@ -125,6 +140,7 @@ _MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_index,
     _add_schemas,
     _add_columns,
+    _add_keys,
 )
 
 

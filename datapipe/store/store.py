@@ -33,9 +33,10 @@ _AGO = {
 # SQLite's locks belong to a process: a child that is forked while they are held would never get them.
 _unforked = threading.RLock()
 os.register_at_fork(before=_unforked.acquire, after_in_parent=_unforked.release, after_in_child=_unforked.release)
-_INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LOCK = 7_021_962_001  # any number, the same for every process
 _QUIET = 3.0  # seconds without a sign of life after which a worker vouches for its process
+_MOST_CHILDREN = 1000
 SILENT = 60.0  # seconds without a sign of life after which a run counts as lost
 
 
@@ -291,6 +292,12 @@ class RunStore:
         wanted = ((RUNS.c.state, state), (RUNS.c.name, name), (RUNS.c.fingerprint, fingerprint))
         return self._rows(query.where(*(column == value for column, value in wanted if value is not None)), limit)
 
+    def children(self, run_id: str) -> list[RunRow]:
+        """The runs that a run has begun, the oldest first, with the steps of those that go on."""
+        query = sa.select(*_COLUMNS, self._now.label("now")).where(RUNS.c.parent_run_id == run_id)
+        found = self._rows(query.order_by(RUNS.c.created, RUNS.c.id), _MOST_CHILDREN)
+        return [self.run(row.id) if row.state == "running" else row for row in found]
+
     def ahead(self, run_id: str) -> int:
         """How many runs wait before one in its queue."""
         own = sa.select(RUNS.c.queue, RUNS.c.queued).where(RUNS.c.id == run_id).cte()
@@ -388,7 +395,7 @@ def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
 def _put_steps(conn: sa.Connection, run_id: str, steps: Iterable[StepRow]) -> None:
     rows = [{"run_id": run_id, **vars(step)} for step in steps]
     if rows:
-        insert = _INSERTS[conn.dialect.name](STEPS)
+        insert = INSERTS[conn.dialect.name](STEPS)
         newest = {name: insert.excluded[name] for name in _STEP_NAMES if name != "number"}
         conn.execute(insert.on_conflict_do_update(index_elements=["run_id", "number"], set_=newest), rows)
 

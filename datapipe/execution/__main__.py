@@ -1,0 +1,59 @@
+"""``python -m datapipe.execution``: execute a notebook as it is ordered on standard input."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from datapipe.execution.telling import Teller, own_output
+from datapipe.notebooks.order import Order, Outcome
+
+
+def main() -> int:
+    """Execute the ordered notebook, or finish the report of an execution whose process died; the exit code."""
+    out = own_output()
+    order, past = _read()
+    os.environ["JUPYTER_RUNTIME_DIR"] = order.scratch  # keys of kernels go with the scratch folder
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema would take 2 s to load it, for addresses that no notebook has
+    from datapipe.execution.executing import executed, finished  # loads papermill
+
+    tell = Teller(out)
+    if past is not None:
+        found = finished(order, past)
+    else:
+        found = executed(order, tell, _listening)
+    tell("ended", **found)
+    return 0
+
+
+def _read() -> tuple[Order, Mapping[str, Any] | None]:
+    line = json.loads(sys.stdin.readline())
+    return Order.from_json(json.dumps(line["order"])), line.get("past")
+
+
+@contextmanager
+def _listening(stop: Any) -> Iterator[None]:
+    """Hear from whoever started us: a wish to stop, or that nobody is there any more."""
+
+    def listen() -> None:
+        for line in sys.stdin:
+            with suppress(ValueError):
+                found = json.loads(line)
+                stop(Outcome(found["state"], found.get("reason"), found.get("error")))
+        stop(Outcome("lost", "the process that had started it is gone"))
+
+    threading.Thread(target=listen, name="datapipe orders", daemon=True).start()
+    yield
+
+
+if __name__ == "__main__":
+    logging.disable(logging.INFO)
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # no thread of a library keeps the process

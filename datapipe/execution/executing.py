@@ -1,0 +1,75 @@
+"""One execution from its order to its artifacts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from papermill.engines import papermill_engines
+
+from datapipe.errors import DatapipeError
+from datapipe.execution import engine
+from datapipe.execution.telling import Teller
+from datapipe.notebooks.order import Order, Outcome
+from datapipe.execution.report import NOTEBOOK, Report
+from datapipe.execution.session import Session
+from datapipe.notebooks.artifacts import Artifacts
+from datapipe.secrets import redactor
+
+Listening = Callable[[Callable[[Outcome], None]], AbstractContextManager[None]]
+
+
+def executed(order: Order, tell: Teller, listening: Listening) -> dict[str, Any]:
+    """Execute a notebook, and keep what it leaves; the outcome as plain JSON values."""
+    Path(order.scratch, "outputs").mkdir(mode=0o700, exist_ok=True)
+    report = _report(order)
+    session = Session(order, tell, report.keep_copy, report.keep_output)
+    nb = prepared(order)
+    codes = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in nb.cells)
+    with listening(session.stop):
+        papermill_engines.execute_notebook_with_engine(engine.NAME, nb, order.kernel, session=session)
+        outcome = session.result(codes)
+        return _finished(order, report, nb, session.states, outcome, {"outputs": session.outputs})
+
+
+def finished(order: Order, past: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what is left of an execution whose process died; ``past`` is what it had told."""
+    states = {int(index): state for index, state in past["states"].items()}
+    artifacts = Artifacts(order.root, order.place)
+    kept = artifacts.read(NOTEBOOK)
+    nb = nbformat.reads(kept.decode(), as_version=4) if kept else prepared(order)
+    outcome = Outcome(past["state"], past.get("reason"), past.get("error"))
+    return _finished(order, _report(order), nb, states, outcome, {"outputs": past.get("outputs") or {}})
+
+
+def prepared(order: Order) -> Any:
+    """The notebook as papermill's engines want it."""
+    nb = nbformat.from_dict(dict(order.notebook))
+    nb = nbformat.v4.upgrade(nb) or nb
+    nb.metadata.setdefault("papermill", {"default_parameters": {}, "environment_variables": {}, "version": None})
+    for cell in nb.cells:
+        cell.metadata.setdefault("tags", [])
+        cell.metadata.setdefault("papermill", {})
+    return nb
+
+
+def _report(order: Order) -> Report:
+    return Report(order, Artifacts(order.root, order.place), redactor(order.secrets))
+
+
+def _finished(
+    order: Order, report: Report, nb: Any, states: Mapping[int, str], outcome: Outcome, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    told, kept = outcome, None
+    try:
+        told = report.finish(nb, states, outcome, facts)
+    except (DatapipeError, OSError) as error:
+        kept = f"the artifacts could not be kept: {error}"
+        told = Outcome(**redactor(order.secrets).data(outcome.to_dict()))
+    finally:
+        shutil.rmtree(order.scratch, ignore_errors=True)
+    return {**told.to_dict(), "not_kept": kept}

@@ -1,0 +1,179 @@
+"""What an execution leaves: the executed notebook with true states, as HTML too, the error, and what is known of it."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from datapipe.notebooks.order import Order, Outcome
+from datapipe.notebooks.artifacts import Artifacts
+from datapipe.secrets import Redactor
+
+NOTEBOOK, HTML, ERROR, FACTS, LOG = "notebook.ipynb", "notebook.html", "error.json", "run.json", "kernel.log"
+_APART = 5.0  # seconds between two copies of a notebook whose cells go on
+_SHARE = 20  # how much longer than it takes to save one
+_STATUS = {"done": "completed", "failed": "failed", "running": "running"}
+_MARK = "papermill-error-cell-tag"  # papermill's own, which it removes when the notebook is run again
+_ANCHOR = "papermill-error-cell"
+
+
+class Report:
+    """Keeps copies of a notebook while it is executed, and everything at the end.
+
+    Parameters
+    ----------
+    order : Order
+    artifacts : Artifacts
+        Where they go.
+    redactor : Redactor
+        Takes secrets out of all that is kept.
+    """
+
+    def __init__(self, order: Order, artifacts: Artifacts, redactor: Redactor) -> None:
+        self._order, self._artifacts, self._redactor = order, artifacts, redactor
+        self._saved, self._pause = 0.0, 0.0
+
+    def keep_output(self, shown: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep an output; it as it may be told: a file with its place, nothing with a secret."""
+        found: dict[str, Any] = self._redactor.data(dict(shown))
+        file = found.pop("file", None)
+        if file is not None:
+            name = f"outputs/{Path(file).name}"
+            self._artifacts.write_file(name, Path(self._order.scratch, "outputs", Path(file).name))
+            found["uri"] = self._artifacts.uri(name)
+        return found
+
+    def keep_copy(self, nb: Any, states: Mapping[int, str]) -> None:
+        """Keep a copy, unless there is one that is young enough."""
+        began = time.monotonic()
+        if began - self._saved < max(_APART, self._pause):
+            return
+        self._keep(NOTEBOOK, self._notebook(nb, states, None))
+        self._saved = time.monotonic()
+        self._pause = (self._saved - began) * _SHARE
+
+    def finish(self, nb: Any, states: Mapping[int, str], outcome: Outcome, facts: Mapping[str, Any]) -> Outcome:
+        """Keep all there is; the outcome as it may be told: without secrets."""
+        found = self._redactor.data(outcome.to_dict())
+        told = Outcome(found["state"], found["reason"], found["error"])
+        notebook = self._notebook(nb, states, told)
+        self._keep(NOTEBOOK, notebook)
+        if told.error is not None:
+            self._keep(ERROR, told.to_dict())
+        self._keep(FACTS, {**self._facts(), **self._redactor.data(dict(facts)), **told.to_dict()})
+        log = Path(self._order.scratch, LOG)
+        if log.is_file() and log.stat().st_size:
+            self._artifacts.write(LOG, self._redactor.text(log.read_text(errors="replace")).encode())
+        self._artifacts.write(HTML, as_html(notebook).encode("utf-8", "replace"))
+        return told
+
+    def _notebook(self, nb: Any, states: Mapping[int, str], outcome: Outcome | None) -> dict[str, Any]:
+        found: dict[str, Any] = self._redactor.data(truthful(nb, states, outcome, self._order))
+        return found
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            **self._order.about,
+            "parameters": dict(self._order.parameters),
+            "kernel": self._order.kernel,
+            "python": sys.version.split()[0],
+            "packages": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
+            "ended": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+        }
+
+    def _keep(self, name: str, content: Mapping[str, Any]) -> None:
+        self._artifacts.write(name, json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
+
+
+def truthful(nb: Any, states: Mapping[int, str], outcome: Outcome | None, order: Order) -> dict[str, Any]:
+    """The notebook with papermill's metadata as they should be, and a banner if something went wrong.
+
+    Parameters
+    ----------
+    states : mapping of int to str
+        What became of each cell that was begun: ``running``, ``done`` or ``failed``.
+    outcome : Outcome, optional
+        How it ended, if it has.
+    """
+    found: dict[str, Any] = copy.deepcopy(_plain(nb))
+    for index, cell in enumerate(found["cells"]):
+        status = _STATUS.get(states.get(index, ""), "pending" if cell["cell_type"] == "code" else "completed")
+        status = "failed" if status == "running" and outcome is not None else status
+        known = cell["metadata"].setdefault("papermill", {})
+        known |= {"status": status, "exception": status == "failed" if index in states else None}
+    metadata = found["metadata"]
+    metadata.setdefault("papermill", {}).update(
+        parameters=dict(order.parameters),
+        input_path=order.path,
+        output_path=None,
+        exception=None if outcome is None else outcome.state != "succeeded",
+    )
+    metadata["datapipe"] = {"state": outcome.state if outcome else "running", **order.about}
+    if outcome is not None and outcome.reason:
+        metadata["datapipe"]["reason"] = outcome.reason
+    return found if outcome is None or outcome.state == "succeeded" else _marked(found, outcome)
+
+
+def _marked(found: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """The notebook with a banner on top that leads to the cell it ended in."""
+    error = outcome.error or {}
+    said = _escaped(f"{error.get('type', '')}: {error.get('message', '')}".strip(": ")) or "It was told to stop."
+    title = {"cancelled": "Cancelled", "lost": "Stopped"}.get(outcome.state, "Failed")
+    why = {"timed_out": "timed out", "kernel_died": "its kernel died", "out_of_memory": "out of memory"}
+    title += f" ({why.get(outcome.reason, _escaped(outcome.reason))})" if outcome.reason else ""
+    cells, number = found["cells"], error.get("cell") or _last(found["cells"])
+    link = f" in [cell {number}](#{_ANCHOR})" if number else ""
+    lines = [f"**✗ {title}{link}.** {said}"] + ([f"Next: {_escaped(error['hint'])}"] if error.get("hint") else [])
+    if number:
+        cells.insert(number - 1, _markdown(f'<span id="{_ANCHOR}"></span>**✗ It ended in the cell below.**'))
+    cells.insert(0, _markdown("\n\n".join(lines)))
+    return found
+
+
+def _last(cells: list[dict[str, Any]]) -> int | None:
+    """The number of the cell that had begun and did not end well."""
+    failed = [n for n, cell in enumerate(cells, 1) if cell["metadata"]["papermill"]["status"] == "failed"]
+    return failed[-1] if failed else None
+
+
+def _markdown(text: str) -> dict[str, Any]:
+    cell = nbformat.v4.new_markdown_cell(text)
+    cell.metadata = {"tags": [_MARK], "papermill": {"status": "completed", "exception": None}}
+    return dict(_plain(cell))
+
+
+def _escaped(text: str | None) -> str:
+    """Text in which Markdown and HTML find nothing."""
+    return re.sub(r"([\\`*_{}\[\]()#+!<>|$~&])", r"\\\1", " ".join(str(text or "").split()))[:600]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def as_html(notebook: Mapping[str, Any]) -> str:
+    """The notebook as one HTML page that needs nothing from anywhere."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(
+        embed_images=True,
+        mathjax_url="",
+        require_js_url="",
+        jquery_url="",
+        widget_renderer_url="",
+        jupyter_widgets_base_url="",
+    )
+    text, _ = exporter.from_notebook_node(nbformat.from_dict(dict(notebook)))
+    return str(text)

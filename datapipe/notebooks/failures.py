@@ -1,0 +1,70 @@
+"""How a notebook that did not succeed is told: as an error to raise, and as one to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from datapipe.errors import DatapipeError, NotebookError, RunCancelled, TransientError, from_dict
+from datapipe.notebooks.order import Outcome
+from datapipe.traces import Excerpt
+
+_OURS = frozenset({"TimedOut", "KernelDied", "MissingOutput", "SystemExit"})  # their messages say it all
+_PASSING = (TransientError, ConnectionError, TimeoutError)
+
+
+def may_pass(outcome: Outcome) -> bool:
+    """Whether another attempt may end better: the kernel died, or a cell raised an error that may pass.
+
+    Examples
+    --------
+    >>> may_pass(Outcome("failed", "kernel_died")), may_pass(Outcome("failed", None, {"type": "ValueError"}))
+    (True, False)
+    """
+    if outcome.state != "failed":
+        return False
+    return outcome.reason == "kernel_died" or (outcome.reason is None and (outcome.error or {}).get("type") in _NAMES)
+
+
+def problem(outcome: Outcome) -> dict[str, Any] | None:
+    """The error of an outcome as the run store keeps it, and a card shows it."""
+    if outcome.error is None or outcome.state != "failed":
+        return None
+    found = {**outcome.error, "step": f"cell {outcome.error['cell']}" if outcome.error.get("cell") else None}
+    return {**found, "type": ""} if found.get("type") in _OURS else found
+
+
+def sentence(outcome: Outcome, title: str = "") -> str:
+    """What went wrong, and in which cell.
+
+    Examples
+    --------
+    >>> sentence(Outcome("failed", None, {"type": "ValueError", "message": "no rows", "cell": 5}), "Load")
+    'cell 5 (Load): ValueError: no rows'
+    """
+    found = problem(outcome) or {}
+    where = f"{found['step']}{f' ({title})' if title else ''}: " if found.get("step") else ""
+    kind = f"{found['type']}: " if found.get("type") else ""
+    return f"{where}{kind}{found.get('message', outcome.state)}"
+
+
+def failure(outcome: Outcome, said: str) -> DatapipeError | None:
+    """The error to raise for an outcome; None for one that needs none."""
+    if outcome.state == "succeeded":
+        return None
+    if outcome.state == "cancelled":
+        return RunCancelled("the run was cancelled", hint="What its pipelines had loaded before stays loaded")
+    found: Mapping[str, Any] = outcome.error or {}
+    known = from_dict({**found, "message": said}, unknown=NotebookError)
+    if found.get("excerpt"):
+        known.excerpt = Excerpt.from_dict(found["excerpt"])
+    if found.get("traceback"):
+        known.add_note(f"\nIn the notebook:\n{found['traceback']}")
+    return known
+
+
+def _names(kind: type[BaseException]) -> set[str]:
+    return {kind.__name__}.union(*(_names(below) for below in kind.__subclasses__()))
+
+
+_NAMES = frozenset().union(*map(_names, _PASSING)) - {"InProgress"}
