@@ -82,6 +82,15 @@ class Settings(BaseSettings):
     shutdown_grace : float
         Seconds a worker that is told to stop gives its runs to end; the others are queued again
         (DATAPIPE_SHUTDOWN_GRACE).
+    secrets_dir : str
+        The folder of files that are secrets, each named as its secret (DATAPIPE_SECRETS_DIR).
+    artifacts_url : str, optional
+        Where notebooks that ran as jobs are kept: a folder or an fsspec URL; a folder in :func:`data_home` if left
+        out (DATAPIPE_ARTIFACTS_URL).
+    artifacts_days : float
+        Days after which what a job has left is removed (DATAPIPE_ARTIFACTS_DAYS).
+    artifacts_runs : int
+        How many runs of a notebook are kept (DATAPIPE_ARTIFACTS_RUNS).
 
     Examples
     --------
@@ -122,6 +131,10 @@ class Settings(BaseSettings):
     )
     show_values: bool = Field(default=True, validation_alias="DATAPIPE_SHOW_VALUES")
     shutdown_grace: float = Field(default=20, ge=0, validation_alias="DATAPIPE_SHUTDOWN_GRACE")
+    secrets_dir: str = Field(default="/run/secrets", validation_alias="DATAPIPE_SECRETS_DIR")
+    artifacts_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_ARTIFACTS_URL")
+    artifacts_days: float = Field(default=90, gt=0, validation_alias="DATAPIPE_ARTIFACTS_DAYS")
+    artifacts_runs: int = Field(default=200, ge=1, validation_alias="DATAPIPE_ARTIFACTS_RUNS")
 
     @property
     def broker_url(self) -> str:

@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Literal
 
-from datapipe.display import LogLine, RunView, run_card_text, view_of_plan
+from datapipe.display import LogLine, RunView, facts, run_card_text, view_of_plan
 from datapipe.display.terminal import terminal
+from datapipe.display.words import unmoving
 from datapipe.engine import Follower, RunOptions, RunResult, begin_recorded, run_recorded
 from datapipe.errors import DatapipeError, FatalError
 from datapipe.hosts import host
@@ -158,11 +159,11 @@ class _Lines:
         for step in view.steps:
             if step.state == "done" and step.name not in self._done and not view.final:
                 self._done.add(step.name)
-                self._say(f"{_named(view)}{step.name} done: {max(step.rows_in, step.rows_out):,} rows")
+                self._say(unmoving(f"{_named(view)}{facts.step_ended(view, step)}"))
         if view.final:
             self._say(run_card_text(view if shell_of_kernel() is not None else _without_values(view)))
         elif time.monotonic() - self._told > _EVERY:
-            self._say(f"{_named(view)}{view.rows_read:,} rows read so far")
+            self._say(unmoving(f"{_named(view)}{facts.progress(view)}"))
 
     def _say(self, text: str) -> None:
         self._told = time.monotonic()

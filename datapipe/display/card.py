@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from datapipe.display import facts
 from datapipe.display.html import BORDERS, GREY, Html, bar, card, code, faint, fold, heading, image, line, table
+from datapipe.display.inside import listings
 from datapipe.display.picture import SHORTEST, run_picture
 from datapipe.display.picture import WIDTH as PICTURE
 from datapipe.display.view import ErrorView, LogLine, RunView, StepView
-from datapipe.display.words import duration, rate, shortened
+from datapipe.display.words import rate, shortened
 
 _LINES = 200  # lines of a log
 _LONGEST = 4_000  # characters of a log, or of a traceback
@@ -18,9 +21,8 @@ _MESSAGE = 2_000  # characters
 _NOTE = 500
 _BRIEF = 1.0  # seconds of a run of which there is little to show
 _FEW = 2  # notes
-_STEPS = 20
-_NUMBERS = {"rows in", "rows out", "rejected", "rows/s", "busy"}
-_SHORT = {"step", "busy", "state"}  # columns that do not break
+_NUMBERS = {"cell", "rows in", "rows out", "rejected", "rows/s", "busy"}
+_SHORT = {"step", "busy", "state", "rows", "took", "run", "output"}  # columns that do not break
 _BARS = 12  # steps at most that are shown in time
 _BAR = "#64b5f6"
 _TIMED = 0.05  # seconds below which a speed says nothing
@@ -37,27 +39,31 @@ def run_card(view: RunView) -> str:
 
 def _brief(view: RunView) -> str:
     """A run that took no time in two lines, for one of many in a loop."""
-    notes = "".join(faint(f"note: {shortened(note.text, _NOTE)}") for note in view.notes)
-    more = line(facts.effect(view)) + _steps(view) + faint(f"run {view.id}")
-    return heading(*facts.headline(view), facts.amounts(view)) + notes + fold(shortened(view.target, _WHAT), more)
+    told = [*map(line, facts.warnings(view)), *(faint(f"note: {shortened(note.text, _NOTE)}") for note in view.notes)]
+    effect = line(facts.effect(view))
+    above, below = (effect, "") if view.outputs else ("", effect)
+    more = below + _steps(view) + _inside(view) + faint(f"run {view.id}")
+    head = heading(*facts.headline(view), facts.amounts(view))
+    return "".join([head, *told, above, fold(shortened(view.target or view.source, _WHAT), more)])
 
 
 def live_card(view: RunView, *, headed: bool = True) -> str:
     """What changes from one moment to the next: small enough to be sent several times a second."""
     head = heading(*facts.headline(view)) if headed else ""
-    words = [line(facts.amounts(view)), *map(line, facts.warnings(view)), line(facts.effect(view))]
-    words += [faint(shortened(view.notes[-1].text, _NOTE))] if view.notes else []
+    words = [facts.amounts(view), *facts.warnings(view)]
+    note = faint(shortened(view.notes[-1].text, _NOTE)) if view.notes else ""
     # A bar without an end moves: only where it will be replaced when the run has ended.
-    is_moving = view.state in {"running", "cancelling"} and (view.share is not None or not headed)
-    progress = bar(view.share, facts.amounts(view)) if is_moving else ""
-    return f'<div style="line-height:1.5">{"".join([head, progress, *words, _steps(view)])}</div>'
+    share, is_moving = facts.share(view), view.state in {"running", "cancelling"}
+    progress = bar(share, facts.amounts(view)) if is_moving and (share is not None or not headed) else ""
+    parts = [head, progress, *map(line, words), _nested(view), _effect(view), note, _steps(view), _inside(view)]
+    return f'<div style="line-height:1.5">{"".join(parts)}</div>'
 
 
 def ended_card(view: RunView) -> str:
     """Everything there is to know of a run that has ended."""
     parts = [heading(*facts.headline(view)), line(facts.amounts(view))]
     parts += [_problem(view.error)] if view.error is not None else []
-    parts += [line(facts.effect(view)), *map(line, facts.warnings(view)), _steps(view)]
+    parts += [_effect(view), *map(line, facts.warnings(view)), _steps(view), _inside(view)]
     picture = run_picture(view)
     parts += [image(*picture, width=PICTURE) + faint(picture[1])] if picture else []
     parts += [faint(f"note: {shortened(note.text, _NOTE)}") for note in view.notes[-5:]]
@@ -65,6 +71,20 @@ def ended_card(view: RunView) -> str:
     if view.error is not None and view.error.traceback:
         parts.append(fold("Full traceback", code(_traceback(view.error.traceback))))
     return "".join(parts)
+
+
+def _effect(view: RunView) -> str:
+    effect = facts.effect(view)
+    return line(effect) if effect else ""
+
+
+def _nested(view: RunView) -> str:
+    """The pipeline that runs within a notebook right now."""
+    child = facts.inner(view)
+    if child is None:
+        return ""
+    share = facts.share(child)
+    return (bar(share, facts.run_title(child)) if share is not None else "") + line(facts.nested(view))
 
 
 def _traceback(text: str) -> str:
@@ -99,36 +119,52 @@ def _problem(error: ErrorView) -> str:
 
 
 def _steps(view: RunView) -> str:
-    """The table of steps; columns that would be empty are left out."""
-    steps = view.steps[:_STEPS]
+    """The table of steps, or of cells."""
+    places, more = facts.steps_shown(view)
+    steps = [view.steps[place] for place in places]
+    name, busy = ("cell", "took") if view.kind == "notebook" else ("step", "busy")
     columns = [
-        ("step", [f"{facts.step_number(view, place)} {step.verb}".strip() for place, step in enumerate(steps)]),
+        (name, [facts.step_name(view, place) for place in places]),
         ("what", [shortened(step.what, _WHAT) for step in steps]),
         ("written at", [step.where for step in steps]),
         ("rows in", [f"{step.rows_in:,}" if step.rows_in else "" for step in steps]),
         ("rows out", [f"{step.rows_out:,}" if step.rows_out else "" for step in steps]),
         ("rejected", [f"{step.rejected:,}" if step.rejected else "" for step in steps]),
         ("rows/s", [_rate(step) for step in steps]),
-        ("busy", [duration(step.busy) if step.busy is not None else "" for step in steps]),
+        (busy, [facts.step_took(view, step) for step in steps]),
         ("when", [_when(view, step) for step in steps]),
         ("state", [facts.step_state(view, step) for step in steps]),
     ]
+    return _listed(columns, more)
+
+
+def _inside(view: RunView) -> str:
+    """What has run within a notebook, and what it has given; nothing for a plan."""
+    kept = facts.kept(view)
+    return "".join(_listed(found.columns, found.more) for found in listings(view)) + (faint(kept) if kept else "")
+
+
+def _listed(columns: Sequence[tuple[str, Sequence[str]]], more: str) -> str:
+    """A table without the columns that would be empty."""
     shown = [(name, cells) for name, cells in columns if any(cells)]
+    if not shown:
+        return ""
     numbers = [place for place, (name, _) in enumerate(shown) if name in _NUMBERS]
     short = [place for place, (name, _) in enumerate(shown) if name in _SHORT]
-    more = line(f"and {len(view.steps) - _STEPS} more steps") if len(view.steps) > _STEPS else ""
     rows = zip(*(cells for _, cells in shown), strict=True)
-    return table([name for name, _ in shown], rows, numbers=numbers, short=short) + more
+    return table([name for name, _ in shown], rows, numbers=numbers, short=short) + (line(more) if more else "")
 
 
 def _when(view: RunView, step: StepView) -> str:
     """When a step was at work, as a bar in the time of a run that has ended."""
-    some = view.final and view.elapsed >= SHORTEST and len(view.steps) <= _BARS
-    if not some or step.begun is None or step.seconds is None:
+    is_notebook = view.kind == "notebook"
+    some = view.final and view.elapsed >= SHORTEST and (is_notebook or len(view.steps) <= _BARS)
+    seconds = facts.step_seconds(view, step) if is_notebook else step.seconds
+    if not some or step.begun is None or seconds is None:
         return ""
     left = min(0.98, step.begun / view.elapsed)
-    width = max(0.02, min(step.seconds / view.elapsed, 1 - left))
-    told = f"from {step.begun:.1f} s to {step.begun + step.seconds:.1f} s"
+    width = max(0.02, min(seconds / view.elapsed, 1 - left))
+    told = f"from {step.begun:.1f} s to {step.begun + seconds:.1f} s"
     inner = f"margin-left:{left:.0%};width:{width:.0%};height:7px;background-color:{_BAR}"
     outer = "width:120px;margin-top:4px;background-color:rgba(127,127,127,.15)"
     return Html(f'<div title="{told}" style="{outer}"><div style="{inner}"></div></div>')

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
 from datapipe.display import facts
-from datapipe.display.view import ErrorView, RunView, StepView
-from datapipe.display.words import aligned, duration, shortened
+from datapipe.display.inside import Listing, listings
+from datapipe.display.view import ErrorView, RunView
+from datapipe.display.words import aligned, shortened, unmoving
 
 _WIDTH = 60  # characters of a step
 _NOTES = 5
-# What would move a terminal's cursor, or turn the text around it; errors and names are anybody's.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def run_card_text(view: RunView) -> str:
@@ -24,11 +23,12 @@ def run_card_text(view: RunView) -> str:
     waiting for 1:15
     users → members
     """
-    lines = [" · ".join(facts.headline(view)), facts.amounts(view)]
+    lines = [" · ".join(facts.headline(view)), facts.amounts(view), facts.nested(view)]
     lines += _problem(view.error) if view.error is not None else []
     lines += [facts.effect(view), *facts.warnings(view), *_steps(view)]
-    lines += [f"note: {note.text}" for note in view.notes[-_NOTES:]]
-    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], "\n".join(lines))
+    lines += [line for found in listings(view) for line in _listed(found)]
+    lines += [facts.kept(view), *(f"note: {note.text}" for note in view.notes[-_NOTES:])]
+    return unmoving("\n".join(line for line in lines if line))
 
 
 def _problem(error: ErrorView) -> list[str]:
@@ -40,22 +40,31 @@ def _problem(error: ErrorView) -> list[str]:
 
 
 def _steps(view: RunView) -> list[str]:
-    rows = [_step(view, place, step) for place, step in enumerate(view.steps)]
-    return [f"  {line}" for line in aligned(rows).splitlines()]
+    places, more = facts.steps_shown(view) if view.kind == "notebook" else (range(len(view.steps)), "")
+    rows = [_step(view, place) for place in places]
+    return _indented(rows, more)
 
 
-def _step(view: RunView, place: int, step: StepView) -> tuple[str, ...]:
+def _step(view: RunView, place: int) -> tuple[str, ...]:
+    step = view.steps[place]
     flow = [f"{n:,}" for n in (step.rows_in, step.rows_out) if n]
     rows = " → ".join(dict.fromkeys(flow))
-    took = duration(step.busy) if step.busy is not None else ""
     rejected = f"{step.rejected:,} rejected" if step.rejected else ""
-    what = shortened(f"{step.verb} {step.what}", _WIDTH)
     return (
         facts.step_number(view, place),
-        what,
+        shortened(facts.step_words(view, step), _WIDTH),
         step.where,
         f"{rows} row{'' if rows == '1' else 's'}" if rows else "",
         rejected,
-        took,
+        facts.step_took(view, step),
         facts.step_state(view, step),
     )
+
+
+def _listed(found: Listing) -> list[str]:
+    columns = [(name, *cells) for name, cells in found.columns if any(cells)]
+    return _indented([*zip(*columns, strict=True)], found.more)
+
+
+def _indented(rows: Sequence[Sequence[str]], more: str) -> list[str]:
+    return [f"  {line}" for line in [*aligned(rows).splitlines(), *([more] if more else [])]]

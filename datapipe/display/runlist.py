@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from html import escape
 
 from datapipe.display.html import Html, line, table
+from datapipe.display.runs import is_of_notebook
 from datapipe.display.words import aligned, count, duration, shortened, state_words
 from datapipe.store import RunRow, StepRow
 
-_HEAD = ("state", "plan", "started", "took", "rows written", "change", "by", "run")
+_HEAD = ("state", "name", "started", "took", "rows written", "change", "by", "run")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NAME = 40  # characters
 
@@ -50,10 +51,10 @@ def _rows(rows: Sequence[RunRow]) -> list[tuple[str, ...]]:
     return [
         (
             state_words(row.state),
-            shortened(_name(row), _NAME),
+            shortened(_name(row), _NAME) + (" (notebook)" if is_of_notebook(row) else ""),
             _when(row.started or row.created),
             f"{_block(row.seconds, longest)} {duration(row.seconds)}" if row.seconds is not None else "",
-            f"{row.rows_written:,}" if row.state == "succeeded" else "-",
+            f"{row.rows_written:,}" if row.state == "succeeded" and not is_of_notebook(row) else "-",
             changes[row.id],
             " ".join([row.owner or "somebody", *([f"({row.via})"] if row.via else [])]),
             row.id[:8],
@@ -64,7 +65,9 @@ def _rows(rows: Sequence[RunRow]) -> list[tuple[str, ...]]:
 
 def _name(row: RunRow) -> str:
     """What its plan, or its caller, calls it; else what it is about."""
-    return row.name or (row.pipeline_id if row.pipeline_id != row.id else f"{row.source} → {row.target}")
+    if row.name or is_of_notebook(row):
+        return row.name or row.source or ""
+    return row.pipeline_id if row.pipeline_id != row.id else f"{row.source} → {row.target}"
 
 
 def _changes(rows: Sequence[RunRow]) -> dict[str, str]:
@@ -73,7 +76,7 @@ def _changes(rows: Sequence[RunRow]) -> dict[str, str]:
     found = {}
     for row in reversed(rows):
         plan = row.name or row.fingerprint
-        done = row.state == "succeeded" and not (row.result or {}).get("replayed")
+        done = row.state == "succeeded" and not is_of_notebook(row) and not (row.result or {}).get("replayed")
         known = latest.get(plan) if done else None
         found[row.id] = "" if known is None else f"{row.rows_written - known:+,}" if row.rows_written != known else "±0"
         if done:
@@ -105,11 +108,12 @@ def _head(before: RunRow, after: RunRow) -> tuple[str, ...]:
 def _steps(before: RunRow, after: RunRow) -> list[tuple[str, ...]]:
     old, new = {s.name: s for s in before.steps}, {s.name: s for s in after.steps}
     names = dict.fromkeys((*old, *new))
-    return [_step(name, old.get(name), new.get(name)) for name in names]
+    has_rows = not (is_of_notebook(before) or is_of_notebook(after))
+    return [_step(name, old.get(name), new.get(name), has_rows=has_rows) for name in names]
 
 
-def _step(name: str, before: StepRow | None, after: StepRow | None) -> tuple[str, ...]:
-    rows = [max(step.rows_in, step.rows_out) if step else None for step in (before, after)]
+def _step(name: str, before: StepRow | None, after: StepRow | None, *, has_rows: bool) -> tuple[str, ...]:
+    rows = [max(step.rows_in, step.rows_out) if step and has_rows else None for step in (before, after)]
     change = f"{rows[1] - rows[0]:+,}" if rows[0] is not None and rows[1] is not None and rows[0] != rows[1] else ""
     times = [duration(step.seconds) if step and step.seconds is not None else "-" for step in (before, after)]
     return (name, *("-" if n is None else f"{n:,}" for n in rows), change, " → ".join(times))

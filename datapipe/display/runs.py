@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from datapipe.display.problems import error_of
-from datapipe.display.view import LogLine, RunView, StepState, StepView
+from datapipe.display.view import NOWHERE, LogLine, RunView, StepState, StepView
 from datapipe.store import NOT_AWAITED, LogRow, RunRow, StepRow
 
 
-def view_of_row(row: RunRow, logs: Sequence[LogRow] = (), ahead: int | None = None) -> RunView:
+def view_of_row(
+    row: RunRow, logs: Sequence[LogRow] = (), ahead: int | None = None, children: Sequence[RunRow] = ()
+) -> RunView:
     """A recorded run as a card shows it.
 
     Parameters
@@ -19,17 +21,20 @@ def view_of_row(row: RunRow, logs: Sequence[LogRow] = (), ahead: int | None = No
     logs : sequence of LogRow
     ahead : int, optional
         How many runs wait before it.
+    children : sequence of RunRow
+        The runs of plans that a notebook's run has begun.
     """
     result = row.result or {}
+    is_notebook = is_of_notebook(row)
     asked = row.state == "running" and row.cancel_requested is not None
     view = RunView(
         row.id,
         "cancelling" if asked else row.state,
         row.source or "",
-        row.target or "nowhere",
+        row.target or ("" if is_notebook else NOWHERE),
         row.name,
         row.reason,
-        _steps(row),
+        _cells(row) if is_notebook else _steps(row),
         elapsed=(row.seconds if row.state != "queued" else row.waiting) or 0.0,
         notes=tuple(LogLine(log.time[11:19], log.message) for log in logs),
         error=error_of(row.error) if row.error and row.state == "failed" else None,
@@ -43,8 +48,17 @@ def view_of_row(row: RunRow, logs: Sequence[LogRow] = (), ahead: int | None = No
         silence=row.silence,
         ahead=ahead,
         unsure=_is_unsure(row),
+        kind="notebook" if is_notebook else "plan",
+        children=tuple(map(view_of_row, sorted(children, key=lambda child: child.created))),
+        outputs=tuple((str(name), str(text)) for name, text in result.get("outputs_shown") or ()),
+        artifacts=str(result.get("artifacts") or ""),
     )
     return view if view.error is None else dataclasses.replace(view, steps=_blamed(view.steps, view.error.step))
+
+
+def is_of_notebook(row: RunRow) -> bool:
+    """Whether a run is that of a notebook; rows of earlier versions do not say, and are of plans."""
+    return getattr(row, "kind", None) == "notebook"
 
 
 def _is_unsure(row: RunRow) -> bool:
@@ -55,11 +69,31 @@ def _is_unsure(row: RunRow) -> bool:
 
 def _steps(row: RunRow) -> tuple[StepView, ...]:
     """The steps of its plan, as far as each is."""
-    outline = row.outline if len(row.outline) >= len(row.steps) else tuple((s.name, "", "") for s in row.steps)
-    found = dict(enumerate(row.steps))
+    known = row.steps or _source(row)
+    outline = row.outline if len(row.outline) >= len(known) else tuple((s.name, "", "") for s in known)
+    found = dict(enumerate(known))
     return tuple(
         _moved(StepView("", verb, what, where), found.get(number)) for number, (verb, what, where) in enumerate(outline)
     )
+
+
+def _source(row: RunRow) -> tuple[StepRow, ...]:
+    """What is known of the steps of a run that was read without them: the rows that its source has given."""
+    ended = row.seconds if row.ended_for_good else None
+    return (StepRow(0, "ingestion", rows_out=row.rows_read, seconds=ended),) if row.rows_read else ()
+
+
+def _cells(row: RunRow) -> tuple[StepView, ...]:
+    """The code cells of its notebook; those that have begun are on record."""
+    found = {step.name: step for step in row.steps}
+    return tuple(_begun(StepView(name, name, title, where), found.get(name)) for name, title, where in row.outline)
+
+
+def _begun(cell: StepView, row: StepRow | None) -> StepView:
+    if row is None:
+        return cell
+    state: StepState = "running" if row.seconds is None else "done"
+    return dataclasses.replace(cell, state=state, seconds=row.seconds, busy=row.busy)
 
 
 def _moved(step: StepView, row: StepRow | None) -> StepView:

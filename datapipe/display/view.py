@@ -12,6 +12,7 @@ from datapipe.plan import Plan
 
 StepState = Literal["waiting", "running", "done", "failed"]
 FINAL = frozenset({"succeeded", "failed", "cancelled", "skipped"})
+NOWHERE = "nowhere"  # the target of a plan that writes nothing
 _WINDOW = 5.0  # seconds that a speed is the mean of
 _EARLY = 2.0  # seconds before which no end is foretold
 _LITTLE = 0.05  # the share of the rows before which no end is foretold
@@ -223,7 +224,7 @@ def view_of_plan(plan: Plan, run_id: str, places: Sequence[str] = (), first: int
         StepView(name, verb, what, where)
         for name, (verb, what), where in zip(["ingestion", *names, "persistence"], lines, wheres, strict=False)
     )
-    target = plan.persistence.label if plan.persistence else "nowhere"
+    target = plan.persistence.label if plan.persistence else NOWHERE
     return RunView(run_id, "running", plan.ingestion.label, target, plan.name, steps=tuple(steps))
 
 
@@ -232,4 +233,5 @@ def aged(view: RunView, seconds: float) -> RunView:
     if view.final or seconds <= 0:
         return view
     silence = None if view.silence is None else view.silence + seconds
-    return dataclasses.replace(view, elapsed=view.elapsed + seconds, silence=silence)
+    children = tuple(aged(child, seconds) for child in view.children)
+    return dataclasses.replace(view, elapsed=view.elapsed + seconds, silence=silence, children=children)

@@ -19,6 +19,8 @@ _GLYPHS = {
     "lost": "⚠",
 }
 UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # for XML
+# What would move a terminal's cursor, or turn the text around it; errors and names are anybody's.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _MINUTE, _HOUR = 60, 3600
 _KIB = 1024
 
@@ -128,6 +130,17 @@ def shortened(text: str, width: int) -> str:
     """
     line = " ".join(text.split())
     return line if len(line) <= width else line[: max(0, width - 1)] + "…"
+
+
+def unmoving(text: str) -> str:
+    """A text that moves no terminal's cursor; what cannot be seen is written the way Python does.
+
+    Examples
+    --------
+    >>> unmoving("\\x1b[31mred")
+    '\\\\x1b[31mred'
+    """
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
 def ends(items: Sequence[T], most: int) -> tuple[Sequence[T], int, Sequence[T]]:

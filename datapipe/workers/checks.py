@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
 
 from datapipe.data.connections import ConnectionManager, resolve, to_url
 from datapipe.errors import FatalError
@@ -53,16 +52,6 @@ def checks() -> Mapping[str, Check]:
         **{name: _default(name, url) for name, url in defaults.items()},
         **{f"connection {name}": _named(name) for name in sorted(named_connections())},
     }
-
-
-def secrets() -> list[str]:
-    """Every URL that holds a password which no message may hold."""
-    found = settings()
-    urls = [found.redis_url, found.celery_broker_url, found.celery_result_backend, found.metadata_url]
-    urls += [found.source_db_url, found.dest_db_url]
-    for target in named_connections().values():
-        urls.append(target.url.render_as_string(hide_password=False) if isinstance(target, Engine) else str(target))
-    return [url for url in urls if url]
 
 
 def _server(url: str) -> Finding:

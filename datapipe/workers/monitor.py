@@ -8,13 +8,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from datapipe.secrets import redactor
 from datapipe.settings import settings
 from datapipe.store import open_store
 from datapipe.store.statistics import QueueLoad, WorkerLoad, queue_loads, worker_loads
 from datapipe.workers.asking import Answer, answers, depths
-from datapipe.workers.checks import Finding, checks, secrets
+from datapipe.workers.checks import Finding, checks
 from datapipe.workers.deadline import Outcome, together
-from datapipe.workers.secrets import without_secrets
 from datapipe.workers.values import Health, Overview, Part, QueueStatus, WorkerStatus
 
 _LOG = logging.getLogger("datapipe")
@@ -188,4 +188,4 @@ def _problem(name: str, outcome: Outcome) -> str:
 def _reason(error: Exception | None) -> str:
     """An error in one line, without passwords."""
     lines = str(error).strip().splitlines()
-    return without_secrets(lines[0] if lines else type(error).__name__, secrets())
+    return redactor().text(lines[0] if lines else type(error).__name__)

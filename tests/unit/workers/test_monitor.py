@@ -20,7 +20,6 @@ from datapipe.workers import WorkerMonitor, monitor
 from datapipe.workers.asking import Answer
 from datapipe.workers.deadline import together
 from datapipe.workers.monitor import Loads, merged_queues, merged_workers, queue_names
-from datapipe.workers.secrets import without_secrets
 from datapipe.workers.values import Health, Overview, Part, WorkerStatus
 
 ANSWER = Answer(pid=7, concurrency=2, uptime=60.0, queues=("datapipe", "slow"), active=("r1", "r2"), reserved=1)
@@ -171,21 +170,6 @@ def test_the_slowest_question_is_left_behind() -> None:
     assert time.monotonic() - began < 2
     assert (found["quick"].value, str(found["wrong"].error)) == (1, "no")
     assert "no answer within 0.2 s" in str(found["slow"].error)
-
-
-@pytest.mark.parametrize(
-    ("text", "url", "clean"),
-    [
-        ("cannot reach a://b:secret@c/d", "a://b:secret@c/d", "cannot reach a://***@c/d"),
-        ("bad port 'cr'", "redis://:se/cr@h:1/0", "bad port 'cr'"),  # two letters tell nothing
-        ("bad port 'cret'", "redis://:se/cret@h:1/0", "bad port '***'"),
-        ("user s3 cret", "a://b:s3%20cret@c", "user ***"),
-        ("key abc", "a://b/c?sslpassword=abc", "key ***"),
-        ("all well", "a://b/c", "all well"),
-    ],
-)
-def test_nothing_is_left_of_a_password(text: str, url: str, clean: str) -> None:
-    assert without_secrets(text, [url]) == clean
 
 
 @pytest.mark.parametrize(("missing", "name"), [("celery", "WorkerMonitor"), ("redis", "IdempotencyStore")])
