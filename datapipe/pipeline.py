@@ -368,11 +368,11 @@ class Pipeline:
         DatapipeError
             If the run fails. Its ``result`` says how far it came; the target is unchanged.
         """
-        from datapipe.engine import run_options  # loads pyarrow
+        from datapipe.engine import nested, run_options  # loads pyarrow
         from datapipe.showing import run_behind, run_shown
 
         options = run_options(memory, idempotency_key, if_running)
-        options = dataclasses.replace(options, listeners=tuple(listeners), places=self.places)
+        options = nested(dataclasses.replace(options, listeners=tuple(listeners), places=self.places), self.plan)
         if not background:
             return run_shown(self.plan, options)
         from datapipe.history import Run
@@ -414,11 +414,12 @@ class Pipeline:
         TransientError
             If the broker cannot be reached; nothing is queued then.
         """
-        from datapipe.engine import run_options  # loads pyarrow
+        from datapipe.engine import nested, run_options  # loads pyarrow
         from datapipe.history import Run
         from datapipe.hosts import host
 
         options = dataclasses.replace(run_options(memory, idempotency_key, if_running), places=self.places)
+        options = nested(options, self.plan)
         host("queue").submit(self.plan, options, queue=queue, pipeline_id=pipeline_id)
         run = Run(options.run_id)
         run.watch_behind()

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     function_modules : str
         The modules whose functions a worker calls for plans that are not signed, with commas between them; each
         includes what is below it (DATAPIPE_FUNCTION_MODULES).
+    notebook_folders : str
+        The folders, with commas between them, whose notebooks a worker runs for jobs that are not signed
+        (DATAPIPE_NOTEBOOK_FOLDERS).
     spool_url : str, optional
         Where tasks leave rows for the next one: a folder or an fsspec URL; a folder in :func:`data_home` if left
         out (DATAPIPE_SPOOL_URL).
@@ -124,6 +127,7 @@ class Settings(BaseSettings):
     queue: str = Field(default="datapipe", pattern=_QUEUE, validation_alias="DATAPIPE_QUEUE")
     signing_key: str | None = Field(default=None, repr=False, min_length=32, validation_alias="DATAPIPE_SIGNING_KEY")
     function_modules: str = Field(default="", validation_alias="DATAPIPE_FUNCTION_MODULES")
+    notebook_folders: str = Field(default="", validation_alias="DATAPIPE_NOTEBOOK_FOLDERS")
     spool_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_SPOOL_URL")
     run_timeout: float = Field(default=86_400, gt=0, validation_alias="DATAPIPE_RUN_TIMEOUT")
     display: Literal["auto", "widget", "html", "text", "off"] = Field(

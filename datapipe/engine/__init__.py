@@ -3,6 +3,7 @@
 from datapipe.engine.events import Event, Listener
 from datapipe.engine.following import Follower, view_of_result
 from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult, thawed
+from datapipe.engine.nested import Lineage, lineage, nested
 from datapipe.engine.options import run_options
 from datapipe.engine.record import Record
 from datapipe.engine.recorder import begin_recorded, described, place, run_claimed, run_recorded, told
@@ -15,6 +16,7 @@ __all__ = [
     "Event",
     "Follower",
     "FrameOutput",
+    "Lineage",
     "Listener",
     "NotebookResult",
     "Outline",
@@ -26,6 +28,8 @@ __all__ = [
     "begin_recorded",
     "collect_plan",
     "described",
+    "lineage",
+    "nested",
     "outline_plan",
     "place",
     "policy",

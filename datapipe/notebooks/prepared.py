@@ -33,6 +33,8 @@ class Prepared:
     secrets : tuple of str
         The names of the secrets among them.
     warnings : tuple of Finding
+    own_folder : Path, optional
+        Where the notebook is on this machine, if not where its path leads to.
     """
 
     plan: NotebookPlan
@@ -41,6 +43,7 @@ class Prepared:
     values: Mapping[str, Any]
     secrets: tuple[str, ...] = ()
     warnings: tuple[Finding, ...] = ()
+    own_folder: Path | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -63,7 +66,7 @@ class Prepared:
         """The kernel's working directory: the notebook's own folder where there is one."""
         if self.plan.notebook.folder is not None:
             return Path(self.plan.notebook.folder).expanduser().absolute()
-        own = Path(self.plan.notebook.path).expanduser().absolute().parent
+        own = self.own_folder or Path(self.plan.notebook.path).expanduser().absolute().parent
         return own if own.is_dir() else Path.cwd()
 
 
@@ -98,6 +101,21 @@ def prepared(
     secrets = tuple(value.name for value in found.values() if isinstance(value, SecretRef))
     warnings = tuple(one for one in problems if one.level == "warning")
     return Prepared(plan, notebook, executed, encoded(found), secrets, warnings)
+
+
+def bound(plan: NotebookPlan, values: Mapping[str, Any], *, texts: bool = False) -> NotebookPlan:
+    """The plan with other values for parameters, checked.
+
+    Raises
+    ------
+    PlanError
+        If one is unknown or of the wrong type. What is missing is told when it is run.
+    """
+    notebook = read_notebook(plan.notebook.path)
+    found = {**plan.notebook.parameters, **encoded(checked(notebook, values, texts=texts, partly=True))}
+    checked(notebook, found, partly=True)
+    spec = plan.notebook.model_copy(update={"parameters": freeze(found)})
+    return plan.model_copy(update={"notebook": spec})
 
 
 def _refuse(notebook: Notebook, errors: list[Finding]) -> None:

@@ -21,7 +21,7 @@ from datapipe.workers.functions import packed, unpacked
 VALID = 7 * 86_400.0  # seconds that a signed message may wait for its worker
 _CELL = "datapipe.cell:"  # stands in the document for a function that travels by value
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-_KEY_HINT = "Set the same DATAPIPE_SIGNING_KEY where plans are submitted and where workers run"
+KEY_HINT = "Set the same DATAPIPE_SIGNING_KEY where plans are submitted and where workers run"
 
 
 def seal(plan: Plan, run_id: str, options: Mapping[str, Any], *, key: str | None, now: float | None = None) -> Any:
@@ -72,16 +72,30 @@ def seal(plan: Plan, run_id: str, options: Mapping[str, Any], *, key: str | None
         return FunctionRef(name)
 
     sent = with_functions(plan, carried)
-    message = {
-        "plan": to_dict(sent),
-        "run": run_id,
-        "options": dict(options),
-        "code": code,
-        "cells": cells,
-        "python": _PYTHON,
-        "expires": (time.time() if now is None else now) + VALID,
-    }
-    return {**message, "signature": _signature(message, key)} if key else message
+    message = {"plan": to_dict(sent), "code": code, "cells": cells, "python": _PYTHON}
+    return signed({**message, "run": run_id, "options": dict(options)}, key=key, now=now)
+
+
+def signed(message: Mapping[str, Any], *, key: str | None, now: float | None = None) -> dict[str, Any]:
+    """A message with the time it is valid for, and signed if there is a key."""
+    dated = {**message, "expires": (time.time() if now is None else now) + VALID}
+    return {**dated, "signature": _signature(dated, key)} if key else dated
+
+
+def verify(message: Mapping[str, Any], run_id: str, *, key: str | None, now: float | None = None) -> None:
+    """Check a message's signature, if there is a key, its run and its age.
+
+    Raises
+    ------
+    PlanError
+        If it is not signed, not by this key, for another run, or too old.
+    """
+    if key is not None:
+        _check_signature(message, key)
+    if message.get("run") != run_id:
+        raise PlanError(f"the plan was signed for run {message.get('run')!r}, not for this one", hint="Submit it again")
+    if key is not None:
+        _check_age(float(message["expires"]), time.time() if now is None else now)
 
 
 def opened(
@@ -102,15 +116,10 @@ def opened(
         If it is not signed, not by this key, for another run, too old, from another Python, or needs a function
         that this process does not have, has otherwise, or may not call.
     """
-    if key is not None:
-        _check_signature(message, key)
-    if message.get("run") != run_id:
-        raise PlanError(f"the plan was signed for run {message.get('run')!r}, not for this one", hint="Submit it again")
-    if key is not None:
-        _check_age(float(message["expires"]), time.time() if now is None else now)
+    verify(message, run_id, key=key, now=now)
     cells, code = message.get("cells") or {}, message.get("code") or {}
     if cells and key is None:
-        raise NotPortableError("a function travels with the plan, and this worker cannot check it", hint=_KEY_HINT)
+        raise NotPortableError("a function travels with the plan, and this worker cannot check it", hint=KEY_HINT)
     if cells and message.get("python") != _PYTHON:
         hint = "Use the same minor version on both sides, or move the function into a module"
         raise PlanError(
@@ -143,9 +152,7 @@ def renewed(message: Mapping[str, Any], *, key: str | None) -> dict[str, Any]:
     if key is None:
         return dict(message)
     _check_signature(message, key)
-    fresh = {name: value for name, value in message.items() if name != "signature"}
-    fresh["expires"] = time.time() + VALID
-    return {**fresh, "signature": _signature(fresh, key)}
+    return signed({name: value for name, value in message.items() if name != "signature"}, key=key)
 
 
 def _signature(message: Mapping[str, Any], key: str) -> str:
@@ -156,10 +163,10 @@ def _signature(message: Mapping[str, Any], key: str) -> str:
 def _check_signature(message: Mapping[str, Any], key: str) -> None:
     given = message.get("signature")
     if not isinstance(given, str):
-        raise PlanError("the plan is not signed, and this worker has a DATAPIPE_SIGNING_KEY", hint=_KEY_HINT)
+        raise PlanError("the plan is not signed, and this worker has a DATAPIPE_SIGNING_KEY", hint=KEY_HINT)
     body = {name: value for name, value in message.items() if name != "signature"}
     if not hmac.compare_digest(given.encode(), _signature(body, key).encode()):
-        raise PlanError("the plan's signature is wrong: it was signed by another key, or changed", hint=_KEY_HINT)
+        raise PlanError("the plan's signature is wrong: it was signed by another key, or changed", hint=KEY_HINT)
 
 
 def _check_age(expires: float, now: float) -> None:
@@ -172,10 +179,10 @@ def _check_named(ref: FunctionRef, wanted: str | None, key: str | None, modules:
     module = ref.name.partition(":")[0]
     allowed = [name.strip() for name in modules.split(",") if name.strip()]
     if key is None and not _is_in(module, allowed):
-        hint = f"Set DATAPIPE_FUNCTION_MODULES={','.join([*allowed, module])} on the worker, or sign plans: {_KEY_HINT}"
+        hint = f"Set DATAPIPE_FUNCTION_MODULES={','.join([*allowed, module])} on the worker, or sign plans: {KEY_HINT}"
         raise PlanError(f"this worker may not call {ref.name!r}", hint=hint)
     if key is None and not _is_at_home(ref, allowed):  # a module's imports are not its own: recipes:os.system
-        hint = f"Name it where it is defined, in one of {', '.join(allowed)}; or sign plans: {_KEY_HINT}"
+        hint = f"Name it where it is defined, in one of {', '.join(allowed)}; or sign plans: {KEY_HINT}"
         raise PlanError(f"this worker may not call {ref.name!r}, which {module} has from elsewhere", hint=hint)
     if wanted is not None and reference_version(ref) != wanted:
         raise PlanError(

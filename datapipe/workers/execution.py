@@ -16,10 +16,14 @@ from celery.exceptions import Ignore
 from datapipe.data.cancel import CancelToken
 from datapipe.engine import RunOptions, described, place, run_claimed, told
 from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, from_dict
+from datapipe.notebooks.hosting import run_claimed_job
+from datapipe.notebooks.model import parse_job
+from datapipe.notebooks.running import JobOptions
 from datapipe.plan import parse, to_dict
 from datapipe.settings import settings
 from datapipe.store import RunRow, RunStore
 from datapipe.workers.envelope import opened, options_of, unsigned
+from datapipe.workers.notebooks import opened_job
 from datapipe.workers.queue import REFUSED, needed_store, queue_of, result_of
 
 T = TypeVar("T")
@@ -83,6 +87,19 @@ def adopt(run_id: str, pipeline_id: str | None, document: Mapping[str, Any]) -> 
         )
 
 
+def adopt_job(run_id: str, pipeline_id: str | None, document: Mapping[str, Any]) -> None:
+    """Record a run of a notebook that came as a document, from somebody without a run store."""
+    store = needed_store()
+    try:
+        store.run(run_id)
+    except PlanError:
+        plan = parse_job(document)
+        message = {"job": plan.document(), "run": run_id, "options": {}}
+        named = {"kind": "notebook", "name": plan.title, "source": plan.notebook.path, "document": plan.to_json()}
+        queue = queue_of(plan, None)
+        store.add(run_id, state="queued", pipeline_id=pipeline_id or run_id, queue=queue, message=message, **named)
+
+
 def _known(row: RunRow) -> Mapping[str, Any]:
     """What there is to say of a run that is not there to take."""
     if row.state in {"succeeded", "skipped"}:
@@ -98,6 +115,10 @@ def _run(store: RunStore, run_id: str, lease: str, message: Mapping[str, Any]) -
     found = settings()
 
     def work(cancel: CancelToken) -> dict[str, Any]:
+        if "job" in message:
+            job = opened_job(message, run_id, key=found.signing_key, folders=found.notebook_folders)
+            how = JobOptions(**{**options_of(message, JobOptions), "run_id": run_id, "cancel": cancel})
+            return run_claimed_job(job, how, store, lease).to_dict()
         plan = opened(message, run_id, key=found.signing_key, modules=found.function_modules)
         options = RunOptions(**{**options_of(message, RunOptions), "run_id": run_id, "cancel": cancel})
         return run_claimed(plan, options, store, lease).to_dict()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,13 +14,18 @@ from redis.exceptions import RedisError
 
 from datapipe.engine import RunOptions, described, place
 from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
+from datapipe.notebooks.model import NotebookPlan
+from datapipe.notebooks.prepared import Prepared
+from datapipe.notebooks.running import JobOptions, described_job
 from datapipe.plan import QUEUE_NAME, Plan, check_runnable
 from datapipe.settings import settings
 from datapipe.store import RunRow, RunStore, open_store
 from datapipe.workers.app import IS_WORKER, app
 from datapipe.workers.envelope import renewed, seal
+from datapipe.workers.notebooks import seal_job
 
-TASK = "datapipe.run_pipeline"
+TASK, NOTEBOOK_TASK = "datapipe.run_pipeline", "datapipe.run_notebook"
+_TASKS = {"plan": TASK, "notebook": NOTEBOOK_TASK}  # by the kind of run
 REFUSED = "the run is recorded in another run store"  # how a worker's refusal begins
 _LONGEST_NAME = 128
 RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
@@ -68,20 +73,53 @@ def recorded(
     plan: Plan, options: RunOptions, queue: str | None, pipeline_id: str | None, *, key: str | None
 ) -> tuple[RunStore, str]:
     """Record a run that is about to be queued, signed if there is a key."""
+    name = queue_of(plan, queue)
+    return _recorded(
+        options.run_id,
+        pipeline_id,
+        lambda: seal(plan, options.run_id, _sent(options), key=key),
+        queue=name,
+        **described(plan, options),
+    )
+
+
+def submit_job(job: Prepared, options: JobOptions, *, queue: str | None = None, pipeline_id: str | None = None) -> str:
+    """Record a run of a notebook and queue it; see :func:`submit`.
+
+    Raises
+    ------
+    PlanError, TransientError
+        As :func:`submit` does.
+    """
+    store, run_id = recorded_job(job, options, queue, pipeline_id, key=settings().signing_key)
+    publish(store, run_id, queue_of(job.plan, queue), new=True, kind="notebook")
+    return run_id
+
+
+def recorded_job(
+    job: Prepared, options: JobOptions, queue: str | None, pipeline_id: str | None, *, key: str | None
+) -> tuple[RunStore, str]:
+    """Record a run of a notebook that is about to be queued, signed if there is a key."""
+    name = queue_of(job.plan, queue)
+    return _recorded(
+        options.run_id,
+        pipeline_id,
+        lambda: seal_job(job, options.run_id, _sent(options), key=key),
+        queue=name,
+        **described_job(job, options),
+    )
+
+
+def _recorded(
+    run_id: str, pipeline_id: str | None, sealed: Callable[[], Mapping[str, Any]], **values: Any
+) -> tuple[RunStore, str]:
     if pipeline_id is not None and not 0 < len(pipeline_id) <= _LONGEST_NAME:
         raise PlanError(f"a pipeline_id has 1 to {_LONGEST_NAME} characters, not {len(pipeline_id)}")
     store = needed_store()
-    message = seal(plan, options.run_id, _sent(options), key=key)
-    store.add(
-        options.run_id,
-        state="queued",
-        pipeline_id=pipeline_id or options.run_id,
-        queue=queue_of(plan, queue),
-        message=message,
-        **described(plan, options),
-        **{name: value for name, value in place().items() if name == "owner"},
-    )
-    return store, options.run_id
+    owner = {name: value for name, value in place().items() if name == "owner"}
+    values |= {"message": sealed(), "pipeline_id": pipeline_id or run_id, **owner}
+    store.add(run_id, state="queued", **values)
+    return store, run_id
 
 
 def own_key() -> str | None:
@@ -89,7 +127,7 @@ def own_key() -> str | None:
     return None if app.conf.get(IS_WORKER) else settings().signing_key
 
 
-def queue_of(plan: Plan, queue: str | None) -> str:
+def queue_of(plan: Plan | NotebookPlan, queue: str | None) -> str:
     """The queue a run of a plan goes to.
 
     Raises
@@ -103,11 +141,15 @@ def queue_of(plan: Plan, queue: str | None) -> str:
     return found
 
 
-def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, **options: Any) -> Any:
+def publish(
+    store: RunStore, run_id: str, queue: str, *, new: bool = False, kind: str = "plan", **options: Any
+) -> Any:
     """Put a recorded run into its queue.
 
     Parameters
     ----------
+    kind : {"plan", "notebook"}
+        What is run.
     new : bool
         Forget the run if that fails.
 
@@ -123,7 +165,7 @@ def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, **op
     try:
         with reaching_broker():
             return app.send_task(
-                TASK,
+                _TASKS[kind],
                 kwargs={"store": store.id},
                 task_id=run_id,
                 queue=queue,
@@ -181,7 +223,7 @@ def retry(run_id: str) -> None:
         with suppress(*BROKEN):
             app.AsyncResult(run_id).forget()  # how it ended before
         with suppress(TransientError):  # it is accepted: a worker looks for what waits and is in no queue
-            publish(store, run_id, row.queue or settings().queue)
+            publish(store, run_id, row.queue or settings().queue, kind=row.kind)
 
 
 def note_refusal(run_id: str) -> None:
@@ -216,9 +258,9 @@ def result_of(row: RunRow) -> Mapping[str, Any]:
     return {**(row.result or {}), "pipeline_id": row.pipeline_id}
 
 
-def _sent(options: RunOptions) -> dict[str, Any]:
+def _sent(options: RunOptions | JobOptions) -> dict[str, Any]:
     names = ("memory", "limit", "correlation_id", "parent_run_id", "idempotency_key", "if_running")
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+    return {name: value for name in names if (value := getattr(options, name, None)) is not None}
 
 
 def _reason(error: BaseException) -> str:

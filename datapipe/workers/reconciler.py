@@ -81,6 +81,6 @@ def _queue_again(store: RunStore, row: RunRow) -> None:
     if row.state != "queued" or row.queue is None:
         return
     try:
-        publish(store, row.id, row.queue)
+        publish(store, row.id, row.queue, kind=row.kind)
     except DatapipeError as error:
         _LOG.warning("run %s could not be queued again: %s", row.id, error)  # it waits, so the next rounds try

@@ -1,0 +1,53 @@
+"""Runs inside a run: a plan that a notebook job runs belongs to it, and takes effect once however often it is tried."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from datapipe.engine.runner import RunOptions
+from datapipe.plan import Plan, TableTarget
+from datapipe.settings import settings
+
+PARENT, CORRELATION, KEY = "DATAPIPE_PARENT_RUN_ID", "DATAPIPE_CORRELATION_ID", "DATAPIPE_JOB_KEY"
+# How often this process has run each plan for a job: the second run of a loop is another load than the first.
+_counts: dict[tuple[str, str], Iterator[int]] = defaultdict(lambda: itertools.count(1))
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The run that whatever runs here is a part of; nothing but None where there is none."""
+
+    run_id: str | None = None
+    correlation_id: str | None = None
+    key: str | None = None
+
+
+def lineage() -> Lineage:
+    """What the environment says of the run around this process."""
+    return Lineage(*(os.environ.get(name) or None for name in (PARENT, CORRELATION, KEY)))
+
+
+def nested(options: RunOptions, plan: Plan) -> RunOptions:
+    """The options of a run of a plan as a part of the run around it.
+
+    A load without a key of its own gets one of the job, the plan, and how often the job has run that plan: when the
+    job is tried again, what has been loaded is not loaded twice.
+    """
+    around = lineage()
+    if around.run_id is None:
+        return options
+    found = dataclasses.replace(
+        options,
+        parent_run_id=options.parent_run_id or around.run_id,
+        correlation_id=options.correlation_id or around.correlation_id,
+    )
+    has_ledger = isinstance(plan.persistence, TableTarget) and settings().ledger == "on"
+    if around.key is None or options.idempotency_key is not None or not has_ledger:
+        return found
+    number = next(_counts[around.key, plan.fingerprint])
+    return dataclasses.replace(found, idempotency_key=f"{around.key}/{plan.fingerprint}/{number}")
