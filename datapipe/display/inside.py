@@ -81,7 +81,7 @@ def _rows(child: RunView) -> str:
 def _outputs(view: RunView) -> Listing:
     rows = [(shortened(name, _WIDTH), shortened(value, _VALUE)) for name, value in view.outputs[:_OUTPUTS]]
     more = len(view.outputs) - _OUTPUTS
-    return Listing(_columns(("output", "value"), rows), f"and {count(more, 'output')} more" if more > 0 else "")
+    return Listing(_columns(("output", "value"), rows), f"and {count(more, 'more output')}" if more > 0 else "")
 
 
 def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -57,9 +57,8 @@ def _title(cell: StepView) -> str:
 def amounts(view: RunView) -> str:
     """How many cells and pipelines, how long."""
     if view.replay_of is not None:
-        return (
-            f"nothing to do: run {view.replay_of[:8]}, which has the same key, has done it · {duration(view.elapsed)}"
-        )
+        earlier = f"run {view.replay_of[:8]}, which has the same key, has done it"
+        return f"nothing to do: {earlier} · {duration(view.elapsed)}"
     found = [amount(view)] if view.steps else []
     if not view.final:
         return " · ".join([*found, f"{clock(view.elapsed)} so far"])
@@ -151,7 +150,7 @@ def shown(view: RunView, at: int | None) -> tuple[Sequence[int], str]:
         return range(cells), ""
     if view.state == "succeeded":
         slowest = heapq.nlargest(most, range(cells), key=lambda place: lasted(view, view.steps[place]) or 0.0)
-        return sorted(slowest), f"and {cells - most} more cells, none of which took longer"
+        return sorted(slowest), f"and {count(cells - most, 'more cell')}, none of which took longer"
     first = min(max(0, (at or 0) - (most - 1 - most // 4)), cells - most)  # what was before matters more
     others = [(first, "before these"), (cells - most - first, "after these")]
     return range(first, first + most), ", ".join(f"and {count(n, 'cell')} {where}" for n, where in others if n)

@@ -89,6 +89,7 @@ def bars_of(view: RunView) -> list[Bar]:
 
     Examples
     --------
+    >>> from datapipe.display.view import StepView
     >>> cells = (StepView("cell 1", "cell 1", "Load", state="done"), StepView("cell 2", "cell 2", "Check"))
     >>> [(bar.label, bar.amount) for bar in bars_of(RunView("r", "running", steps=cells, kind="notebook"))]
     [('cell 1 of 2: Load', '1 of 2 cells')]

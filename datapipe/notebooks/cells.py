@@ -53,7 +53,7 @@ class Cell:
         if self.kind != "code":
             return False
         first = self.source.lstrip().partition("\n")[0]
-        return role in self.tags or first.lstrip("# \t").strip().lower() == role and first.startswith("#")
+        return role in self.tags or (first.lstrip("# \t").strip().lower() == role and first.startswith("#"))
 
 
 @dataclass(frozen=True)

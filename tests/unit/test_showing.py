@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from datapipe import showing
-from datapipe.display import ErrorView, RunView
+from datapipe.display import ErrorView, RunView, StepView
 from datapipe.surroundings import surroundings, via
 
 
@@ -76,3 +76,32 @@ def test_a_log_has_no_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         show(RunView("r", "failed", error=ErrorView("DataError", "bad", row=17, cells={"mail": "ann@example.com"})))
     told = capsys.readouterr().err
     assert "Row 17" in told and "ann@" not in told
+
+
+def test_a_log_tells_of_the_cells_of_a_notebook(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATAPIPE_DISPLAY", "text")
+    monkeypatch.setattr(showing, "_EVERY", -1.0)
+    cells = (StepView("cell 1", "cell 1", "Load\x1b[2J", state="done", seconds=5.25), StepView("cell 2", "cell 2"))
+    view = RunView("r", "running", name="daily", kind="notebook", steps=cells, elapsed=42.0)
+    with showing.shown(view, None) as show:
+        show(view)
+        show(view)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "daily: cell 1 of 2 done in 5.2 s: Load\\x1b[2J", "once, and it moves no cursor"
+    assert {*lines[1:]} == {"daily: 1 of 2 cells · 0:42 so far · cell 1 of 2: Load\\x1b[2J"}
+
+
+def test_a_log_tells_of_the_steps_of_a_plan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATAPIPE_DISPLAY", "text")
+    monkeypatch.setattr(showing, "_EVERY", -1.0)
+    view = RunView("r", "running", name="daily", steps=(StepView("ingestion", "read", state="done", rows_out=1200),))
+    with showing.shown(view, None) as show:
+        show(view)
+    assert capsys.readouterr().err.splitlines() == [
+        "daily: ingestion done: 1,200 rows",
+        "daily: 1,200 rows read so far",
+    ]
