@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from datapipe.errors import DatapipeError
     from datapipe.history import Run, attach
     from datapipe.listing import runs
+    from datapipe.notebooks.job import notebook
+    from datapipe.notebooks.outputs import output
     from datapipe.pipeline import Pipeline
     from datapipe.plan import Plan, WriteStrategy
     from datapipe.reading import load, read
@@ -32,6 +34,8 @@ __all__ = [
     "attach",
     "connect",
     "load",
+    "notebook",
+    "output",
     "read",
     "runs",
 ]
@@ -48,6 +52,8 @@ _HOMES = {
     "attach": "history",
     "connect": "settings",
     "load": "reading",
+    "notebook": "notebooks.job",
+    "output": "notebooks.outputs",
     "read": "reading",
     "runs": "listing",
 }

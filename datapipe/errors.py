@@ -26,6 +26,9 @@ from typing import Any
 from datapipe.traces import Excerpt, users_code
 
 
+LOADED_STAYS = "What the pipelines of the notebook had loaded before stays loaded"  # of a notebook that was cancelled
+
+
 class DatapipeError(Exception):
     """Base of every error datapipe raises on purpose.
 

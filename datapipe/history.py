@@ -18,8 +18,17 @@ from datapipe.display import (
     run_card_text,
     view_of_row,
 )
-from datapipe.engine import RunResult
-from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, from_dict
+from datapipe.engine import NotebookResult, RunResult
+from datapipe.errors import (
+    LOADED_STAYS,
+    DatapipeError,
+    FatalError,
+    NotebookError,
+    PlanError,
+    RunCancelled,
+    TransientError,
+    from_dict,
+)
 from datapipe.hosts import host
 from datapipe.plan import Plan, document
 from datapipe.showing import Show, form, shown
@@ -101,17 +110,25 @@ class Run:
         """How many runs wait before it in its queue."""
         return self._store.ahead(self.id)
 
+    def children(self) -> list[RunRow]:
+        """The runs that it has begun itself: those of the plans in a notebook."""
+        return self._store.children(self.id)
+
     def logs(self) -> list[LogRow]:
         """What it had to say: notes and failed attempts."""
         return self._store.logs(self.id)
 
-    def result(self, timeout: float | None = None) -> RunResult:
+    def result(self, timeout: float | None = None) -> Any:
         """Wait for the end.
 
         Parameters
         ----------
         timeout : float, optional
             Seconds to wait at most.
+
+        Returns
+        -------
+        RunResult, or NotebookResult for a run of a notebook
 
         Raises
         ------
@@ -126,6 +143,8 @@ class Run:
         if row.state == "failed":
             raise _error_of(row)
         if row.state == "cancelled":
+            if row.kind == "notebook":
+                raise RunCancelled("the run was cancelled", hint=LOADED_STAYS)
             earlier = "An attempt whose worker died may have taken effect: the ledger beside the data knows"
             raise RunCancelled("the run was cancelled", hint=earlier if row.losses else "The target is unchanged")
         if row.state == "lost":
@@ -133,7 +152,7 @@ class Run:
                 f"run {self.id} is lost: {row.reason}",
                 hint="Look for its process; whether its rows are there, the ledger beside them knows",
             )
-        return RunResult.from_dict(row.result or {})
+        return _result_of(row)
 
     @property
     def view(self) -> RunView:
@@ -286,7 +305,8 @@ class _Viewer:
             self._asked, self._logs = time.monotonic(), self._run.logs()
         if row.process == os.getpid() and row.worker is None:
             row = dataclasses.replace(row, host=None)  # it is here
-        view = view_of_row(row, self._logs, self._run.ahead() if row.state == "queued" else None)
+        ahead = self._run.ahead() if row.state == "queued" else None
+        view = view_of_row(row, self._logs, ahead, self._run.children() if row.kind == "notebook" else ())
         self._pace = paced(self._pace, view.elapsed, view.rows_read)
         return dataclasses.replace(view, pace=self._pace)
 
@@ -294,12 +314,21 @@ class _Viewer:
 def _error_of(row: RunRow) -> DatapipeError:
     """A failed run's error, with what its worker saw."""
     found = row.error or {"message": "the run failed"}
-    error = from_dict(found)
+    if row.kind == "notebook":
+        said = (row.result or {}).get("error") or found["message"]
+        error = from_dict({**found, "message": said, "step": None}, unknown=NotebookError)
+    else:
+        error = from_dict(found)
     if row.result:
-        error.result = RunResult.from_dict(row.result)
+        error.result = _result_of(row)
     if found.get("traceback"):
         error.add_note(f"\nOn {row.worker or row.host}:\n{found['traceback']}")
     return error
+
+
+def _result_of(row: RunRow) -> RunResult | NotebookResult:
+    found = row.result or {}
+    return NotebookResult.from_dict(found) if row.kind == "notebook" else RunResult.from_dict(found)
 
 
 def _patience(row: RunRow) -> str:

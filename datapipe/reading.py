@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datapipe.errors import PlanError
+from datapipe.notebooks.job import NotebookJob, load_job, notebook
+from datapipe.notebooks.model import is_job
 from datapipe.pipeline import Pipeline
 from datapipe.plan import Plan, build, document
 from datapipe.plan.given import source_of, variable_of
@@ -59,8 +61,10 @@ def read(
     return Pipeline(build(Plan, {"ingestion": found}), (call_site(),))
 
 
-def load(path: str | Path) -> Pipeline:
+def load(path: str | Path) -> Pipeline | NotebookJob:
     """A pipeline from a YAML or JSON file, or from a Python file that has a variable ``plan``.
+
+    A file about a notebook, and a notebook itself, give a :class:`~datapipe.notebooks.job.NotebookJob`.
 
     Raises
     ------
@@ -73,11 +77,16 @@ def load(path: str | Path) -> Pipeline:
     Traceback (most recent call last):
     datapipe.errors.PlanError: cannot read 'recipes/missing.yaml': No such file or directory. Check the path
     """
+    if str(path).endswith(".ipynb"):
+        return notebook(path)
     if str(path).endswith(".py"):
         found = variable_of(Path(path), "plan")
         if not isinstance(found, Pipeline):
             raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
         return found
-    plan = document.load(path)
+    data = document.read_file(path)
+    if is_job(data):
+        return load_job(data)
+    plan = document.parse(data)
     steps = 1 + len(plan.transformation) + (plan.persistence is not None)
     return Pipeline(plan, [label(str(Path(path).absolute()))] * steps)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from datapipe import __version__
-from datapipe.cli import queue, schema, stages, workers
+from datapipe.cli import notebook, queue, schema, stages, workers
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines
 from datapipe.cli.options import (
     Config,
@@ -307,3 +307,4 @@ workers.add_to(app)  # workers, health, metrics
 schema.add_to(app)  # schema list, show, history, diff, check
 stages.add_to(app)  # ingest, transform, persist
 queue.add_to(app)  # submit, cancel, retry, worker
+notebook.add_to(app)  # notebook run, params, check, submit, history

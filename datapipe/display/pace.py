@@ -30,3 +30,18 @@ def paced(pace: Pace, seconds: float, rows: int) -> Pace:
     old = sum(seconds - point[0] > _RECENT for point in pace)
     kept = (*pace[:old:2], *pace[old:]) if old > _POINTS else pace
     return (*kept, (seconds, rows))
+
+
+def kept_pace(before: Sequence[RunView], now: Sequence[RunView]) -> tuple[RunView, ...]:
+    """Views of the same runs a moment later, each with the pace that is known of it so far.
+
+    Examples
+    --------
+    >>> first = kept_pace((), [RunView("a", "running", elapsed=1.0)])
+    >>> kept_pace(first, [RunView("a", "running", elapsed=2.0)])[0].pace
+    ((1.0, 0), (2.0, 0))
+    """
+    known = {view.id: view.pace for view in before}
+    return tuple(
+        dataclasses.replace(view, pace=paced(known.get(view.id, ()), view.elapsed, view.rows_read)) for view in now
+    )

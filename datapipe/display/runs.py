@@ -57,8 +57,8 @@ def view_of_row(
 
 
 def is_of_notebook(row: RunRow) -> bool:
-    """Whether a run is that of a notebook; rows of earlier versions do not say, and are of plans."""
-    return getattr(row, "kind", None) == "notebook"
+    """Whether a run is that of a notebook."""
+    return row.kind == "notebook"
 
 
 def _is_unsure(row: RunRow) -> bool:
@@ -90,7 +90,7 @@ def _cells(row: RunRow) -> tuple[StepView, ...]:
 
 
 def _begun(cell: StepView, row: StepRow | None) -> StepView:
-    if row is None:
+    if row is None or not row.rows_in:  # it tells that it has begun
         return cell
     state: StepState = "running" if row.seconds is None else "done"
     return dataclasses.replace(cell, state=state, seconds=row.seconds, busy=row.busy)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datapipe.display import RunView, run_card, run_card_text
+from datapipe.display.words import count
 from datapipe.plan.values import decode, encode
 
 
@@ -68,7 +69,7 @@ class FrameOutput:
         return read_kept(self.uri, self.sha256)
 
     def __str__(self) -> str:
-        return f"{self.rows:,} rows × {len(self.columns)} columns in {self.uri}"
+        return f"{count(self.rows)} × {count(len(self.columns), 'column')} in {self.uri}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 
-from datapipe.execution.kernels import GuardedKernelManager
+from datapipe.execution.kernels import GuardedKernelManager, transport
 from datapipe.execution.session import Session
 
 NAME = "datapipe"
@@ -100,7 +100,7 @@ class DatapipeEngine(Engine):  # type: ignore[misc]  # papermill has no types
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *, session: Session) -> None:
         """Start the kernel, execute the cells, and end the kernel with all it has started."""
-        manager = GuardedKernelManager(kernel_name=kernel_name)
+        manager = GuardedKernelManager(kernel_name=kernel_name, transport=transport(session.order.scratch))
         manager.launched = session.launched
         client = Client(
             nb_man,
@@ -110,6 +110,7 @@ class DatapipeEngine(Engine):  # type: ignore[misc]  # papermill has no types
             iopub_timeout=_IOPUB,
             raise_on_iopub_timeout=False,
             coalesce_streams=True,
+            shell_timeout_interval=1,  # how soon the death of a kernel between two cells is noticed
         )
         client.session, client.owns_km = session, True
         client.on_cell_executed = session.replied

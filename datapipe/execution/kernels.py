@@ -19,6 +19,8 @@ from jupyter_client.manager import AsyncKernelManager
 _GUARD = Path(__file__).with_name("guard.py")
 _ENDING = 5.0  # seconds
 _EVERY = 0.2  # seconds between two looks at its memory
+_LONGEST = 100  # characters of a socket's path
+_SOCKET = "/kernel-00000000-0000-0000-0000-000000000000-ipc-5"
 _EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -44,6 +46,11 @@ class GuardedKernelManager(AsyncKernelManager):
             return None if process is None else int(process.wait(_ENDING))
         except subprocess.TimeoutExpired:
             return None
+
+
+def transport(folder: str) -> str:
+    """How to talk to a kernel: by sockets in a folder of ours, which nobody else can enter, where paths may be so long."""
+    return "ipc" if sys.platform != "win32" and len(folder) + len(_SOCKET) < _LONGEST else "tcp"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from datapipe.data.cancel import CancelToken
-from datapipe.notebooks.order import Order, Outcome
+from datapipe.notebooks.order import INTERRUPTED, Order, Outcome
 
 LOG = "kernel.log"  # in the scratch folder: what the processes print that is no output of a cell
 _LOOK = 0.1  # seconds
@@ -107,6 +107,8 @@ def _attend(child: _Child, heard: Heard, order: Order, cancel: CancelToken, limi
         except KeyboardInterrupt:
             if child.stopped is not None:
                 return
+            child.stop(Outcome("cancelled", INTERRUPTED))
+            give_up = time.monotonic() + order.grace + _SAVING
             cancel.cancel()
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from datapipe.errors import DatapipeError, NotebookError, RunCancelled, TransientError, from_dict
-from datapipe.notebooks.order import Outcome
+from datapipe.errors import (
+    LOADED_STAYS,
+    DatapipeError,
+    Interrupted,
+    NotebookError,
+    RunCancelled,
+    TransientError,
+    from_dict,
+)
+from datapipe.notebooks.order import INTERRUPTED, Outcome
 from datapipe.traces import Excerpt
 
 _OURS = frozenset({"TimedOut", "KernelDied", "MissingOutput", "SystemExit"})  # their messages say it all
@@ -48,12 +56,14 @@ def sentence(outcome: Outcome, title: str = "") -> str:
     return f"{where}{kind}{found.get('message', outcome.state)}"
 
 
-def failure(outcome: Outcome, said: str) -> DatapipeError | None:
+def failure(outcome: Outcome, said: str) -> DatapipeError | Interrupted | None:
     """The error to raise for an outcome; None for one that needs none."""
     if outcome.state == "succeeded":
         return None
     if outcome.state == "cancelled":
-        return RunCancelled("the run was cancelled", hint="What its pipelines had loaded before stays loaded")
+        if outcome.reason == INTERRUPTED:
+            return Interrupted(f"the notebook was cancelled. {LOADED_STAYS}")
+        return RunCancelled("the run was cancelled", hint=LOADED_STAYS)
     found: Mapping[str, Any] = outcome.error or {}
     known = from_dict({**found, "message": said}, unknown=NotebookError)
     if found.get("excerpt"):

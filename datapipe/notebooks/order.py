@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+INTERRUPTED = "interrupted"  # the reason of one that its user has stopped by Ctrl-C
+
+
 @dataclass(frozen=True)
 class Order:
     """One attempt to execute a notebook, as plain JSON values.

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from datapipe.display.words import count
 from datapipe.errors import NotPortableError, PlanError
 from datapipe.plan.values import encode
 from datapipe.surroundings import shell_of_kernel
@@ -101,7 +102,7 @@ def _table(value: Any) -> Any:
 
 def _frame(name: str, table: Any) -> dict[str, Any]:
     """The reference to a table; the table itself as a file, where a job runs."""
-    shown = f"{table.num_rows:,} row{'' if table.num_rows == 1 else 's'} × {table.num_columns} columns"
+    shown = f"{count(table.num_rows)} × {count(table.num_columns, 'column')}"
     found: dict[str, Any] = {
         "name": name,
         "shown": shown,

@@ -47,7 +47,9 @@ _EXAMPLES: dict[str, Any] = {
 }
 
 
-def checked(notebook: Notebook, given: Mapping[str, Any], *, texts: bool = False) -> dict[str, Any]:
+def checked(
+    notebook: Notebook, given: Mapping[str, Any], *, texts: bool = False, partly: bool = False
+) -> dict[str, Any]:
     """Values for a notebook as Python values of the types it declares, in the order it declares them.
 
     Parameters
@@ -57,6 +59,8 @@ def checked(notebook: Notebook, given: Mapping[str, Any], *, texts: bool = False
         Python values, or what JSON has for them. ``"secret:NAME"`` refers to a secret.
     texts : bool
         Whether texts are from a command line, to be read by type.
+    partly : bool
+        Whether required ones may be missing: they are given later.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def checked(notebook: Notebook, given: Mapping[str, Any], *, texts: bool = False
     parameters = declared(notebook)
     _check_names(notebook, [parameter.name for parameter in parameters], given)
     missing = [parameter for parameter in parameters if parameter.required and parameter.name not in given]
-    if missing:
+    if missing and not partly:
         names = ", ".join(parameter.name for parameter in missing)
         examples = " ".join(_example(parameter, texts=texts) for parameter in missing)
         hint = f"For example {examples}" if notebook.path else ""

@@ -18,7 +18,7 @@ import tenacity
 from datapipe.data.cancel import CancelToken
 from datapipe.display import RunView, view_of_row
 from datapipe.engine import CellResult, FrameOutput, NotebookResult, Record, policy, thawed, told
-from datapipe.errors import DatapipeError, RunCancelled, TransientError
+from datapipe.errors import DatapipeError, Interrupted, RunCancelled, TransientError
 from datapipe.notebooks import following
 from datapipe.notebooks.artifacts import Artifacts, artifacts_of, artifacts_root, sweep
 from datapipe.notebooks.attempt import Limits, attempt
@@ -109,26 +109,27 @@ class JobRun:
         if self._record is not None:
             self._record.start()
         try:
-            result, outcome = self._run()
+            result, outcome, error = self._run()
         except BaseException as raised:  # such as a second Ctrl-C
             self._end(None, _outcome_of(raised))
             raise
         result = self._end(result, outcome)
-        error = failure(outcome, self._sentence(outcome))
-        if error is None or result.replayed:
+        if error is None:
             return result
         error.result = result
         raise error
 
-    def _run(self) -> tuple[NotebookResult, Outcome]:
+    def _run(self) -> tuple[NotebookResult, Outcome, DatapipeError | Interrupted | None]:
         try:
             with claimed(self._store, self._job.fingerprint, self._options) as earlier:
-                outcome = Outcome(earlier.state) if earlier is not None else self._attempted()
-        except DatapipeError as error:
+                if earlier is not None:
+                    return earlier, Outcome(earlier.state), None
+                outcome = self._attempted()
+        except DatapipeError as error:  # before anything was executed
             outcome = _outcome_of(error)
-            earlier = None
+            return self._result(outcome), outcome, error
         self._sweep()
-        return earlier or self._result(outcome), outcome
+        return self._result(outcome), outcome, failure(outcome, self._sentence(outcome))
 
     # --- attempts ---------------------------------------------------------------------------------------------
 
