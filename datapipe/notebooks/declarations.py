@@ -9,7 +9,7 @@ import tokenize
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datapipe.display.words import shortened
@@ -19,7 +19,7 @@ from datapipe.notebooks.enums import enums_of
 from datapipe.notebooks.forms import encode
 from datapipe.notebooks.given import is_exactly
 from datapipe.notebooks.kinds import ANY, KNOWN, Kind, names_a_secret, secret_of
-from datapipe.notebooks.leaks import has_password
+from datapipe.notebooks.leaks import has_password, plain_secret, texts_of
 from datapipe.notebooks.literals import Computed, kind_of_computed, kind_of_value, value_of
 from datapipe.notebooks.scope import Scope, Unknown, imported
 
@@ -96,14 +96,11 @@ def declared(notebook: Notebook) -> tuple[Parameter, ...]:
     cell = notebook.cell_for("parameters")
     if cell is None:
         return ()
-    body = _Body(cell.source, f"{notebook.path}, parameters cell", _imports_before(notebook, cell))
-    found: dict[str, Parameter] = {}
-    for parameter in body.parameters():
-        if parameter.name in found:
-            first = found[parameter.name].line
-            raise body.error(parameter.line, f"{parameter.name!r} is declared on line {first} already", "Leave one")
-        found[parameter.name] = parameter
-    return tuple(found.values())
+    where = f"{notebook.path}, parameters cell"
+    try:
+        return _Body(cell.source, where, _imports_before(notebook, cell)).parameters()
+    except (RecursionError, MemoryError):
+        raise PlanError(f"{where}: an expression is nested too deeply", hint="Compute it in a cell below") from None
 
 
 class _Body:
@@ -119,7 +116,16 @@ class _Body:
     def error(self, line: int, what: str, hint: str = GRAMMAR) -> PlanError:
         return PlanError(f"{self.where}, line {line}: {what}", hint=hint)
 
-    def parameters(self) -> Iterator[Parameter]:
+    def parameters(self) -> tuple[Parameter, ...]:
+        found: dict[str, Parameter] = {}
+        for parameter in self._declared():
+            if parameter.name in found:
+                first = found[parameter.name].line
+                raise self.error(parameter.line, f"{parameter.name!r} is declared on line {first} already", "Leave one")
+            found[parameter.name] = parameter
+        return tuple(found.values())
+
+    def _declared(self) -> Iterator[Parameter]:
         for statement in self.statements:
             match statement:
                 case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=default):
@@ -143,7 +149,7 @@ class _Body:
             if self.lines[line - 1].lstrip().startswith(_MAGIC):
                 raise self._no_parameter(line) from None
             raise self.error(line, f"this is not Python: {error.msg}") from None
-        except (ValueError, RecursionError, MemoryError):
+        except ValueError:
             raise PlanError(f"{self.where}: this is not Python", hint=GRAMMAR) from None
 
     def _scope(self, imports: dict[str, str]) -> Scope:
@@ -177,27 +183,32 @@ class _Body:
             value = value_of(default, self.scope)
             if kind is None or is_exactly(kind, value):
                 encode(value)
-        except (Computed, PlanError, RecursionError):
+        except (Computed, PlanError):
             kind = kind or kind_of_computed(default, self.scope)
-            return Parameter(name, kind, False, shown=shown, help=told, line=line, computed=True)
+            found = Parameter(name, kind, False, shown=shown, help=told, line=line, computed=True)
+            named = isinstance(default, ast.Call) and self.scope.name_of(default.func) == "datapipe.secrets.secret"
+            hidden = has_password(shown) or (found.is_secret and not named)
+            return replace(found, shown=HIDDEN) if hidden else found
         except _WRONG as error:
             # Their texts may repeat the value.
             what = f"the default of {name!r} cannot be made: {type(error).__name__}"
             raise self.error(line, what, "Run the cell to see more") from None
         if kind is not None and not is_exactly(kind, value):
-            what = f"{name!r} is {_a(kind)}, and its default is {_a(kind_of_value(value, self.scope))}"
-            raise self.error(line, what, "Change one of them")
+            given = "None" if value is None else _a(kind_of_value(value, self.scope))
+            hint = f"Write `{name}: {kind} | None`" if value is None else "Change one of them"
+            raise self.error(line, f"{name!r} is {_a(kind)}, and its default is {given}", hint)
         parameter = Parameter(name, kind or kind_of_value(value, self.scope), False, value, shown, told, line)
         return self._without_secrets(parameter)
 
     def _without_secrets(self, parameter: Parameter) -> Parameter:
-        if isinstance(parameter.default, str) and secret_of(parameter.default):
-            name = parameter.default.removeprefix("secret:")
-            hint = f'Write `from datapipe.secrets import secret` and `{parameter.name} = secret("{name}")`'
-            raise self.error(parameter.line, f"the default of {parameter.name!r} would stay a text", hint)
-        if has_password(parameter.default) or (parameter.is_secret and parameter.default):
-            hidden = {**vars(parameter), "default": None, "shown": HIDDEN, "computed": True}
-            return Parameter(**hidden)
+        """The parameter with no default that nobody should see; one that is a reference nobody would look up."""
+        name, default = parameter.name, parameter.default
+        reference = next(filter(None, (secret_of(text) for _, text in texts_of(default))), None)
+        if reference:
+            hint = f'Write `from datapipe.secrets import secret` and `{name} = secret("{reference.name}")`'
+            raise self.error(parameter.line, f"the default of {name!r} would stay a text", hint)
+        if has_password(default) or plain_secret(name if parameter.is_secret else "", default):
+            return replace(parameter, default=None, shown=HIDDEN, computed=True)
         return parameter
 
     def _kind(self, name: str, annotation: ast.expr) -> Kind:
@@ -206,8 +217,6 @@ class _Body:
         except Unknown as unknown:
             hint = unknown.reason or did_you_mean(unknown.name, [*KNOWN, *self.scope.enums], what="types")
             raise self.error(annotation.lineno, f"unknown type {unknown.name} of {name!r}", hint) from None
-        except RecursionError:
-            raise self.error(annotation.lineno, f"the type of {name!r} is nested too deeply") from None
 
     def comments_of(self, statement: ast.stmt) -> str:
         """The comment at the end of a statement's last line or its first, else the comments right above it."""

@@ -22,6 +22,7 @@ _CONTAINERS: dict[str, Any] = {
     "dict": Mapping,
 }
 _REFERRING = {"str", "Any", "Path"}
+_OWN_TYPES = ("float", "date", "datetime", "timedelta", "Decimal", "Path")
 _BREADTH = {"datetime": 1, "Path": 2}
 # Documents have texts for these, which a union with str leaves texts.
 _WRITTEN_AS_TEXT = {"date", "datetime", "timedelta", "Decimal", "Path", "Enum"}
@@ -132,12 +133,14 @@ def _one_of(kind: Kind, value: Any, *, as_text: bool) -> Any:
     if not (as_text and isinstance(value, str)):
         exact = [member for member in members if is_exactly(member, value, widened=False)]
         members = (*exact, *(member for member in members if member not in exact))
+    errors = []
     for member in members:
         try:
             return take(member, value, as_text=as_text)
-        except Unfit:
-            continue
-    raise Unfit(kind, value)
+        except Unfit as error:
+            errors.append(error)
+    inner = next((error for error in errors if error.place), None)
+    raise inner or Unfit(kind, value, next((error.reason for error in errors if error.reason), ""))
 
 
 def _of_a_text(kind: Kind, value: str, *, as_text: bool) -> tuple[Kind, ...]:
@@ -214,7 +217,8 @@ def _any(kind: Kind, value: Any) -> Any:
         return float(value)
     if isinstance(value, int):
         return scalars.whole(kind, value)
-    raise Unfit(kind, value, f"annotate it as {type(value).__name__} to give such a value")
+    fitting = next((name for name in _OWN_TYPES if is_exactly(Kind(name), value)), "")
+    raise Unfit(kind, value, f"annotate it as {fitting} to give such a value" if fitting else "")
 
 
 _CLASSES: dict[str, type] = {

@@ -45,7 +45,7 @@ def plain_secret(name: str, value: Any) -> bool:
 
 
 def texts_of(value: Any, keys: tuple[str, ...] = (), depth: int = 0) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every text in a value, with the keys of the dicts it is in.
+    """Every text in a value, with the keys of the dicts it is in; and every key, with no text.
 
     Raises
     ------
@@ -58,6 +58,7 @@ def texts_of(value: Any, keys: tuple[str, ...] = (), depth: int = 0) -> Iterator
         yield keys, str.__str__(value) if isinstance(value, str) else str(value)
     elif isinstance(value, Mapping):
         for key, item in value.items():
+            yield (*keys, str(key)), ""
             yield from texts_of(item, (*keys, str(key)), depth + 1)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for item in value:

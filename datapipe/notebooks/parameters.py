@@ -85,8 +85,7 @@ def checked(
     if missing and not partly:
         names = ", ".join(parameter.name for parameter in missing)
         examples = " ".join(_example(parameter, texts=texts) for parameter in missing)
-        hint = f"For example {examples}" if notebook.path else ""
-        raise PlanError(f"{notebook.path} needs {names}", hint=hint)
+        raise PlanError(f"{notebook.path} needs {names}", hint=f"For example {examples}")
     return {
         parameter.name: _value(notebook, parameter, given[parameter.name], texts=texts)
         for parameter in parameters
@@ -168,9 +167,10 @@ def _ill_typed(where: str, parameter: Parameter, error: Unfit, *, texts: bool) -
 def _described(value: Any, *, secret: bool) -> str:
     """A value for a message: itself if it is short and no secret, else its type."""
     kind = "text" if isinstance(value, str) else type(value).__name__
-    if secret or not isinstance(value, (str, int, float, type(None))) or len(str(value)) > _SHORT:
-        return f"a {kind}" if isinstance(value, str) else kind
-    return f"the {kind} {value!r}" if isinstance(value, str) else repr(value)
+    printable = not isinstance(value, int) or abs(value) < 10**_SHORT
+    if secret or not printable or not isinstance(value, (str, int, float, type(None))) or len(str(value)) > _SHORT:
+        return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return f"the text {value!r}" if isinstance(value, str) else repr(value)
 
 
 def _example(parameter: Parameter, *, texts: bool) -> str:

@@ -99,7 +99,7 @@ class Scope:
             container = _CONTAINERS[name]
             return Kind("tuple..." if container == "tuple" else container, (ANY,))
         if name == "datetime":
-            raise Unknown(ast.unparse(node), "it is the module here: write datetime.datetime or datetime.date")
+            raise Unknown(ast.unparse(node), "It is the module here: write datetime.datetime or datetime.date")
         if name not in _SCALARS:
             raise Unknown(ast.unparse(node))
         return _SCALARS[name]
@@ -127,7 +127,7 @@ class Scope:
             return Kind("tuple", tuple(map(self.kind_of, items)))
         if container == "dict" and len(items) == 2:
             if self.kind_of(items[0]) != Kind("str"):
-                raise Unknown(text, "the keys of a dict are str")
+                raise Unknown(text, "The keys of a dict are str")
             return Kind("dict", (self.kind_of(items[1]),))
         if container in {"list", "set"} and len(items) == 1:
             return Kind(container, (self.kind_of(items[0]),))
@@ -168,5 +168,5 @@ def _choice(node: ast.expr, text: str) -> str | int | None:
     except ValueError:
         value = ...
     if not isinstance(value, _LITERALS):
-        raise Unknown(text, "a Literal holds texts, whole numbers, True, False and None")
+        raise Unknown(text, "A Literal holds texts, whole numbers, True, False and None")
     return value
