@@ -11,7 +11,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 
-from datapipe.execution.kernels import GuardedKernelManager, transport
+from datapipe.execution.kernels import GuardedKernelManager, channels
 from datapipe.execution.session import Session
 
 NAME = "datapipe"
@@ -100,7 +100,7 @@ class DatapipeEngine(Engine):  # type: ignore[misc]  # papermill has no types
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *, session: Session) -> None:
         """Start the kernel, execute the cells, and end the kernel with all it has started."""
-        manager = GuardedKernelManager(kernel_name=kernel_name, transport=transport(session.order.scratch))
+        manager = GuardedKernelManager(kernel_name=kernel_name, **channels(session.order.scratch))
         manager.launched = session.launched
         client = Client(
             nb_man,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from papermill.engines import papermill_engines
 from datapipe.errors import DatapipeError
 from datapipe.execution import engine
 from datapipe.execution.telling import Teller
+from datapipe.notebooks.cells import notebook_of
 from datapipe.notebooks.order import Order, Outcome
 from datapipe.execution.report import NOTEBOOK, Report
 from datapipe.execution.session import Session
 from datapipe.notebooks.artifacts import Artifacts
+from datapipe.notebooks.promises import broken_promise
 from datapipe.secrets import redactor
 
 Listening = Callable[[Callable[[Outcome], None]], AbstractContextManager[None]]
@@ -30,9 +34,14 @@ def executed(order: Order, tell: Teller, listening: Listening) -> dict[str, Any]
     session = Session(order, tell, report.keep_copy, report.keep_output)
     nb = prepared(order)
     codes = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in nb.cells)
+    # nbconvert takes a second to load, and is needed when the last cell has ended.
+    threading.Thread(target=import_module, args=("nbconvert",), name="datapipe load", daemon=True).start()
     with listening(session.stop):
         papermill_engines.execute_notebook_with_engine(engine.NAME, nb, order.kernel, session=session)
         outcome = session.result(codes)
+        if outcome.state == "succeeded":
+            broken = broken_promise(notebook_of(order.notebook, order.path), session.outputs)
+            outcome = outcome if broken is None else Outcome("failed", None, broken)
         return _finished(order, report, nb, session.states, outcome, {"outputs": session.outputs})
 
 

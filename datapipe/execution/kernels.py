@@ -19,8 +19,7 @@ from jupyter_client.manager import AsyncKernelManager
 _GUARD = Path(__file__).with_name("guard.py")
 _ENDING = 5.0  # seconds
 _EVERY = 0.2  # seconds between two looks at its memory
-_LONGEST = 100  # characters of a socket's path
-_SOCKET = "/kernel-00000000-0000-0000-0000-000000000000-ipc-5"
+_LONGEST = 80  # characters of the folder of sockets, whose paths may have 107 on Linux and 103 on macOS
 _EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -48,9 +47,17 @@ class GuardedKernelManager(AsyncKernelManager):
             return None
 
 
-def transport(folder: str) -> str:
-    """How to talk to a kernel: by sockets in a folder of ours, which nobody else can enter, where paths may be so long."""
-    return "ipc" if sys.platform != "win32" and len(folder) + len(_SOCKET) < _LONGEST else "tcp"
+def channels(folder: str) -> dict[str, str]:
+    """How to talk to a kernel: by sockets in a folder of ours, which nobody else can enter, where paths may be so long.
+
+    Examples
+    --------
+    >>> channels("/tmp/datapipe-notebook-k3x9")
+    {'transport': 'ipc', 'ip': '/tmp/datapipe-notebook-k3x9/kernel'}
+    """
+    if sys.platform == "win32" or len(folder) > _LONGEST:
+        return {"transport": "tcp"}
+    return {"transport": "ipc", "ip": f"{folder}/kernel"}
 
 
 @dataclass(frozen=True)

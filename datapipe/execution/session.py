@@ -134,8 +134,11 @@ class Session:
             hint = "Install it, or name another one: notebook(…, kernel=…). jupyter kernelspec list shows those there are"
             found = {"type": "PlanError", "message": f"the kernel {self.order.kernel!r} cannot be started", "hint": hint}
             self._end(Outcome("failed", None, {**found, "traceback": f"{type(error).__name__}: {error}"}))
-            return
-        self._end(self._death(code, cell=None))
+        elif code is None and not self.states:
+            message = f"the kernel did not answer within {self.order.start_timeout:g} s of its start"
+            self._end(Outcome("failed", "kernel_died", {"type": "KernelDied", "message": message, "cell": None}))
+        else:
+            self._end(self._death(code, cell=None))
 
     def kernel_over(self) -> None:
         """Its processes are ended, whatever became of it."""

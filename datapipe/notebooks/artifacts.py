@@ -14,7 +14,6 @@ from datapipe.notebooks.storage import Entry, storage
 from datapipe.settings import data_home, expand, settings
 
 _NAME = re.compile(r"\w[\w .-]*(/\w[\w .-]*)*")  # of a file, which may be in a folder
-_RUN = re.compile(r"\w[\w.-]{0,79}")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _LONGEST = 80  # characters of a folder's name
 _YOUNG = 3600.0  # seconds since the last file of a run in which it may be running
@@ -92,17 +91,22 @@ class Artifacts:
         return f"{self.path}/{name}"
 
 
-def artifacts_root() -> str:
+def artifacts_root(named: str | None = None) -> str:
     """Where all of them are: the folder or URL that DATAPIPE_ARTIFACTS_URL names, or one in the data directory.
 
     It may hold a password.
+
+    Parameters
+    ----------
+    named : str, optional
+        A job's own folder or URL.
 
     Raises
     ------
     PlanError
         If it refers to a variable that is not set.
     """
-    named = settings().artifacts_url
+    named = named or settings().artifacts_url
     if named is None:
         return str(data_home() / "notebooks")
     url = expand(named)
@@ -124,19 +128,12 @@ def artifacts_of(root: str, notebook_name: str, run_id: str, attempt: int, day: 
     day : datetime.date
         When the run began; the same for each of its attempts.
 
-    Raises
-    ------
-    PlanError
-        If the run's id is none for a folder.
-
     Examples
     --------
     >>> artifacts_of("/srv/jobs", "sales / daily", "r1", 2, dt.date(2026, 11, 26))
     Artifacts(path='sales___daily/2026-11-26/r1/2')
     """
-    if not _RUN.fullmatch(run_id):
-        raise PlanError(f"{run_id!r} cannot be the id of a run", hint="Use letters, digits and . _ -")
-    return Artifacts(root, f"{_folder(notebook_name)}/{day:%Y-%m-%d}/{run_id}/{attempt}")
+    return Artifacts(root, f"{_folder(notebook_name)}/{day:%Y-%m-%d}/{_folder(run_id)}/{attempt}")
 
 
 def _folder(name: str) -> str:

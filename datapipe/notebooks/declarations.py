@@ -18,7 +18,7 @@ from datapipe.notebooks.cells import Cell, Notebook
 from datapipe.notebooks.enums import enums_of
 from datapipe.notebooks.forms import encode
 from datapipe.notebooks.given import is_exactly
-from datapipe.notebooks.kinds import ANY, KNOWN, Kind, names_a_secret, secret_of
+from datapipe.notebooks.kinds import ANY, FRAME, KNOWN, Kind, names_a_secret, secret_of
 from datapipe.notebooks.leaks import has_password, plain_secret, texts_of
 from datapipe.notebooks.literals import Computed, kind_of_computed, kind_of_value, value_of
 from datapipe.notebooks.scope import Scope, Unknown, imported
@@ -77,8 +77,13 @@ class Parameter:
         return self.kind.holds_text and names_a_secret(self.name)
 
 
-def declared(notebook: Notebook) -> tuple[Parameter, ...]:
+def declared(notebook: Notebook, role: str = "parameters") -> tuple[Parameter, ...]:
     """The parameters of a notebook, in the order of its cell for them; none if it has no such cell.
+
+    Parameters
+    ----------
+    role : {"parameters", "outputs"}
+        What the cell is tagged; the outputs of a notebook are declared in the same way.
 
     Raises
     ------
@@ -93,12 +98,13 @@ def declared(notebook: Notebook) -> tuple[Parameter, ...]:
     >>> (day.type, day.required, day.help), (limit.type, limit.required, limit.default)
     (('date', True, 'which day'), ('int', False, 10))
     """
-    cell = notebook.cell_for("parameters")
+    cell = notebook.cell_for(role)
     if cell is None:
         return ()
-    where = f"{notebook.path}, parameters cell"
+    where = f"{notebook.path}, {role} cell"
     try:
-        return _Body(cell.source, where, _imports_before(notebook, cell)).parameters()
+        imports = _imports_before(notebook, cell)
+        return _Body(cell.source, where, imports, takes_frames=role != "parameters").parameters()
     except (RecursionError, MemoryError):
         raise PlanError(f"{where}: an expression is nested too deeply", hint="Compute it in a cell below") from None
 
@@ -106,8 +112,8 @@ def declared(notebook: Notebook) -> tuple[Parameter, ...]:
 class _Body:
     """The text of the cell, and where it is."""
 
-    def __init__(self, source: str, where: str, imports: dict[str, str]) -> None:
-        self.source, self.where = source, where
+    def __init__(self, source: str, where: str, imports: dict[str, str], *, takes_frames: bool) -> None:
+        self.source, self.where, self.takes_frames = source, where, takes_frames
         self.lines = source.split("\n")
         self.statements = self._statements()
         self.scope = self._scope(imports | imported(self.statements))
@@ -213,7 +219,10 @@ class _Body:
 
     def _kind(self, name: str, annotation: ast.expr) -> Kind:
         try:
-            return self.scope.kind_of(annotation)
+            found = self.scope.kind_of(annotation)
+            if FRAME in (found, *found.of) and not self.takes_frames:
+                raise Unknown(ast.unparse(annotation), "A frame does not fit into a cell: give the path of a file")
+            return found
         except Unknown as unknown:
             hint = unknown.reason or did_you_mean(unknown.name, [*KNOWN, *self.scope.enums], what="types")
             raise self.error(annotation.lineno, f"unknown type {unknown.name} of {name!r}", hint) from None
@@ -252,7 +261,7 @@ def _comments(source: str) -> dict[int, str]:
                 text = "" if _FOR_TOOLS.match(token.string) else token.string.lstrip("#! ").strip()
                 found[token.start[0]] = text
     first = min(found, default=0)
-    if found and found[first].lower() == "parameters":
+    if found and found[first].lower() in {"parameters", "outputs"}:
         del found[first]
     return found
 

@@ -73,6 +73,7 @@ class Kind:
 
 
 ANY = Kind("Any")
+FRAME = Kind("DataFrame")  # of an output alone
 NONE = Kind("None")
 
 

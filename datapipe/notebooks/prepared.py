@@ -93,6 +93,7 @@ def prepared(
     notebook = read_notebook(spec.path) if content is None else notebook_of(content, spec.path)
     found = checked(notebook, spec.parameters, texts=texts)
     names = [parameter.name for parameter in declared(notebook)]
+    declared(notebook, "outputs")  # a mistake there is told now
     problems = findings(notebook, names) if check else ()
     _refuse(notebook, [one for one in problems if one.level == "error"])
     if spec.folder is not None and not Path(spec.folder).expanduser().is_dir():

@@ -157,9 +157,9 @@ class JobRun:
             self.view = following.begun_again(self.view, self._attempts)
             self._restart_steps()
         spec, number = self._job.plan.notebook, self._first + self._attempts - 1
-        root = spec.artifacts or artifacts_root()
-        today = dt.datetime.now(dt.UTC).date()
-        self._artifacts = artifacts_of(root, self._job.plan.title, self._options.run_id, number, today)
+        root = artifacts_root(spec.artifacts)
+        day = self._started.date()
+        self._artifacts = artifacts_of(root, self._job.plan.title, self._options.run_id, number, day)
         until = None if spec.timeout is None else self._clock + spec.timeout
         scratch = tempfile.mkdtemp(prefix="datapipe-notebook-")
         try:
@@ -284,7 +284,7 @@ class JobRun:
     def _sweep(self) -> None:
         found = settings()
         with suppress(DatapipeError, OSError):  # what is not removed now is removed after the next run
-            root = self._job.plan.notebook.artifacts or artifacts_root()
+            root = artifacts_root(self._job.plan.notebook.artifacts)
             sweep(root, self._job.plan.title, days=found.artifacts_days, runs=found.artifacts_runs)
 
     def _end(self, result: NotebookResult | None, outcome: Outcome) -> NotebookResult:

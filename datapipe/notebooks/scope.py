@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from datapipe.notebooks.kinds import ANY, NONE, Kind, union
+from datapipe.notebooks.kinds import ANY, FRAME, NONE, Kind, union
 
 # What these names mean where nothing says otherwise: an earlier cell may import them in a way nobody can read.
 _USUAL = {
@@ -17,6 +17,8 @@ _USUAL = {
     "Path": "pathlib.Path",
     "ZoneInfo": "zoneinfo.ZoneInfo",
     "dt": "datetime",
+    "DataFrame": "pandas.DataFrame",
+    **{"pd": "pandas", "pl": "polars", "pa": "pyarrow"},
 }
 _IN_DATETIME = ("date", "datetime", "timedelta", "timezone", "UTC", "time")
 _SCALARS = {
@@ -25,6 +27,7 @@ _SCALARS = {
     "decimal.Decimal": Kind("Decimal"),
     "pathlib.Path": Kind("Path"),
     "typing.Any": ANY,
+    **dict.fromkeys(("pandas.DataFrame", "polars.DataFrame", "pyarrow.Table"), FRAME),
 }
 _CONTAINERS = {
     **{name: name for name in ("list", "tuple", "set", "dict")},

