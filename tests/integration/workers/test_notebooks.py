@@ -211,7 +211,7 @@ def test_a_worker_that_stops_saves_the_notebook_and_puts_the_run_back(
         until(lambda: run.row.state == "running" and len(run.progress) == 2, 60)
         os.kill(ending.pid, signal.SIGTERM)
         until(lambda: run.row.state == "queued", 40)
-        until(lambda: not kernels_of(environment["DATAPIPE_HOME"]), 20)
+        until(lambda: not processes_of(environment["DATAPIPE_HOME"]), 40)  # the notebook is saved by then
     folder = Path(environment["DATAPIPE_HOME"], "notebooks", "twice")
     first = next(folder.glob("*/*/1"))
     assert statuses(str(first)) == ["completed", "failed", "pending"]
@@ -233,6 +233,7 @@ def test_a_worker_that_is_killed_leaves_no_kernel_and_what_was_loaded_is_loaded_
         assert rows("flights_of_day") == FLIGHTS
         dying.kill()
         until(lambda: not kernels_of(environment["DATAPIPE_HOME"]), 20)
+    with running_worker(environment, tmp_path, "next", queues="dying"):
         result = run.result(120)
     assert outputs(result.outputs) == EXPECTED
     assert rows("flights_of_day") == FLIGHTS, "loaded by both attempts"
