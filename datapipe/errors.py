@@ -25,7 +25,6 @@ from typing import Any
 
 from datapipe.traces import Excerpt, users_code
 
-
 LOADED_STAYS = "What the pipelines of the notebook had loaded before stays loaded"  # of a notebook that was cancelled
 
 

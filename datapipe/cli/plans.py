@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datapipe.errors import PlanError
+from datapipe.notebooks.job import NotebookJob
 from datapipe.pipeline import Pipeline
 from datapipe.plan import bind, document
 from datapipe.reading import load
@@ -79,6 +80,8 @@ def pipeline_of(file: str | None, options: PlanOptions, params: Sequence[str]) -
     if file and options.given:
         raise PlanError("both a plan file and single options are given", hint="Give one of them")
     pipeline = load(file) if file else Pipeline(document.parse(options.document()))
+    if isinstance(pipeline, NotebookJob):
+        raise PlanError(f"{file!r} is a notebook, not a plan", hint=f"Use datapipe notebook run {file}")
     values = named_values(params)
     return Pipeline(bind(pipeline.plan, values), pipeline.places) if values else pipeline
 

@@ -28,7 +28,9 @@ def read_kept(uri: str, sha256: str) -> Any:
     try:
         content = _content(uri)
     except FileNotFoundError:
-        raise DataError(f"{uri} is not there any more", hint="Run the notebook again; old artifacts are removed") from None
+        raise DataError(
+            f"{uri} is not there any more", hint="Run the notebook again; old artifacts are removed"
+        ) from None
     except OSError as error:
         raise DataError(f"{uri} cannot be read: {error.strerror or type(error).__name__}") from None
     if hashlib.sha256(content).hexdigest() != sha256:

@@ -3,7 +3,7 @@
 from datapipe.display.card import ended_card, live_card, log_text, run_card
 from datapipe.display.cardtext import run_card_text
 from datapipe.display.facts import headline
-from datapipe.display.pace import paced
+from datapipe.display.pace import kept_pace, paced
 from datapipe.display.plans import plan_html
 from datapipe.display.problems import error_of, error_view
 from datapipe.display.runlist import compared_html, compared_text, runs_html, runs_text
@@ -29,6 +29,7 @@ __all__ = [
     "error_of",
     "error_view",
     "headline",
+    "kept_pace",
     "known_columns",
     "live_card",
     "log_text",

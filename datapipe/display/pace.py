@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datapipe.display.view import RunView
+
 Pace = tuple[tuple[float, int], ...]
 _RECENT = 10.0  # seconds of which every point is kept
 _POINTS = 100  # older points
@@ -37,6 +44,7 @@ def kept_pace(before: Sequence[RunView], now: Sequence[RunView]) -> tuple[RunVie
 
     Examples
     --------
+    >>> from datapipe.display.view import RunView
     >>> first = kept_pace((), [RunView("a", "running", elapsed=1.0)])
     >>> kept_pace(first, [RunView("a", "running", elapsed=2.0)])[0].pace
     ((1.0, 0), (2.0, 0))

@@ -69,7 +69,7 @@ class FrameOutput:
         return read_kept(self.uri, self.sha256)
 
     def __str__(self) -> str:
-        return f"{count(self.rows)} × {count(len(self.columns), 'column')} in {self.uri}"
+        return f"{count(self.rows)} × {count(len(self.columns), 'column')} in {self.uri}"  # noqa: RUF001  # rows by columns
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,9 @@ class NotebookResult:
         done = sum(cell.state == "done" for cell in self.cells)
         again = "replayed, " if self.replayed else ""
         why = f" ({self.reason})" if self.reason else ""
-        lines = [f"{again}{self.state}{why}: {done} of {len(self.cells)} cells of {self.notebook} in {self.seconds:.2f} s"]
+        lines = [
+            f"{again}{self.state}{why}: {done} of {len(self.cells)} cells of {self.notebook} in {self.seconds:.2f} s"
+        ]
         lines += [f"{name} = {value}" for name, value in self.outputs.items()]
         lines += [f"note: {note}" for note in self.notices]
         return "\n".join([*lines, f"kept in {self.artifacts}"] if self.artifacts else lines)

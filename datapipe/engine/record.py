@@ -83,7 +83,7 @@ class Record:
         while self.attempt(functools.partial(end, steps=steps, notes=notes)) is None:
             if not steps and not notes and time.monotonic() > until:
                 return  # a worker's run is taken over then, and the ledger knows what it did
-            steps, notes = [], ()  # the end alone, in case they are what the store does not take
+            steps, notes = [], []  # the end alone, in case they are what the store does not take
             time.sleep(_AGAIN)
 
     def attempt(self, write: Callable[[], Any]) -> Any:

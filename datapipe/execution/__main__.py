@@ -24,10 +24,7 @@ def main() -> int:
     from datapipe.execution.executing import executed, finished  # loads papermill
 
     tell = Teller(out)
-    if past is not None:
-        found = finished(order, past)
-    else:
-        found = executed(order, tell, _listening)
+    found = finished(order, past) if past is not None else executed(order, tell, _listening)
     tell("ended", **found)
     return 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -15,12 +17,12 @@ from papermill.engines import papermill_engines
 
 from datapipe.errors import DatapipeError
 from datapipe.execution import engine
-from datapipe.execution.telling import Teller
-from datapipe.notebooks.cells import notebook_of
-from datapipe.notebooks.order import Order, Outcome
 from datapipe.execution.report import NOTEBOOK, Report
 from datapipe.execution.session import Session
+from datapipe.execution.telling import Teller
 from datapipe.notebooks.artifacts import Artifacts
+from datapipe.notebooks.cells import notebook_of
+from datapipe.notebooks.order import Order, Outcome
 from datapipe.notebooks.promises import broken_promise
 from datapipe.secrets import redactor
 
@@ -50,15 +52,16 @@ def finished(order: Order, past: Mapping[str, Any]) -> dict[str, Any]:
     states = {int(index): state for index, state in past["states"].items()}
     artifacts = Artifacts(order.root, order.place)
     kept = artifacts.read(NOTEBOOK)
-    nb = nbformat.reads(kept.decode(), as_version=4) if kept else prepared(order)
+    content = order if kept is None else dataclasses.replace(order, notebook=json.loads(kept))
+    nb = prepared(content)
     outcome = Outcome(past["state"], past.get("reason"), past.get("error"))
     return _finished(order, _report(order), nb, states, outcome, {"outputs": past.get("outputs") or {}})
 
 
 def prepared(order: Order) -> Any:
     """The notebook as papermill's engines want it."""
-    nb = nbformat.from_dict(dict(order.notebook))
-    nb = nbformat.v4.upgrade(nb) or nb
+    nb = nbformat.from_dict(dict(order.notebook))  # type: ignore[no-untyped-call]  # it has none
+    nb = nbformat.v4.upgrade(nb) or nb  # type: ignore[no-untyped-call]  # nor this
     nb.metadata.setdefault("papermill", {"default_parameters": {}, "environment_variables": {}, "version": None})
     for cell in nb.cells:
         cell.metadata.setdefault("tags", [])

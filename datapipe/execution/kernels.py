@@ -35,7 +35,8 @@ class GuardedKernelManager(AsyncKernelManager):
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
         await super()._async_launch_kernel(kernel_cmd, **kw)
-        self.launched(int(self.provisioner.process.pid))
+        process = getattr(self.provisioner, "process", None)
+        self.launched(int(process.pid if process is not None else 0))
 
     @property
     def exit_code(self) -> int | None:
@@ -144,8 +145,6 @@ class KernelProcess:
                     self._over = True
                     self.kill()
                     return
-
-
 
 
 def _resident(process: Any) -> int:

@@ -15,8 +15,8 @@ from typing import Any
 
 import nbformat
 
-from datapipe.notebooks.order import Order, Outcome
 from datapipe.notebooks.artifacts import Artifacts
+from datapipe.notebooks.order import Order, Outcome
 from datapipe.secrets import Redactor
 
 NOTEBOOK, HTML, ERROR, FACTS, LOG = "notebook.ipynb", "notebook.html", "error.json", "run.json", "kernel.log"
@@ -147,7 +147,7 @@ def _last(cells: list[dict[str, Any]]) -> int | None:
 
 
 def _markdown(text: str) -> dict[str, Any]:
-    cell = nbformat.v4.new_markdown_cell(text)
+    cell = nbformat.v4.new_markdown_cell(text)  # type: ignore[no-untyped-call]  # it has none
     cell.metadata = {"tags": [_MARK], "papermill": {"status": "completed", "exception": None}}
     return dict(_plain(cell))
 
@@ -167,7 +167,7 @@ def as_html(notebook: Mapping[str, Any]) -> str:
     """The notebook as one HTML page that needs nothing from anywhere."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]  # it has none
         embed_images=True,
         mathjax_url="",
         require_js_url="",
@@ -175,5 +175,6 @@ def as_html(notebook: Mapping[str, Any]) -> str:
         widget_renderer_url="",
         jupyter_widgets_base_url="",
     )
-    text, _ = exporter.from_notebook_node(nbformat.from_dict(dict(notebook)))
+    node = nbformat.from_dict(dict(notebook))  # type: ignore[no-untyped-call]  # it has none
+    text, _ = exporter.from_notebook_node(node)
     return str(text)

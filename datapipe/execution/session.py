@@ -131,8 +131,14 @@ class Session:
         if self.is_over:
             return
         if self.kernel is None:
-            hint = "Install it, or name another one: notebook(…, kernel=…). jupyter kernelspec list shows those there are"
-            found = {"type": "PlanError", "message": f"the kernel {self.order.kernel!r} cannot be started", "hint": hint}
+            hint = (
+                "Install it, or name another one: notebook(…, kernel=…). jupyter kernelspec list shows those there are"
+            )
+            found = {
+                "type": "PlanError",
+                "message": f"the kernel {self.order.kernel!r} cannot be started",
+                "hint": hint,
+            }
             self._end(Outcome("failed", None, {**found, "traceback": f"{type(error).__name__}: {error}"}))
         elif code is None and not self.states:
             message = f"the kernel did not answer within {self.order.start_timeout:g} s of its start"

@@ -181,7 +181,7 @@ def injected(notebook: Notebook, source: str) -> Notebook:
     cells = [cell for cell in notebook.content["cells"] if _INJECTED not in _metadata(cell).get("tags", ())]
     place = notebook.cell_for("parameters")
     index = 0 if place is None else 1 + [str(cell.get("id")) == place.id for cell in cells].index(True)
-    new = {
+    new: dict[str, Any] = {
         "cell_type": "code",
         "id": _INJECTED,
         "metadata": {"tags": [_INJECTED]},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from datapipe.display import LogLine, RunView, StepView, error_of
@@ -62,15 +62,12 @@ def noted(view: RunView, text: str, time: float) -> RunView:
     return dataclasses.replace(view, notes=(*view.notes, LogLine(clock, text))[-_NOTES:])
 
 
-def with_children(view: RunView, children: Sequence[RunView]) -> RunView:
-    """The view with the runs of plans inside it as they are now."""
-    return dataclasses.replace(view, children=tuple(children))
-
-
 def ended(view: RunView, result: NotebookResult | None, outcome: Outcome) -> RunView:
     """The view of the run that has ended."""
     found = problem(outcome)
-    steps = tuple(dataclasses.replace(s, state="failed") if found and s.name == found["step"] else s for s in view.steps)
+    steps = tuple(
+        dataclasses.replace(s, state="failed") if found and s.name == found["step"] else s for s in view.steps
+    )
     view = dataclasses.replace(
         view,
         state=outcome.state,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datapipe.notebooks.prepared import Prepared
 
 
-def notebook(
+def notebook(  # noqa: PLR0913  # what a job may be given is what it takes
     path: str | Path,
     params: Mapping[str, Any] | None = None,
     *,
@@ -282,5 +282,3 @@ def load_job(data: Any) -> NotebookJob:
     """
     job = NotebookJob(parse_job(data))
     return job.bind()
-
-

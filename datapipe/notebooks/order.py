@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
 INTERRUPTED = "interrupted"  # the reason of one that its user has stopped by Ctrl-C
 
 

@@ -31,8 +31,8 @@ def output(name: str, value: Any) -> None:
     ----------
     name : str
         A Python name.
-    value : str, int, float, bool, None, date, datetime, timedelta, Decimal, UUID, bytes, Path, or lists and dicts of them
-        At most 64 kB; or a pandas or polars DataFrame, or an Arrow table, which is kept as a Parquet file.
+    value : str, int, float, bool, None, date, datetime, timedelta, Decimal, UUID, bytes or Path
+        Or lists and dicts of them, at most 64 kB; or a pandas or polars DataFrame, or an Arrow table, which is kept as a Parquet file.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def _table(value: Any) -> Any:
 
 def _frame(name: str, table: Any) -> dict[str, Any]:
     """The reference to a table; the table itself as a file, where a job runs."""
-    shown = f"{count(table.num_rows)} × {count(table.num_columns, 'column')}"
+    shown = f"{count(table.num_rows)} × {count(table.num_columns, 'column')}"  # noqa: RUF001  # rows by columns
     found: dict[str, Any] = {
         "name": name,
         "shown": shown,

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import tenacity
 
 from datapipe.data.cancel import CancelToken
-from datapipe.display import RunView, view_of_row
+from datapipe.display import RunView, kept_pace, view_of_row
 from datapipe.engine import CellResult, FrameOutput, NotebookResult, Record, policy, thawed, told
 from datapipe.errors import DatapipeError, Interrupted, RunCancelled, TransientError
 from datapipe.notebooks import following
@@ -92,7 +92,7 @@ class JobRun:
         self._job, self._options, self._store, self._record, self._show = job, options, store, record, show
         self._clock = time.monotonic()
         self._started = dt.datetime.now(dt.UTC)
-        self._attempts, self._first = 0, 1
+        self._attempts = self._number = 0
         self._looked = 0.0
         self._artifacts: Artifacts | None = None
         self._outputs: dict[str, Any] = {}
@@ -142,7 +142,7 @@ class JobRun:
             stop=found["stop"],
             wait=found["wait"],
             retry=passing,
-            sleep=self._options.cancel.wait,
+            sleep=self._pause,
             before_sleep=self._tell_again,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
@@ -156,25 +156,32 @@ class JobRun:
         if self._attempts > 1:
             self.view = following.begun_again(self.view, self._attempts)
             self._restart_steps()
-        spec, number = self._job.plan.notebook, self._first + self._attempts - 1
+        spec = self._job.plan.notebook
         root = artifacts_root(spec.artifacts)
-        day = self._started.date()
-        self._artifacts = artifacts_of(root, self._job.plan.title, self._options.run_id, number, day)
+        self._artifacts = self._next_artifacts(root)
         until = None if spec.timeout is None else self._clock + spec.timeout
         scratch = tempfile.mkdtemp(prefix="datapipe-notebook-")
         try:
-            order = self._order(root, scratch, number)
+            order = self._order(root, scratch)
             return attempt(order, self._options.cancel, Limits(spec.cell_timeout, until, spec.timeout), self._hear)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _order(self, root: str, scratch: str, number: int) -> Order:
+    def _next_artifacts(self, root: str) -> Artifacts:
+        """The place of the next attempt: another worker may have begun some before its process died."""
+        while True:
+            self._number += 1
+            found = artifacts_of(root, self._job.plan.title, self._options.run_id, self._number, self._started.date())
+            if not found.names():
+                return found
+
+    def _order(self, root: str, scratch: str) -> Order:
         job, options = self._job, self._options
         correlation = options.correlation_id or options.run_id
         about = {
             "run_id": options.run_id,
             "correlation_id": correlation,
-            "attempt": number,
+            "attempt": self._number,
             "name": job.plan.title,
             "notebook": job.plan.notebook.path,
             "hash": job.notebook.hash,
@@ -202,6 +209,9 @@ class JobRun:
             memory=job.plan.notebook.memory_limit,
         )
 
+    def _pause(self, seconds: float) -> None:
+        self._options.cancel.wait(seconds)
+
     def _tell_again(self, state: tenacity.RetryCallState) -> None:
         outcome = state.outcome.result() if state.outcome else None
         why = self._sentence(outcome) if outcome else ""
@@ -219,10 +229,7 @@ class JobRun:
             self._note(str(event["text"]))
         if kind in {"cell_began", "cell_ended"} and self._record is not None:
             seconds = event.get("seconds")
-            begun = {"rows_in": 1, "seconds": seconds, "busy": seconds}  # a row tells that it has begun
-            self._record.step(
-                f"cell {int(event['cell']) + 1}", lambda known: dataclasses.replace(known, **begun)
-            )
+            self._record.step(f"cell {int(event['cell']) + 1}", lambda known: _cell(known, seconds))
         self._look_inside()
         self._show(self.view)
 
@@ -233,7 +240,8 @@ class JobRun:
         self._looked = time.monotonic()
         with suppress(TransientError):
             rows = self._store.children(self._options.run_id)
-            self.view = following.with_children(self.view, [view_of_row(row) for row in rows])
+            inside = kept_pace(self.view.children, [view_of_row(row) for row in rows])
+            self.view = dataclasses.replace(self.view, children=inside)
 
     def _say(self, kind: str, text: str) -> None:
         self.view = following.noted(self.view, text, time.time())
@@ -245,8 +253,9 @@ class JobRun:
             self._record.say(Note(kind, text))
 
     def _restart_steps(self) -> None:
-        for step in self.view.steps if self._record is not None else ():
-            self._record.step(step.name, lambda known: StepRow(known.number, known.name))
+        if self._record is not None:
+            for step in self.view.steps:
+                self._record.step(step.name, lambda known: StepRow(known.number, known.name))
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -309,6 +318,11 @@ def _outcome_of(error: BaseException) -> Outcome:
     if isinstance(error, (KeyboardInterrupt, RunCancelled)):
         return Outcome("cancelled", NOT_AWAITED if isinstance(error, KeyboardInterrupt) else None)
     return Outcome("failed", None, told(error))
+
+
+def _cell(known: StepRow, seconds: float | None) -> StepRow:
+    """A cell that has begun, which its one row tells; or ended, after so many seconds."""
+    return dataclasses.replace(known, rows_in=1, seconds=seconds, busy=seconds)
 
 
 def _state(state: str) -> str:

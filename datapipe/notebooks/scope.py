@@ -18,7 +18,9 @@ _USUAL = {
     "ZoneInfo": "zoneinfo.ZoneInfo",
     "dt": "datetime",
     "DataFrame": "pandas.DataFrame",
-    **{"pd": "pandas", "pl": "polars", "pa": "pyarrow"},
+    "pd": "pandas",
+    "pl": "polars",
+    "pa": "pyarrow",
 }
 _IN_DATETIME = ("date", "datetime", "timedelta", "timezone", "UTC", "time")
 _SCALARS = {

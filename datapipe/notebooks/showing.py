@@ -38,7 +38,9 @@ def job_html(plan: NotebookPlan) -> str:
         return card(head + line(str(error)))
     body = table(_HEAD, rows) if rows else line("no parameters")
     cells = [(str(number), shortened(cell.title, _VALUE)) for number, cell in enumerate(notebook.code[:_CELLS], 1)]
-    return card(head + body + table(("cell", "what"), cells) + faint(_limits(plan, notebook)) + faint(plan.notebook.path))
+    return card(
+        head + body + table(("cell", "what"), cells) + faint(_limits(plan, notebook)) + faint(plan.notebook.path)
+    )
 
 
 def _parameters(plan: NotebookPlan, notebook: Notebook) -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Notebook jobs on their way to a worker: with the notebook itself where it is signed, by its path and hash otherwise."""
+"""Notebook jobs on their way to a worker: with the notebook itself where it is signed, else by its path and hash."""
 
 from __future__ import annotations
 

@@ -141,9 +141,7 @@ def queue_of(plan: Plan | NotebookPlan, queue: str | None) -> str:
     return found
 
 
-def publish(
-    store: RunStore, run_id: str, queue: str, *, new: bool = False, kind: str = "plan", **options: Any
-) -> Any:
+def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, kind: str = "plan", **options: Any) -> Any:
     """Put a recorded run into its queue.
 
     Parameters

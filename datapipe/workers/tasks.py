@@ -131,7 +131,9 @@ def run_pipeline(
     return whole_text(work)
 
 
-@app.task(bind=True, base=NotebookTask, name=NOTEBOOK_TASK, throws=(DatapipeError,), resultrepr_maxsize=80, shared=False)  # type: ignore[untyped-decorator]  # Celery has no types
+@app.task(
+    bind=True, base=NotebookTask, name=NOTEBOOK_TASK, throws=(DatapipeError,), resultrepr_maxsize=80, shared=False
+)  # type: ignore[untyped-decorator]  # Celery has no types
 def run_notebook(
     self: Any,
     notebook: str | Mapping[str, Any] | None = None,

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from notebookfiles import kernels_of, kept, processes_of, statuses, write_notebook
+from notebookfiles import kept, kernels_of, processes_of, statuses, write_notebook
 from services import postgresql_database, private_redis, redis_program
 from workerside import Worker, fresh_workers, running_worker, until
 
@@ -84,7 +84,9 @@ def load_flights(url: str) -> None:
 
     some = flights[(flights.month == 5) & (flights.day <= 2)].assign(day=lambda f: "2013-05-0" + f.day.astype(str))
     some = some[["day", "carrier", "origin", "dest", "dep_delay"]]
-    datapipe.read(some).sql("SELECT * REPLACE (CAST(day AS date) AS day) FROM input_data").write("flights", to=url).run()
+    datapipe.read(some).sql("SELECT * REPLACE (CAST(day AS date) AS day) FROM input_data").write(
+        "flights", to=url
+    ).run()
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +206,9 @@ def test_a_worker_that_stops_saves_the_notebook_and_puts_the_run_back(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     marks = tmp_path / "marks"
-    source = f"from pathlib import Path\nimport time\nmark = Path({str(marks)!r})\nfirst = not mark.exists()\nmark.touch()"
+    source = (
+        f"from pathlib import Path\nimport time\nmark = Path({str(marks)!r})\nfirst = not mark.exists()\nmark.touch()"
+    )
     path = write_notebook(tmp_path / "twice.ipynb", source, "if first:\n    time.sleep(300)", "print('done')")
     with running_worker(environment, tmp_path, "ends", queues="ending") as ending:
         run = datapipe.notebook(path).submit(queue="ending")
@@ -240,9 +244,7 @@ def test_a_worker_that_is_killed_leaves_no_kernel_and_what_was_loaded_is_loaded_
     assert run.row.losses == 1
 
 
-def test_a_secret_is_found_nowhere(
-    environment: dict[str, str], worker: Worker, tmp_path: Path
-) -> None:
+def test_a_secret_is_found_nowhere(environment: dict[str, str], worker: Worker, tmp_path: Path) -> None:
     source = (
         "# parameters\npassword: str",
         "import os, subprocess, datapipe\nprint(password, os.environ['DATAPIPE_CONNECTION_CRM'])\npassword",
