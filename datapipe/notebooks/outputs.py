@@ -32,7 +32,8 @@ def output(name: str, value: Any) -> None:
     name : str
         A Python name.
     value : str, int, float, bool, None, date, datetime, timedelta, Decimal, UUID, bytes or Path
-        Or lists and dicts of them, at most 64 kB; or a pandas or polars DataFrame, or an Arrow table, which is kept as a Parquet file.
+        Or lists and dicts of them, at most 64 kB; or a pandas or polars DataFrame, or an Arrow table, which is kept
+        as a Parquet file.
 
     Raises
     ------
