@@ -19,7 +19,7 @@ class CellResult:
     Parameters
     ----------
     number : int
-        Its place among all cells of the executed notebook, from 1.
+        Its number among the code cells of the executed notebook, from 1, as in ``In[1]``.
     title : str
         The heading above it, or its first line.
     state : {"done", "failed", "waiting"}

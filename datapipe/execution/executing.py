@@ -21,7 +21,7 @@ from datapipe.execution.report import NOTEBOOK, Report
 from datapipe.execution.session import Session
 from datapipe.execution.telling import Teller
 from datapipe.notebooks.artifacts import Artifacts
-from datapipe.notebooks.cells import notebook_of
+from datapipe.notebooks.cells import codes, notebook_of
 from datapipe.notebooks.order import Order, Outcome
 from datapipe.notebooks.promises import broken_promise
 from datapipe.secrets import redactor
@@ -35,12 +35,11 @@ def executed(order: Order, tell: Teller, listening: Listening) -> dict[str, Any]
     report = _report(order)
     session = Session(order, tell, report.keep_copy, report.keep_output)
     nb = prepared(order)
-    codes = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in nb.cells)
     # nbconvert takes a second to load, and is needed when the last cell has ended.
     threading.Thread(target=import_module, args=("nbconvert",), name="datapipe load", daemon=True).start()
     with listening(session.stop):
         papermill_engines.execute_notebook_with_engine(engine.NAME, nb, order.kernel, session=session)
-        outcome = session.result(codes)
+        outcome = session.result(len(codes(nb.cells)))
         if outcome.state == "succeeded":
             broken = broken_promise(notebook_of(order.notebook, order.path), session.outputs)
             outcome = outcome if broken is None else Outcome("failed", None, broken)

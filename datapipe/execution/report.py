@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 
 from datapipe.notebooks.artifacts import Artifacts
+from datapipe.notebooks.cells import codes
 from datapipe.notebooks.order import Order, Outcome
 from datapipe.secrets import Redactor
 
@@ -106,11 +107,13 @@ def truthful(nb: Any, states: Mapping[int, str], outcome: Outcome | None, order:
         How it ended, if it has.
     """
     found: dict[str, Any] = copy.deepcopy(_plain(nb))
+    numbers = {index: number for number, index in enumerate(codes(found["cells"]), 1)}
     for index, cell in enumerate(found["cells"]):
-        status = _STATUS.get(states.get(index, ""), "pending" if cell["cell_type"] == "code" else "completed")
+        state = states.get(numbers.get(index, 0), "")
+        status = _STATUS.get(state, "pending" if index in numbers else "completed")
         status = "failed" if status == "running" and outcome is not None else status
         known = cell["metadata"].setdefault("papermill", {})
-        known |= {"status": status, "exception": status == "failed" if index in states else None}
+        known |= {"status": status, "exception": status == "failed" if state else None}
     metadata = found["metadata"]
     metadata.setdefault("papermill", {}).update(
         parameters=dict(order.parameters),
@@ -131,18 +134,20 @@ def _marked(found: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     title = {"cancelled": "Cancelled", "lost": "Stopped"}.get(outcome.state, "Failed")
     why = {"timed_out": "timed out", "kernel_died": "its kernel died", "out_of_memory": "out of memory"}
     title += f" ({why.get(outcome.reason, _escaped(outcome.reason))})" if outcome.reason else ""
-    cells, number = found["cells"], error.get("cell") or _last(found["cells"])
+    cells = found["cells"]
+    number = error.get("cell") or _last(cells)
     link = f" in [cell {number}](#{_ANCHOR})" if number else ""
     lines = [f"**✗ {title}{link}.** {said}"] + ([f"Next: {_escaped(error['hint'])}"] if error.get("hint") else [])
     if number:
-        cells.insert(number - 1, _markdown(f'<span id="{_ANCHOR}"></span>**✗ It ended in the cell below.**'))
+        cells.insert(codes(cells)[number - 1], _markdown(f'<span id="{_ANCHOR}"></span>**✗ It ended in the cell below.**'))
     cells.insert(0, _markdown("\n\n".join(lines)))
     return found
 
 
 def _last(cells: list[dict[str, Any]]) -> int | None:
     """The number of the cell that had begun and did not end well."""
-    failed = [n for n, cell in enumerate(cells, 1) if cell["metadata"]["papermill"]["status"] == "failed"]
+    numbered = enumerate(codes(cells), 1)
+    failed = [n for n, index in numbered if cells[index]["metadata"]["papermill"]["status"] == "failed"]
     return failed[-1] if failed else None
 
 

@@ -45,6 +45,7 @@ class Session:
         self.outcome: Outcome | None = None
         self.kernel: KernelProcess | None = None
         self._stop: Outcome | None = None
+        self._current = 0
         self._began: dict[int, float] = {}
         self._sources: dict[int, str] = {}  # of the cells by their execution counts
         self._reply: Mapping[str, Any] = {}
@@ -61,33 +62,34 @@ class Session:
         """The notebook has changed."""
         self._save(nb, self.states)
 
-    def cell_began(self, index: int) -> None:
+    def cell_began(self, number: int) -> None:
         """A cell is about to be executed."""
-        self.states[index], self._began[index], self._reply = "running", time.monotonic(), {}
-        self._tell("cell_began", cell=index)
+        self.states[number], self._began[number], self._reply = "running", time.monotonic(), {}
+        self._current = number
+        self._tell("cell_began", cell=number)
 
-    def replied(self, cell: Any, cell_index: int, execute_reply: Mapping[str, Any]) -> None:
+    def replied(self, cell: Any, execute_reply: Mapping[str, Any], **_: Any) -> None:
         """The kernel has replied to a cell."""
         self._reply = execute_reply["content"]
         count = self._reply.get("execution_count")
         if count is not None:
             self._sources[int(count)] = cell.source
-        self._tell("cell_replied", cell=cell_index, count=count)
+        self._tell("cell_replied", cell=self._current, count=count)
 
-    def cell_done(self, index: int) -> None:
+    def cell_done(self, number: int) -> None:
         """A cell has ended well."""
-        self._end_cell(index, "done")
+        self._end_cell(number, "done")
         if any(found.get("source") == "ask_exit" for found in self._reply.get("payload") or ()):
-            self._end(Outcome("succeeded", f"the notebook ended itself in cell {index + 1}"))
+            self._end(Outcome("succeeded", f"the notebook ended itself in cell {number}"))
 
-    def cell_raised(self, index: int) -> None:
+    def cell_raised(self, number: int) -> None:
         """A cell has raised an error."""
         if self._stop is None and is_clean_exit(self._reply.get("ename"), self._reply.get("evalue")):
-            self._end_cell(index, "done")
-            self._end(Outcome("succeeded", f"the notebook ended itself in cell {index + 1}"))
+            self._end_cell(number, "done")
+            self._end(Outcome("succeeded", f"the notebook ended itself in cell {number}"))
             return
-        self._end_cell(index, "failed")
-        self._end(Outcome("failed", None, raised(self._reply, index + 1, self._sources)))
+        self._end_cell(number, "failed")
+        self._end(Outcome("failed", None, raised(self._reply, number, self._sources)))
 
     def displayed(self, data: Mapping[str, Any]) -> None:
         """A cell shows something."""
@@ -101,9 +103,9 @@ class Session:
         self.notes.append(text)
         self._tell("note", text=text)
 
-    def _end_cell(self, index: int, state: str) -> None:
-        self.states[index] = state
-        self._tell("cell_ended", cell=index, state=state, seconds=time.monotonic() - self._began[index])
+    def _end_cell(self, number: int, state: str) -> None:
+        self.states[number] = state
+        self._tell("cell_ended", cell=number, state=state, seconds=time.monotonic() - self._began[number])
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = self.outcome or outcome
@@ -121,10 +123,10 @@ class Session:
         self.kernel = KernelProcess(pid, self.order.memory)
         self._tell("kernel", pid=pid)
 
-    def kernel_died(self, index: int, code: int | None) -> None:
+    def kernel_died(self, number: int, code: int | None) -> None:
         """It died while it executed a cell."""
-        self._end_cell(index, "failed")
-        self._end(self._death(code, cell=index + 1))
+        self._end_cell(number, "failed")
+        self._end(self._death(code, cell=number))
 
     def not_started(self, error: Exception, code: int | None) -> None:
         """It could not be started, or died between two cells."""
@@ -182,12 +184,12 @@ class Session:
         else:
             os._exit(1)  # it is stuck before there is a kernel
 
-    def result(self, codes: int) -> Outcome:
+    def result(self, cells: int) -> Outcome:
         """How it has ended, of a notebook with so many cells of code."""
         if self._stop is None:
             return self.outcome or Outcome("succeeded")
-        if self._stop.state != "failed" and list(self.states.values()).count("done") == codes:
+        if self._stop.state != "failed" and list(self.states.values()).count("done") == cells:
             return Outcome("succeeded", "it had ended before it could be stopped")
-        where = next((index + 1 for index, state in self.states.items() if state == "failed"), None)
+        where = next((number for number, state in self.states.items() if state == "failed"), None)
         error = self._stop.error
         return self._stop if error is None else Outcome(self._stop.state, self._stop.reason, {**error, "cell": where})

@@ -123,7 +123,7 @@ def _wish(heard: Heard, cancel: CancelToken, limits: Limits) -> Outcome | None:
     if limits.until is not None and now > limits.until:
         return _timed_out(f"the notebook took longer than {limits.whole:g} s", "timeout")
     if limits.cell is not None and heard.cell is not None and now - heard.began > limits.cell:
-        return _timed_out(f"cell {heard.cell + 1} took longer than {limits.cell:g} s", "cell_timeout")
+        return _timed_out(f"cell {heard.cell} took longer than {limits.cell:g} s", "cell_timeout")
     return None
 
 
@@ -141,7 +141,7 @@ def _died(code: int | None) -> Outcome:
 
 def _finished(order: Order, heard: Heard, outcome: Outcome) -> Outcome:
     """Have another process keep what the dead one left."""
-    where = next((index + 1 for index, state in heard.states.items() if state == "running"), None)
+    where = next((number for number, state in heard.states.items() if state == "running"), None)
     if outcome.error is not None and where is not None:
         outcome = Outcome(outcome.state, outcome.reason, {**outcome.error, "cell": where})
     past = {**outcome.to_dict(), "states": heard.states, "outputs": heard.outputs}

@@ -81,7 +81,7 @@ class Outcome:
     reason : str, optional
         ``timed_out``, ``kernel_died``, ``out_of_memory``, or a sentence.
     error : mapping, optional
-        What went wrong: ``type``, ``message``, ``hint``, ``cell`` (from 1, among all), ``excerpt``, ``traceback``.
+        What went wrong: ``type``, ``message``, ``hint``, ``cell`` (its number among those of code), ``excerpt``, ``traceback``.
     """
 
     state: str

@@ -229,7 +229,7 @@ class JobRun:
             self._note(str(event["text"]))
         if kind in {"cell_began", "cell_ended"} and self._record is not None:
             seconds = event.get("seconds")
-            self._record.step(f"cell {int(event['cell']) + 1}", lambda known: _cell(known, seconds))
+            self._record.step(f"cell {event['cell']}", lambda known: _cell(known, seconds))
         self._look_inside()
         self._show(self.view)
 
