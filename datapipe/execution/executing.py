@@ -33,8 +33,12 @@ def executed(order: Order, tell: Teller, listening: Listening) -> dict[str, Any]
     """Execute a notebook, and keep what it leaves; the outcome as plain JSON values."""
     Path(order.scratch, "outputs").mkdir(mode=0o700, exist_ok=True)
     report = _report(order)
-    session = Session(order, tell, report.keep_copy, report.keep_output)
     nb = prepared(order)
+    try:
+        report.keep(nb, {})
+    except DatapipeError as error:  # told before anything is executed
+        return {**Outcome("failed", None, error.to_dict()).to_dict(), "not_kept": None}
+    session = Session(order, tell, report.keep_copy, report.keep_output)
     # nbconvert takes a second to load, and is needed when the last cell has ended.
     threading.Thread(target=import_module, args=("nbconvert",), name="datapipe load", daemon=True).start()
     with listening(session.stop):

@@ -9,12 +9,14 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from datapipe.errors import DatapipeError
 from datapipe.notebooks.artifacts import Artifacts
 from datapipe.notebooks.cells import codes
 from datapipe.notebooks.order import Order, Outcome
@@ -55,10 +57,20 @@ class Report:
         return found
 
     def keep_copy(self, nb: Any, states: Mapping[int, str]) -> None:
-        """Keep a copy, unless there is one that is young enough."""
-        began = time.monotonic()
-        if began - self._saved < max(_APART, self._pause):
-            return
+        """Keep a copy, unless there is one that is young enough. One that cannot be kept does not stop the notebook."""
+        if time.monotonic() - self._saved > max(_APART, self._pause):
+            with suppress(DatapipeError, OSError):  # the last one tells
+                self.keep(nb, states)
+
+    def keep(self, nb: Any, states: Mapping[int, str]) -> None:
+        """Keep a copy.
+
+        Raises
+        ------
+        DatapipeError
+            If its place cannot be written.
+        """
+        began = self._saved = time.monotonic()
         self._keep(NOTEBOOK, self._notebook(nb, states, None))
         self._saved = time.monotonic()
         self._pause = (self._saved - began) * _SHARE
@@ -139,7 +151,8 @@ def _marked(found: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     link = f" in [cell {number}](#{_ANCHOR})" if number else ""
     lines = [f"**✗ {title}{link}.** {said}"] + ([f"Next: {_escaped(error['hint'])}"] if error.get("hint") else [])
     if number:
-        cells.insert(codes(cells)[number - 1], _markdown(f'<span id="{_ANCHOR}"></span>**✗ It ended in the cell below.**'))
+        anchor = f'<span id="{_ANCHOR}"></span>**✗ It ended in the cell below.**'
+        cells.insert(codes(cells)[number - 1], _markdown(anchor))
     cells.insert(0, _markdown("\n\n".join(lines)))
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from datapipe.errors import DatapipeError
 from datapipe.execution.kernels import KernelProcess
 from datapipe.execution.replies import is_clean_exit, raised
 from datapipe.execution.telling import Teller
@@ -45,6 +46,7 @@ class Session:
         self.outcome: Outcome | None = None
         self.kernel: KernelProcess | None = None
         self._stop: Outcome | None = None
+        self._cut_short = False  # whether a cell was interrupted
         self._current = 0
         self._began: dict[int, float] = {}
         self._sources: dict[int, str] = {}  # of the cells by their execution counts
@@ -94,7 +96,14 @@ class Session:
     def displayed(self, data: Mapping[str, Any]) -> None:
         """A cell shows something."""
         if MIME in data:
-            found = self._keep(data[MIME])
+            try:
+                found = self._keep(data[MIME])
+            except (DatapipeError, OSError) as error:
+                hint = "Check the place of the artifacts: DATAPIPE_ARTIFACTS_URL"
+                told = {"type": type(error).__name__, "hint": getattr(error, "hint", None) or hint}
+                said = f"the output {data[MIME].get('name')!r} could not be kept: {getattr(error, 'message', error)}"
+                self.stop(Outcome("failed", None, {**told, "message": said}))
+                return
             self.outputs[str(found["name"])] = found
             self._tell("output", output=found)
 
@@ -167,7 +176,7 @@ class Session:
         """Stop in the way a notebook's user would, then harder; how it ends then. The first one to ask is heard."""
         if self.is_over:
             return
-        self._stop = outcome
+        self._stop, self._cut_short = outcome, "running" in self.states.values()
         self._tell("stopping", reason=outcome.reason)
         threading.Thread(target=self._stop_kernel, name="datapipe stop", daemon=True).start()
 
@@ -188,7 +197,7 @@ class Session:
         """How it has ended, of a notebook with so many cells of code."""
         if self._stop is None:
             return self.outcome or Outcome("succeeded")
-        if self._stop.state != "failed" and list(self.states.values()).count("done") == cells:
+        if not self._cut_short and list(self.states.values()).count("done") == cells:
             return Outcome("succeeded", "it had ended before it could be stopped")
         where = next((number for number, state in self.states.items() if state == "failed"), None)
         error = self._stop.error

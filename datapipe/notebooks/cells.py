@@ -129,11 +129,8 @@ def _first_line(source: str) -> str:
 
 def codes(cells: Sequence[Mapping[str, Any]]) -> list[int]:
     """Which of a notebook's cells are executed; their numbers, from 1, are those that Jupyter gives them: ``In[1]``."""
-    return [
-        index
-        for index, cell in enumerate(cells)
-        if cell.get("cell_type") == "code" and cell["source"].strip() and _SKIPPED not in _metadata(cell).get("tags", ())
-    ]
+    found = [(index, cell) for index, cell in enumerate(cells) if cell.get("cell_type") == "code"]
+    return [i for i, cell in found if cell["source"].strip() and _SKIPPED not in (_metadata(cell).get("tags") or ())]
 
 
 def read_notebook(path: str | Path) -> Notebook:

@@ -80,7 +80,7 @@ def findings(notebook: Notebook, parameters: Collection[str] = ()) -> tuple[Find
     checker = part("pyflakes.checker", "notebook").Checker
     transformer = part("IPython.core.inputtransformer2", "notebook").TransformerManager()
     codes, skipped = list[Code](), list[Code]()
-    for cell in notebook.code:
+    for cell in (cell for cell in notebook.cells if cell.kind == "code" and cell.source.strip()):
         kept = skipped if _SKIPPED in cell.tags else codes
         kept.append(python_of(cell, transformer, codes[-1].end if codes else 0))
     defines, reaches = hidden(codes)

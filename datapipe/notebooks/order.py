@@ -81,7 +81,8 @@ class Outcome:
     reason : str, optional
         ``timed_out``, ``kernel_died``, ``out_of_memory``, or a sentence.
     error : mapping, optional
-        What went wrong: ``type``, ``message``, ``hint``, ``cell`` (its number among those of code), ``excerpt``, ``traceback``.
+        What went wrong: ``type``, ``message``, ``hint``, ``cell`` (its number, as in ``In[1]``), ``excerpt``,
+        ``traceback``.
     """
 
     state: str

@@ -43,7 +43,9 @@ def test_a_job_is_seen_with_its_pipelines_and_stays_as_it_ended(shared: Notebook
 
 def test_the_button_stops_a_job_while_its_cell_is_busy(shared: Notebook) -> None:
     made, run, state = shared.add_all(
-        job("stopped", 60), "try:\n    job.run()\nexcept datapipe.DatapipeError as error:\n    found = error", "found.result.state"
+        job("stopped", 60),
+        "try:\n    job.run()\nexcept datapipe.DatapipeError as error:\n    found = error",
+        "found.result.state",
     )
     shared.run_all(made)
     shared.run(run)
