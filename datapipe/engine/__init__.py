@@ -3,7 +3,7 @@
 from datapipe.engine.events import Event, Listener
 from datapipe.engine.following import Follower, view_of_result
 from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult, thawed
-from datapipe.engine.nested import Lineage, lineage, nested
+from datapipe.engine.nested import Lineage, lineage, nested, next_key
 from datapipe.engine.options import run_options
 from datapipe.engine.record import Record
 from datapipe.engine.recorder import begin_recorded, described, place, run_claimed, run_recorded, told
@@ -30,6 +30,7 @@ __all__ = [
     "described",
     "lineage",
     "nested",
+    "next_key",
     "outline_plan",
     "place",
     "policy",

@@ -47,7 +47,14 @@ def nested(options: RunOptions, plan: Plan) -> RunOptions:
         correlation_id=options.correlation_id or around.correlation_id,
     )
     has_ledger = isinstance(plan.persistence, TableTarget) and settings().ledger == "on"
-    if around.key is None or options.idempotency_key is not None or not has_ledger:
+    if options.idempotency_key is not None or not has_ledger:
         return found
-    number = next(_counts[around.key, plan.fingerprint])
-    return dataclasses.replace(found, idempotency_key=f"{around.key}/{plan.fingerprint}/{number}")
+    return dataclasses.replace(found, idempotency_key=next_key(plan.fingerprint))
+
+
+def next_key(fingerprint: str) -> str | None:
+    """The key of the next run of something inside the run around this process; None where there is none."""
+    around = lineage()
+    if around.key is None:
+        return None
+    return f"{around.key}/{fingerprint}/{next(_counts[around.key, fingerprint])}"

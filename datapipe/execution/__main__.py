@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -45,6 +46,12 @@ def _listening(stop: Any) -> Iterator[None]:
                 stop(Outcome(found["state"], found.get("reason"), found.get("error")))
         stop(Outcome("lost", "the process that had started it is gone"))
 
+    def on_signal(number: int, _: object) -> None:
+        if number == signal.SIGTERM:  # as a service manager sends it to every process of a service
+            stop(Outcome("cancelled", "told to stop by SIGTERM"))
+
+    for number in (signal.SIGTERM, signal.SIGINT):  # not ignored, which the kernel would inherit
+        signal.signal(number, on_signal)
     threading.Thread(target=listen, name="datapipe orders", daemon=True).start()
     yield
 

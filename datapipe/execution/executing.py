@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill
 from papermill.engines import papermill_engines
 
 from datapipe.errors import DatapipeError
@@ -65,7 +66,9 @@ def prepared(order: Order) -> Any:
     """The notebook as papermill's engines want it."""
     nb = nbformat.from_dict(dict(order.notebook))  # type: ignore[no-untyped-call]  # it has none
     nb = nbformat.v4.upgrade(nb) or nb  # type: ignore[no-untyped-call]  # nor this
-    nb.metadata.setdefault("papermill", {"default_parameters": {}, "environment_variables": {}, "version": None})
+    nb.metadata.setdefault(
+        "papermill", {"default_parameters": {}, "environment_variables": {}, "version": papermill.__version__}
+    )
     for cell in nb.cells:
         cell.metadata.setdefault("tags", [])
         cell.metadata.setdefault("papermill", {})

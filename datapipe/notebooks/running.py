@@ -309,6 +309,7 @@ class JobRun:
             found |= {"result": result.to_dict() if result is not None else None, "attempts": max(1, self._attempts)}
             if result is not None and result.replayed:
                 steps, found["reason"] = [], f"run {result.run_id} had done it"
+            found["outline"] = [[step.verb, step.what, step.where] for step in self.view.steps]
             self._record.end(steps, None, **found)
         return dataclasses.replace(result, view=self.view) if result is not None else self._result(outcome)
 
