@@ -2,7 +2,7 @@
 
 from datapipe.engine.events import Event, Listener
 from datapipe.engine.following import Follower, view_of_result
-from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult, thawed
+from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult
 from datapipe.engine.nested import Lineage, lineage, nested, next_key
 from datapipe.engine.options import run_options
 from datapipe.engine.record import Record
@@ -40,7 +40,6 @@ __all__ = [
     "run_plan",
     "run_recorded",
     "stream_plan",
-    "thawed",
     "told",
     "view_of_result",
 ]

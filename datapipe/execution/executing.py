@@ -24,7 +24,6 @@ from datapipe.execution.telling import Teller
 from datapipe.notebooks.artifacts import Artifacts
 from datapipe.notebooks.cells import codes, notebook_of
 from datapipe.notebooks.order import Order, Outcome
-from datapipe.notebooks.promises import broken_promise
 from datapipe.secrets import redactor
 
 Listening = Callable[[Callable[[Outcome], None]], AbstractContextManager[None]]
@@ -40,15 +39,22 @@ def executed(order: Order, tell: Teller, listening: Listening) -> dict[str, Any]
     except DatapipeError as error:  # told before anything is executed
         return {**Outcome("failed", None, error.to_dict()).to_dict(), "not_kept": None}
     session = Session(order, tell, report.keep_copy, report.keep_output)
-    # nbconvert takes a second to load, and is needed when the last cell has ended.
-    threading.Thread(target=import_module, args=("nbconvert",), name="datapipe load", daemon=True).start()
+    threading.Thread(target=_load, name="datapipe load", daemon=True).start()
     with listening(session.stop):
         papermill_engines.execute_notebook_with_engine(engine.NAME, nb, order.kernel, session=session)
         outcome = session.result(len(codes(nb.cells)))
         if outcome.state == "succeeded":
+            from datapipe.notebooks.promises import broken_promise
+
             broken = broken_promise(notebook_of(order.notebook, order.path), session.outputs)
             outcome = outcome if broken is None else Outcome("failed", None, broken)
         return _finished(order, report, nb, session.states, outcome, {"outputs": session.outputs})
+
+
+def _load() -> None:
+    """Load what is needed when the last cell has ended, and takes more than a second, while the kernel works."""
+    for name in ("datapipe.notebooks.promises", "nbconvert"):
+        import_module(name)
 
 
 def finished(order: Order, past: Mapping[str, Any]) -> dict[str, Any]:

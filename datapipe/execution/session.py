@@ -13,8 +13,7 @@ from datapipe.errors import DatapipeError
 from datapipe.execution.kernels import KernelProcess
 from datapipe.execution.replies import is_clean_exit, raised
 from datapipe.execution.telling import Teller
-from datapipe.notebooks.order import Order, Outcome
-from datapipe.notebooks.outputs import FOLDER, MIME
+from datapipe.notebooks.order import FOLDER, MIME, Order, Outcome
 
 _INTERACTIVE = ("JPY_SESSION_NAME", "VSCODE_PID")  # signs of somebody who looks at the kernel
 

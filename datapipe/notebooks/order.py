@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+MIME = "application/vnd.datapipe.output+json"  # of an output among what a cell shows
+FOLDER = "DATAPIPE_OUTPUT_FOLDER"  # where a kernel leaves frames for whoever runs it
 INTERRUPTED = "interrupted"  # the reason of one that its user has stopped by Ctrl-C
 
 

@@ -17,7 +17,6 @@ from datapipe.notebooks.model import NotebookPlan
 from datapipe.notebooks.parameters import SecretRef, checked, declared, encoded, source_of
 from datapipe.plan.values import freeze
 
-
 _CONTAINERS = (list, tuple, set, frozenset)
 _SECRET = re.compile(r"""\bsecret\(\s*["'](\w+)["']\s*\)""")
 

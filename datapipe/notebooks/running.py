@@ -17,7 +17,7 @@ import tenacity
 
 from datapipe.data.cancel import CancelToken
 from datapipe.display import RunView, kept_pace, view_of_row
-from datapipe.engine import CellResult, FrameOutput, NotebookResult, Record, policy, thawed, told
+from datapipe.engine import CellResult, FrameOutput, NotebookResult, Record, policy, told
 from datapipe.errors import DatapipeError, Interrupted, RunCancelled, TransientError
 from datapipe.notebooks import following
 from datapipe.notebooks.artifacts import Artifacts, artifacts_of, artifacts_root, sweep
@@ -26,7 +26,7 @@ from datapipe.notebooks.failures import failure, may_pass, problem, sentence
 from datapipe.notebooks.keys import claimed
 from datapipe.notebooks.order import Order, Outcome
 from datapipe.notebooks.prepared import Prepared
-from datapipe.plan.values import decode
+from datapipe.plan.values import decode, thawed
 from datapipe.settings import data_home, environment, settings
 from datapipe.store import NOT_AWAITED, Note, RunStore, StepRow
 from datapipe.surroundings import via

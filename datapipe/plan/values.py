@@ -122,6 +122,13 @@ def decode(value: Any) -> Any:
     return value
 
 
+def thawed(value: Any) -> Any:
+    """Lists and dicts as Python has them, in place of a plan's frozen ones."""
+    if isinstance(value, dict):
+        return {key: thawed(item) for key, item in value.items()}
+    return [thawed(item) for item in value] if isinstance(value, tuple) else value
+
+
 def decode_each(values: Mapping[str, Any]) -> FrozenDict[str, Any]:
     """The values of a mapping decoded; its own names may be ``type`` and ``value``."""
     return FrozenDict({name: decode(value) for name, value in values.items()})
