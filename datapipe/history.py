@@ -316,7 +316,8 @@ def _error_of(row: RunRow) -> DatapipeError:
     found = row.error or {"message": "the run failed"}
     if row.kind == "notebook":
         said = (row.result or {}).get("error") or found["message"]
-        error = from_dict({**found, "message": said, "step": None}, unknown=NotebookError)
+        of_a_cell = {**found, "type": "NotebookError", "message": said, "step": None}
+        error = from_dict(of_a_cell if found.get("step") else found, unknown=NotebookError)
     else:
         error = from_dict(found)
     _with_result(error, row)

@@ -10,10 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from traceback import format_exc
 from typing import Any
 
 from datapipe.execution.telling import Teller, own_output
 from datapipe.notebooks.order import Order, Outcome
+from datapipe.traces import masked
 
 
 def main() -> int:
@@ -25,7 +27,12 @@ def main() -> int:
     from datapipe.execution.executing import executed, finished  # loads papermill
 
     tell = Teller(out)
-    found = finished(order, past) if past is not None else executed(order, tell, _listening)
+    try:
+        found = finished(order, past) if past is not None else executed(order, tell, _listening)
+    except Exception as error:
+        message = f"the notebook could not be executed: {type(error).__name__}: {masked(str(error))}"
+        tell("crashed", error={"type": "ExecutionFailed", "message": message, "traceback": masked(format_exc())})
+        raise
     tell("ended", **found)
     return 0
 

@@ -17,12 +17,13 @@ from typing import Any
 import nbformat
 
 from datapipe.errors import DatapipeError
+from datapipe.execution.page import as_html
 from datapipe.notebooks.artifacts import Artifacts
 from datapipe.notebooks.cells import codes
-from datapipe.notebooks.order import Order, Outcome
+from datapipe.notebooks.order import LOG, Order, Outcome
 from datapipe.secrets import Redactor
 
-NOTEBOOK, HTML, ERROR, FACTS, LOG = "notebook.ipynb", "notebook.html", "error.json", "run.json", "kernel.log"
+NOTEBOOK, HTML, ERROR, FACTS = "notebook.ipynb", "notebook.html", "error.json", "run.json"
 _APART = 5.0  # seconds between two copies of a notebook whose cells go on
 _SHARE = 20  # how much longer than it takes to save one
 _STATUS = {"done": "completed", "failed": "failed", "running": "running"}
@@ -87,7 +88,7 @@ class Report:
         log = Path(self._order.scratch, LOG)
         if log.is_file() and log.stat().st_size:
             self._artifacts.write(LOG, self._redactor.text(log.read_text(errors="replace")).encode())
-        self._artifacts.write(HTML, as_html(notebook).encode("utf-8", "replace"))
+        self._artifacts.write(HTML, as_html(notebook, self._order.about.get("name")).encode("utf-8", "replace"))
         return told
 
     def _notebook(self, nb: Any, states: Mapping[int, str], outcome: Outcome | None) -> dict[str, Any]:
@@ -179,20 +180,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def as_html(notebook: Mapping[str, Any]) -> str:
-    """The notebook as one HTML page that needs nothing from anywhere."""
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(  # type: ignore[no-untyped-call]  # it has none
-        embed_images=True,
-        mathjax_url="",
-        require_js_url="",
-        jquery_url="",
-        widget_renderer_url="",
-        jupyter_widgets_base_url="",
-    )
-    node = nbformat.from_dict(dict(notebook))  # type: ignore[no-untyped-call]  # it has none
-    text, _ = exporter.from_notebook_node(node)
-    return str(text)

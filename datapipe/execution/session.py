@@ -13,7 +13,7 @@ from datapipe.errors import DatapipeError
 from datapipe.execution.kernels import KernelProcess
 from datapipe.execution.replies import is_clean_exit, raised
 from datapipe.execution.telling import Teller
-from datapipe.notebooks.order import FOLDER, MIME, Order, Outcome
+from datapipe.notebooks.order import FOLDER, LOG, MIME, Order, Outcome
 
 _INTERACTIVE = ("JPY_SESSION_NAME", "VSCODE_PID")  # signs of somebody who looks at the kernel
 
@@ -78,8 +78,8 @@ class Session:
         self._tell("cell_replied", cell=self._current, count=count)
 
     def cell_done(self, number: int) -> None:
-        """A cell has ended well."""
-        self._end_cell(number, "done")
+        """A cell has ended well, unless it was told to stop and has taken no notice."""
+        self._end_cell(number, "failed" if self._cut_short else "done")
         if any(found.get("source") == "ask_exit" for found in self._reply.get("payload") or ()):
             self._end(Outcome("succeeded", f"the notebook ended itself in cell {number}"))
 
@@ -94,17 +94,24 @@ class Session:
 
     def displayed(self, data: Mapping[str, Any]) -> None:
         """A cell shows something."""
-        if MIME in data:
-            try:
-                found = self._keep(data[MIME])
-            except (DatapipeError, OSError) as error:
-                hint = "Check the place of the artifacts: DATAPIPE_ARTIFACTS_URL"
-                told = {"type": type(error).__name__, "hint": getattr(error, "hint", None) or hint}
-                said = f"the output {data[MIME].get('name')!r} could not be kept: {getattr(error, 'message', error)}"
-                self.stop(Outcome("failed", None, {**told, "message": said}))
-                return
-            self.outputs[str(found["name"])] = found
-            self._tell("output", output=found)
+        if MIME not in data:
+            return
+        given = data[MIME]
+        if not (isinstance(given, Mapping) and {"name", "shown"} <= set(given)):
+            self._stop_for("it shows an output that datapipe.output has not made", "Call datapipe.output(name, value)")
+            return
+        try:
+            found = self._keep(given)
+        except (DatapipeError, OSError) as error:
+            said = getattr(error, "message", None) or getattr(error, "strerror", None) or type(error).__name__
+            hint = getattr(error, "hint", None) or "Check the place of the artifacts: DATAPIPE_ARTIFACTS_URL"
+            self._stop_for(f"the output {given['name']!r} could not be kept: {said}", hint)
+            return
+        self.outputs[str(found["name"])] = found
+        self._tell("output", output=found)
+
+    def _stop_for(self, message: str, hint: str) -> None:
+        self.stop(Outcome("failed", None, {"type": "OutputFailed", "message": message, "hint": hint}))
 
     def note(self, text: str) -> None:
         """Something to be known of the execution."""
@@ -150,9 +157,15 @@ class Session:
                 "hint": hint,
             }
             self._end(Outcome("failed", None, {**found, "traceback": f"{type(error).__name__}: {error}"}))
-        elif code is None and not self.states:
-            message = f"the kernel did not answer within {self.order.start_timeout:g} s of its start"
-            self._end(Outcome("failed", "kernel_died", {"type": "KernelDied", "message": message, "cell": None}))
+        elif not self.states:
+            how = f"ended before the first cell, with exit code {code}"
+            how = how if code is not None else f"did not answer within {self.order.start_timeout:g} s of its start"
+            found: dict[str, Any] = {
+                "type": "KernelDied",
+                "message": f"the kernel {self.order.kernel!r} {how}",
+                "cell": None,
+            }
+            self._end(Outcome("failed", None, {**found, "hint": self._log_hint() or None}))
         else:
             self._end(self._death(code, cell=None))
 
@@ -166,8 +179,14 @@ class Session:
         if self.kernel is None:
             return Outcome("failed", "kernel_died", {"type": "KernelDied", "message": "the kernel died"})
         death = self.kernel.death(code)
-        error = {"type": "KernelDied", "message": death.message, "hint": death.hint, "cell": cell, "code": code}
+        hint = " ".join(filter(None, (death.hint, self._log_hint())))
+        error = {"type": "KernelDied", "message": death.message, "hint": hint, "cell": cell, "code": code}
         return Outcome("failed", death.reason, error)
+
+    def _log_hint(self) -> str:
+        """Where to look, if the kernel has left something there."""
+        log = Path(self.order.scratch, LOG)
+        return f"See {LOG} among the artifacts" if log.is_file() and log.stat().st_size else ""
 
     # --- stopping ---------------------------------------------------------------------------------------------
 

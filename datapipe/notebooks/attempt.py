@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from datapipe.data.cancel import CancelToken
-from datapipe.notebooks.order import INTERRUPTED, Order, Outcome
+from datapipe.notebooks.order import INTERRUPTED, LOG, Order, Outcome
 
-LOG = "kernel.log"  # in the scratch folder: what the processes print that is no output of a cell
 _LOOK = 0.1  # seconds
 _SAVING = 30.0  # seconds that it may take to keep the artifacts of a notebook that was stopped
 _FINISHING = 120.0  # seconds for those of one whose process died
@@ -46,6 +45,7 @@ class Heard:
     cell: int | None = None  # the one that is being executed
     began: float = 0.0  # of that cell
     ended: Mapping[str, Any] | None = None
+    crashed: Outcome | None = None  # by a fault of the process itself
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take what it tells."""
@@ -62,6 +62,8 @@ class Heard:
             self.outputs[str(event["output"]["name"])] = event["output"]
         elif kind == "ended":
             self.ended = event
+        elif kind == "crashed":
+            self.crashed = Outcome("failed", None, event["error"])
 
 
 def attempt(order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> Outcome:
@@ -83,7 +85,7 @@ def attempt(order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> Ou
         if heard.ended.get("not_kept"):
             hear({"event": "note", "text": heard.ended["not_kept"], "time": time.time()})
         return Outcome(heard.ended["state"], heard.ended.get("reason"), heard.ended.get("error"))
-    outcome = child.stopped or _died(child.code)
+    outcome = child.stopped or heard.crashed or _died(child.code)
     return _finished(order, heard, outcome)
 
 
@@ -134,7 +136,7 @@ def _timed_out(message: str, name: str) -> Outcome:
 
 def _died(code: int | None) -> Outcome:
     how = f"was killed ({signal.Signals(-code).name})" if code is not None and code < 0 else f"ended with {code}"
-    hint = f"Somebody killed it, or the system was out of memory; see {LOG} among the artifacts"
+    hint = "Somebody killed it, or the system was out of memory: the system's log tells"
     error = {"type": "KernelDied", "message": f"the process that executed the notebook {how}", "hint": hint}
     return Outcome("failed", "kernel_died", error)
 

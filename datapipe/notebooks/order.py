@@ -9,6 +9,7 @@ from typing import Any
 
 MIME = "application/vnd.datapipe.output+json"  # of an output among what a cell shows
 FOLDER = "DATAPIPE_OUTPUT_FOLDER"  # where a kernel leaves frames for whoever runs it
+LOG = "kernel.log"  # what the processes print that is no output of a cell
 INTERRUPTED = "interrupted"  # the reason of one that its user has stopped by Ctrl-C
 
 
