@@ -17,9 +17,8 @@ from datapipe.errors import (
 from datapipe.notebooks.order import INTERRUPTED, Outcome
 from datapipe.traces import Excerpt
 
-_OURS = frozenset(
-    {"TimedOut", "KernelDied", "MissingOutput", "OutputFailed", "SystemExit", "ExecutionFailed"}
-)  # their messages say it all
+# Their messages say it all.
+_OURS = frozenset({"TimedOut", "KernelDied", "MissingOutput", "OutputFailed", "SystemExit", "ExecutionFailed"})
 _PASSING = (TransientError, ConnectionError, TimeoutError)
 
 
