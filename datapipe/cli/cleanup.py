@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,11 +30,18 @@ def old_notebooks(*, dry_run: bool) -> tuple[Leftover, ...]:
     root, found = artifacts_root(), settings()
     if "://" not in root and (find_spec("fsspec") is None or not Path(root).is_dir()):  # no notebook has ever run
         return ()
-    return tuple(
-        Leftover("notebook run", label)
-        for name in all_notebooks(root)
-        for label in sweep(root, name, days=found.artifacts_days, runs=found.artifacts_runs, dry_run=dry_run)
-    )
+    swept = partial(sweep, root, days=found.artifacts_days, runs=found.artifacts_runs)
+    old = [(name, label) for name in all_notebooks(root) for label in swept(name, dry_run=True)]
+    leftovers = tuple(Leftover("notebook run", label, _bytes(label)) for _, label in old)
+    for name in {name for name, _ in old} if not dry_run else ():
+        swept(name)
+    return leftovers
+
+
+def _bytes(folder: str) -> int:
+    """What a folder takes; 0 where that is not on this machine."""
+    files = Path(folder).rglob("*") if "://" not in folder else ()
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def cleanup_lines(found: Sequence[Leftover], *, dry_run: bool) -> Iterator[str]:
