@@ -14,29 +14,39 @@ from rich.console import Console
 
 from datapipe import __version__
 from datapipe.cli import notebook, queue, schema, stages, workers
-from datapipe.cli.cleanup import cleanup_json, cleanup_lines
+from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
+from datapipe.cli.jobs import How, completed, run_job
 from datapipe.cli.options import (
+    MEMORY,
+    AnyParams,
     Config,
     DestUrl,
     File,
+    FileOrNotebook,
     IfRunning,
+    Key,
     Keys,
+    Memory,
     Params,
     Query,
+    Running,
     SourceUrl,
     Strategy,
     TableName,
     TransformConfig,
     TransformType,
+    given,
     given_pipeline,
 )
-from datapipe.cli.plans import PlanOptions
-from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.cli.plans import PlanOptions, with_values
+from datapipe.cli.reporting import CANCELLED, Debug, Json, code_of, goes_on, reported
 from datapipe.display import run_card_text
 from datapipe.history import attach
 from datapipe.listing import STATES, latest
+from datapipe.notebooks.job import NotebookJob
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import settings
+from datapipe.store import RunRow
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,7 +76,7 @@ def program(
 
 @app.command()
 def run(
-    file: File = None,
+    file: FileOrNotebook = None,
     config: Config = None,
     query: Query = None,
     source_db_url: SourceUrl = None,
@@ -76,15 +86,17 @@ def run(
     strategy: Strategy = None,
     upsert_keys: Keys = None,
     dest_db_url: DestUrl = None,
-    param: Params = None,
-    memory: Annotated[str, typer.Option(help="What the run may use.")] = "512MB",
+    param: AnyParams = None,
+    memory: Memory = None,
     wait: Annotated[bool, typer.Option("--wait", help="Accepted: run always waits.")] = False,  # noqa: ARG001  # the specification has it
-    idempotency_key: Annotated[str | None, typer.Option(help="Runs with one key take effect once.")] = None,
-    if_running: Annotated[IfRunning, typer.Option(help="What to do while another run has the key.")] = IfRunning.wait,
+    idempotency_key: Key = None,
+    if_running: Running = IfRunning.wait,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Run a plan here, and wait. Exit code 0: done, 1: the run failed, 2: the plan is wrong, 130: Ctrl-C.
+
+    A notebook runs as by datapipe notebook run, which has more options and exit codes.
 
     \b
     datapipe run recipes/users.yaml --param day=2024-01-01
@@ -97,8 +109,14 @@ def run(
     )
     with reported(debug=debug, as_json=as_json):
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            result = given_pipeline(file, config, options, param).run(
-                memory, idempotency_key=idempotency_key, if_running=if_running.value
+            found = given(file, config, options)
+        if isinstance(found, NotebookJob):
+            how = How(idempotency_key, if_running, as_json=as_json, debug=debug)
+            run_job(lambda: completed(found, param, {"memory": memory}), how)
+            return
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            result = with_values(found, param or ()).run(
+                memory or MEMORY, idempotency_key=idempotency_key, if_running=if_running.value
             )
         typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
 
@@ -173,7 +191,14 @@ def runs(
         elif not found:
             typer.echo("no runs yet")
         for row in () if as_json else found:
-            typer.echo(f"{row.created[:19]}  {row.state:<9}  {row.rows_written:>12,} rows  {row.id}  {row.target}")
+            typer.echo(_line(row))
+
+
+def _line(row: RunRow) -> str:
+    """A run in a line; a notebook's has no rows and no target of its own."""
+    is_notebook = row.kind == "notebook"
+    what = f"{'notebook':>17}" if is_notebook else f"{row.rows_written:>12,} rows"
+    return f"{row.created[:19]}  {row.state:<9}  {what}  {row.id}  {row.source if is_notebook else row.target}"
 
 
 @app.command()
@@ -184,6 +209,8 @@ def status(
 ) -> None:
     """Show one run. Exit code 0: it goes on or has succeeded, 1: it failed, was cancelled or is lost.
 
+    Of a notebook's run that did not succeed, the exit code is that of datapipe notebook run.
+
     \b
     datapipe status 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
     """
@@ -191,7 +218,7 @@ def status(
         run_ = attach(run_id)
         row = run_.row
         typer.echo(json.dumps(dataclasses.asdict(row), indent=2) if as_json else run_card_text(run_.view))
-        raise typer.Exit(row.state in {"failed", "cancelled", "lost"})
+        raise typer.Exit(code_of(row))
 
 
 @app.command()
@@ -208,10 +235,10 @@ def watch(
         run_ = attach(run_id)
         state = run_.watch()
         if state not in STATES - {"queued", "running"}:  # Ctrl-C
-            typer.echo(f"the run goes on; datapipe status {run_id} tells how it ends", err=True)
-            raise typer.Exit(130)
+            typer.echo(goes_on(run_id), err=True)
+            raise typer.Exit(CANCELLED)
         typer.echo(repr(run_))
-        raise typer.Exit(state in {"failed", "cancelled", "lost"})
+        raise typer.Exit(code_of(run_.row))
 
 
 @app.command()
@@ -284,7 +311,7 @@ def cleanup(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Remove what runs that were killed left behind; what a live run uses stays.
+    """Remove what runs that were killed left behind, and what notebooks left long ago; what a live run uses stays.
 
     \b
     datapipe cleanup --dry-run
@@ -294,11 +321,12 @@ def cleanup(
         from datapipe.persistence import Leftover, drop_stages, remove_leftovers  # loads pyarrow
         from datapipe.workers.spool import sweep_spool  # needs no further library for a folder
 
-        # The database first: where it cannot be asked, nothing is removed.
+        # What is elsewhere first: where it cannot be asked, nothing is removed.
         tables: tuple[Leftover, ...] = ()
         if to or settings().dest_db_url:
             tables = drop_stages(DatabaseUrl.parse(to) if to else None, dry_run=dry_run)
-        found = (*remove_leftovers(dry_run=dry_run), *sweep_spool(dry_run=dry_run), *tables)
+        notebooks = old_notebooks(dry_run=dry_run)
+        found = (*remove_leftovers(dry_run=dry_run), *sweep_spool(dry_run=dry_run), *tables, *notebooks)
         lines = cleanup_lines(found, dry_run=dry_run)
         typer.echo(cleanup_json(found, dry_run=dry_run) if as_json else "\n".join(lines))
 

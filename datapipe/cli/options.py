@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from datapipe.cli.plans import PlanOptions, pipeline_of
+from datapipe.cli.plans import PlanOptions, pipeline_of, pipeline_or_job
 from datapipe.errors import PlanError
+from datapipe.notebooks.job import NotebookJob
 from datapipe.pipeline import Pipeline
 
-File = Annotated[
-    str | None, typer.Argument(metavar="FILE", help="A plan: YAML, JSON, or a Python file with a variable plan.")
-]
+_PLAN = "A plan: YAML, JSON, or a Python file with a variable plan"
+File = Annotated[str | None, typer.Argument(metavar="FILE", help=f"{_PLAN}.")]
+FileOrNotebook = Annotated[str | None, typer.Argument(metavar="FILE", help=f"{_PLAN}; or a notebook.")]
 Config = Annotated[str | None, typer.Option("--config", help="The same as FILE.")]
 Query = Annotated[str | None, typer.Option(help="The query to read.")]
 SourceUrl = Annotated[str | None, typer.Option(help="The source database; SOURCE_DB_URL if left out.")]
@@ -31,6 +32,14 @@ DestUrl = Annotated[str | None, typer.Option(help="The destination database; DES
 Params = Annotated[
     list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="For the plan's :name; repeat for more.")
 ]
+AnyParams = Annotated[
+    list[str] | None,
+    typer.Option("--param", "-p", metavar="NAME=VALUE", help="For the plan's :name, or the notebook's; repeat it."),
+]
+Memory = Annotated[
+    str | None, typer.Option(help="What the run may use, 512MB if left out; of a notebook, what its kernel may have.")
+]
+Key = Annotated[str | None, typer.Option(help="Runs with one key take effect once.")]
 
 
 class IfRunning(enum.StrEnum):
@@ -41,7 +50,19 @@ class IfRunning(enum.StrEnum):
     skip = "skip"
 
 
+Running = Annotated[IfRunning, typer.Option(help="What to do while another run has the key.")]
+MEMORY = "512MB"
+
+
 def given_pipeline(file: str | None, config: str | None, options: PlanOptions, params: list[str] | None) -> Pipeline:
+    return pipeline_of(_one(file, config), options, params or ())
+
+
+def given(file: str | None, config: str | None, options: PlanOptions) -> Pipeline | NotebookJob:
+    return pipeline_or_job(_one(file, config), options)
+
+
+def _one(file: str | None, config: str | None) -> str | None:
     if file and config:
         raise PlanError("both FILE and --config are given", hint="Give one of them")
-    return pipeline_of(file or config, options, params or ())
+    return file or config

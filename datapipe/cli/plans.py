@@ -33,7 +33,13 @@ class PlanOptions:
     @property
     def given(self) -> bool:
         """Whether any of them is given."""
-        return any(getattr(self, name) for name in self.__dataclass_fields__)
+        return bool(self.named)
+
+    @property
+    def named(self) -> str:
+        """The first of those that are given, as it is typed."""
+        found = (name for name in self.__dataclass_fields__ if getattr(self, name))
+        return next((f"--{name.replace('_', '-')}" for name in found), "")
 
     def document(self) -> dict[str, Any]:
         """The document form.
@@ -70,7 +76,22 @@ class PlanOptions:
 
 
 def pipeline_of(file: str | None, options: PlanOptions, params: Sequence[str]) -> Pipeline:
-    """The pipeline a command is about.
+    """The pipeline a command is about, with other values for its parameters.
+
+    Raises
+    ------
+    PlanError
+        If there is none, or two, or it is a notebook.
+    """
+    found = pipeline_or_job(file, options)
+    if isinstance(found, NotebookJob):
+        hint = f"datapipe notebook check {file} looks it over, datapipe notebook run {file} runs it"
+        raise PlanError(f"{file!r} is a notebook, not a plan", hint=hint)
+    return with_values(found, params)
+
+
+def pipeline_or_job(file: str | None, options: PlanOptions) -> Pipeline | NotebookJob:
+    """The pipeline, or the notebook, that a command is about, as it stands there.
 
     Raises
     ------
@@ -78,10 +99,14 @@ def pipeline_of(file: str | None, options: PlanOptions, params: Sequence[str]) -
         If there is none, or two.
     """
     if file and options.given:
+        if file.endswith(".ipynb"):
+            raise PlanError(f"{file!r} is a notebook, and {options.named} is for plans", hint="Give one of them")
         raise PlanError("both a plan file and single options are given", hint="Give one of them")
-    pipeline = load(file) if file else Pipeline(document.parse(options.document()))
-    if isinstance(pipeline, NotebookJob):
-        raise PlanError(f"{file!r} is a notebook, not a plan", hint=f"Use datapipe notebook run {file}")
+    return load(file) if file else Pipeline(document.parse(options.document()))
+
+
+def with_values(pipeline: Pipeline, params: Sequence[str]) -> Pipeline:
+    """The pipeline with the values of ``name=value`` options for its parameters."""
     values = named_values(params)
     return Pipeline(bind(pipeline.plan, values), pipeline.places) if values else pipeline
 
@@ -94,14 +119,31 @@ def named_values(texts: Sequence[str]) -> dict[str, Any]:
     >>> named_values(["n=5", "on=true", "day=2024-01-01", "code=007"])
     {'n': 5, 'on': True, 'day': '2024-01-01', 'code': '007'}
     """
-    found: dict[str, Any] = {}
+    found = texts_of(texts)
+    return {name: json.loads(value) if _JSON_SCALAR.match(value) else value for name, value in found.items()}
+
+
+def texts_of(texts: Sequence[str]) -> dict[str, str]:
+    """The texts of ``name=value`` options.
+
+    Raises
+    ------
+    PlanError
+        If one is none, or a name is given twice.
+
+    Examples
+    --------
+    >>> texts_of(["day=2024-01-01", "query=a=b"])
+    {'day': '2024-01-01', 'query': 'a=b'}
+    """
+    found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise PlanError("a --param is not name=value", hint="For example --param day=2024-01-01")
         if name.strip() in found:
             raise PlanError(f"--param {name.strip()} is given twice", hint="Give it once")
-        found[name.strip()] = json.loads(value) if _JSON_SCALAR.match(value) else value
+        found[name.strip()] = value
     return found
 
 

@@ -7,25 +7,31 @@ from typing import Annotated
 
 import typer
 
+from datapipe.cli.jobs import How, completed, submit_job
 from datapipe.cli.options import (
+    MEMORY,
+    AnyParams,
     Config,
     DestUrl,
-    File,
+    FileOrNotebook,
     IfRunning,
+    Key,
     Keys,
-    Params,
+    Memory,
     Query,
+    Running,
     SourceUrl,
     Strategy,
     TableName,
     TransformConfig,
     TransformType,
-    given_pipeline,
+    given,
 )
-from datapipe.cli.plans import PlanOptions
-from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.cli.plans import PlanOptions, with_values
+from datapipe.cli.reporting import CANCELLED, Debug, Json, goes_on, reported
 from datapipe.history import attach
 from datapipe.hosts import part
+from datapipe.notebooks.job import NotebookJob
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="A run, or a pipeline for its latest run.")]
 
@@ -37,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def submit(
-    file: File = None,
+    file: FileOrNotebook = None,
     config: Config = None,
     query: Query = None,
     source_db_url: SourceUrl = None,
@@ -47,17 +53,17 @@ def submit(
     strategy: Strategy = None,
     upsert_keys: Keys = None,
     dest_db_url: DestUrl = None,
-    param: Params = None,
-    memory: Annotated[str, typer.Option(help="What the run may use.")] = "512MB",
+    param: AnyParams = None,
+    memory: Memory = None,
     queue: Annotated[str | None, typer.Option(help="The queue; the plan's, or DATAPIPE_QUEUE, if left out.")] = None,
     pipeline_id: Annotated[str | None, typer.Option(help="Your name for the run.")] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="Runs with one key take effect once.")] = None,
-    if_running: Annotated[IfRunning, typer.Option(help="What to do while another run has the key.")] = IfRunning.wait,
+    idempotency_key: Key = None,
+    if_running: Running = IfRunning.wait,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code as for run.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Send a plan to the workers, and print the run's id.
+    """Send a plan, or a notebook, to the workers, and print the run's id.
 
     \b
     datapipe submit recipes/users.yaml --param day=2024-01-01 --wait
@@ -66,16 +72,26 @@ def submit(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
     )
     with reported(debug=debug, as_json=as_json):
-        run = given_pipeline(file, config, options, param).submit(
-            memory, queue=queue, pipeline_id=pipeline_id, idempotency_key=idempotency_key, if_running=if_running.value
+        found = given(file, config, options)
+        if isinstance(found, NotebookJob):
+            how = How(idempotency_key, if_running, as_json=as_json, debug=debug)
+            load = lambda: completed(found, param, {"memory": memory})  # noqa: E731  # it fails where errors are told
+            submit_job(load, how, queue=queue, pipeline_id=pipeline_id, wait=wait)
+            return
+        run = with_values(found, param or ()).submit(
+            memory or MEMORY,
+            queue=queue,
+            pipeline_id=pipeline_id,
+            idempotency_key=idempotency_key,
+            if_running=if_running.value,
         )
         if not wait:
             typer.echo(json.dumps({"run_id": run.id, "state": "queued"}) if as_json else run.id)
             return
         typer.echo(run.id, err=True)
         if run.watch() in {"queued", "running"}:  # Ctrl-C
-            typer.echo(f"the run goes on; datapipe status {run.id} tells how it ends", err=True)
-            raise typer.Exit(130)
+            typer.echo(goes_on(run.id), err=True)
+            raise typer.Exit(CANCELLED)
         result = run.result()
         typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
 

@@ -1,4 +1,4 @@
-"""How commands end: a sentence and an exit code, or JSON."""
+"""How commands end: a sentence and an exit code, or JSON; of a notebook, also where it stopped and is kept."""
 
 from __future__ import annotations
 
@@ -12,30 +12,48 @@ from typing import Annotated, Any
 
 import typer
 
-from datapipe.errors import DatapipeError, PlanError
+from datapipe.display.words import unmoving
+from datapipe.engine import NotebookResult
+from datapipe.errors import DatapipeError, PlanError, RunCancelled
+from datapipe.store import RunRow
 
+CANCELLED = 130
+_CODES = {"timed_out": 124, "kernel_died": 137, "out_of_memory": 137}  # of a notebook, as shells have them
+_ENDED = {"failed", "cancelled", "lost"}  # badly
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @contextmanager
-def reported(*, debug: bool = False, as_json: bool = False, failed: int = 1) -> Iterator[None]:
-    """Errors as one sentence and an exit code, ``failed`` if it is no mistake; with ``debug``, with their traceback."""
+def reported(
+    *, debug: bool = False, as_json: bool = False, failed: int = 1, cancelled: int | None = None
+) -> Iterator[None]:
+    """Errors as one sentence and an exit code; with ``debug``, with their traceback.
+
+    Parameters
+    ----------
+    failed : int
+        The code of what is no mistake of the user's.
+    cancelled : int, optional
+        The code of a run that somebody has cancelled; ``failed`` if left out.
+    """
     try:
         yield
     except (typer.Exit, SystemExit):
         raise
     except DatapipeError as error:
         _report(error, str(error), debug=debug, as_json=as_json)
-        raise typer.Exit(2 if isinstance(error, PlanError) else failed) from None
+        raise typer.Exit(_code(error, failed, failed if cancelled is None else cancelled)) from None
     except BrokenPipeError:  # such as of: datapipe runs | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except KeyboardInterrupt as error:
-        unknown = getattr(getattr(error, "result", None), "state", None) == "failed"  # COMMIT was lost
-        text = str(error) if unknown else "cancelled; the target is unchanged"
+        result = getattr(error, "result", None)
+        unknown = getattr(result, "state", None) == "failed"  # COMMIT was lost
+        told = unknown or isinstance(result, NotebookResult)  # of which pipelines may have ended before
+        text = str(error) if told else "cancelled; the target is unchanged"
         _report(error, text, debug=debug, as_json=as_json, state="cancelled")
-        sys.exit(130)
+        sys.exit(CANCELLED)
     except Exception as error:  # noqa: BLE001  # nobody wants a traceback who did not ask for one
         _report(error, f"{type(error).__name__}: {error}. --debug shows where", debug=debug, as_json=as_json)
         raise typer.Exit(failed) from None
@@ -50,3 +68,43 @@ def _report(error: BaseException, text: str, *, debug: bool, as_json: bool, stat
         found |= {"error": text, "step": getattr(error, "step", None), "hint": getattr(error, "hint", None)}
         typer.echo(json.dumps(found, indent=2))
     typer.echo(text if state == "cancelled" else f"error: {text}", err=True)
+    for line in _further(error):
+        typer.echo(line, err=True)
+
+
+def _further(error: BaseException) -> Iterator[str]:
+    """Where in its own code a notebook stopped, and where it is kept."""
+    result = getattr(error, "result", None)
+    if not isinstance(result, NotebookResult):
+        return
+    excerpt = getattr(error, "excerpt", None)
+    if excerpt is not None:
+        yield from (unmoving(line) for line in (excerpt.place, *excerpt.text().splitlines()))
+    if result.artifacts:
+        yield f"kept in {result.artifacts}"
+
+
+def _code(error: DatapipeError, failed: int, cancelled: int) -> int:
+    result = error.result
+    if isinstance(error, RunCancelled):
+        return cancelled
+    if isinstance(result, NotebookResult):
+        if result.reason in _CODES:
+            return _CODES[result.reason]
+        if any(cell.state != "waiting" for cell in result.cells):
+            return failed  # also of a PlanError, which a cell has raised then
+    return 2 if isinstance(error, PlanError) else failed
+
+
+def code_of(row: RunRow) -> int:
+    """The exit code that tells how a run stands: 0 if it goes on or has ended well; of a notebook, why it has not."""
+    if row.state not in _ENDED:
+        return 0
+    if row.kind != "notebook":
+        return 1
+    return CANCELLED if row.state == "cancelled" else _CODES.get(row.reason or "", 1)
+
+
+def goes_on(run_id: str) -> str:
+    """What is said when nobody waits for a run any longer."""
+    return f"the run goes on; datapipe status {run_id} tells how it ends"

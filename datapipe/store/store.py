@@ -284,13 +284,11 @@ class RunStore:
             steps = conn.execute(sa.select(STEPS).where(STEPS.c.run_id == run_id).order_by(STEPS.c.number)).mappings()
             return _run(found, [StepRow(**{name: row[name] for name in _STEP_NAMES}) for row in steps])
 
-    def runs(
-        self, *, state: str | None = None, name: str | None = None, fingerprint: str | None = None, limit: int = 50
-    ) -> list[RunRow]:
-        """The latest runs, without their steps: all of them, or those in a state, of a plan's name or fingerprint."""
+    def runs(self, *, limit: int = 50, **wanted: str | None) -> list[RunRow]:
+        """The latest runs, without their steps: all, or those of a ``state``, ``name``, ``fingerprint`` or ``kind``."""
         query = sa.select(*_COLUMNS, self._now.label("now")).order_by(RUNS.c.created.desc(), RUNS.c.id)
-        wanted = ((RUNS.c.state, state), (RUNS.c.name, name), (RUNS.c.fingerprint, fingerprint))
-        return self._rows(query.where(*(column == value for column, value in wanted if value is not None)), limit)
+        conditions = (RUNS.c[name] == value for name, value in wanted.items() if value is not None)
+        return self._rows(query.where(*conditions), limit)
 
     def children(self, run_id: str) -> list[RunRow]:
         """The runs that a run has begun, the oldest first, with the steps of those that go on."""

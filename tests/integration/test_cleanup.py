@@ -146,7 +146,7 @@ def test_the_command_tells_what_it_removes(temporary: Path, cleanup: Callable[..
     assert cleanup("--dry-run").stdout == line.replace("removed", "would remove")
     done = cleanup()
     assert (done.returncode, done.stdout, done.stderr) == (0, line, "")
-    assert cleanup().stdout == "dead runs have left nothing\n"
+    assert cleanup().stdout == "there is nothing to remove\n"
 
 
 # --- alive --------------------------------------------------------------------------------------------------

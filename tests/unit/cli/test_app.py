@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from datapipe.cli.app import app
@@ -44,3 +45,16 @@ def test_help_has_an_example(command: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*command, "--help"])
     assert done.exit_code == 0
     assert f"\n  datapipe {command[0] if command else 'run'} recipes/users.yaml" in done.stdout
+
+
+PARTS = {name: command for name, command in vars(typer.main.get_command(app))["commands"].items() if name != "demo"}
+COMMANDS = [
+    (name, *part) for name, found in PARTS.items() for part in [(), *((n,) for n in vars(found).get("commands", ()))]
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_every_command_has_an_example_of_it(command: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*command, "--help"])
+    assert done.exit_code == 0
+    assert f"\n  datapipe {' '.join(command)}" in done.stdout
