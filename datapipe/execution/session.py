@@ -160,12 +160,8 @@ class Session:
         elif not self.states:
             how = f"ended before the first cell, with exit code {code}"
             how = how if code is not None else f"did not answer within {self.order.start_timeout:g} s of its start"
-            found: dict[str, Any] = {
-                "type": "KernelDied",
-                "message": f"the kernel {self.order.kernel!r} {how}",
-                "cell": None,
-            }
-            self._end(Outcome("failed", None, {**found, "hint": self._log_hint() or None}))
+            message = f"the kernel {self.order.kernel!r} {how}"
+            self._end(Outcome("failed", None, {"type": "KernelDied", "message": message, "hint": self._log_hint()}))
         else:
             self._end(self._death(code, cell=None))
 
