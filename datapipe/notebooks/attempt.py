@@ -76,8 +76,9 @@ def attempt(order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> Ou
     hear : callable
         Gets what the process tells, as it comes.
     """
-    child, heard = _Child(order), Heard()
+    child, heard = _Child(), Heard()
     try:
+        child.start(order)
         _attend(child, heard, order, cancel, limits, hear)
     finally:
         child.end(None if heard.ended is not None else heard.kernel)
@@ -159,10 +160,14 @@ def _finished(order: Order, heard: Heard, outcome: Outcome) -> Outcome:
 class _Child:
     """The process, in a session of its own: Ctrl-C in our terminal does not reach it, we do."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self) -> None:
         self.stopped: Outcome | None = None
         self.over = False
         self._events: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, order: Order) -> None:
+        """Start it, and give it its order."""
         with Path(order.scratch, LOG).open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own program, no shell
                 _COMMAND,
@@ -193,10 +198,12 @@ class _Child:
     @property
     def code(self) -> int | None:
         """Its exit code."""
-        return self._process.poll()
+        return None if self._process is None else self._process.poll()
 
     def end(self, kernel: int | None) -> None:
         """End it and its kernel, whatever they do."""
+        if self._process is None:
+            return
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_SAVING if self.over else 1.0)
         for group in (self._process.pid, kernel):
@@ -210,13 +217,13 @@ class _Child:
                     stream.close()
 
     def _send(self, found: Mapping[str, Any]) -> None:
+        assert self._process is not None and self._process.stdin is not None  # noqa: S101  # it has started, with a pipe
         with suppress(OSError, ValueError):  # it may be gone
-            assert self._process.stdin is not None  # noqa: S101  # it is a pipe
             self._process.stdin.write(json.dumps(found) + "\n")
             self._process.stdin.flush()
 
     def _hear(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101  # it is a pipe
+        assert self._process is not None and self._process.stdout is not None  # noqa: S101  # as above
         with suppress(OSError, ValueError):
             for line in self._process.stdout:
                 self._events.put(json.loads(line))

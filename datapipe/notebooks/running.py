@@ -263,7 +263,7 @@ class JobRun:
         self._look_inside(now=True)
         cells = tuple(
             CellResult(int(step.name.split()[1]), step.what, _state(step.state), step.seconds, _count(step.where))
-            for step in self.view.steps
+            for step in following.ended(self.view, None, outcome).steps
         )
         job, options = self._job, self._options
         return NotebookResult(
