@@ -7,7 +7,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from papermill.engines import papermill_engines
 
 from datapipe.errors import DatapipeError
 from datapipe.execution import engine
-from datapipe.execution.report import NOTEBOOK, Report
+from datapipe.execution.report import MARK, NOTEBOOK, Report
 from datapipe.execution.session import Session
 from datapipe.execution.telling import Teller
 from datapipe.notebooks.artifacts import Artifacts
@@ -60,12 +60,20 @@ def _load() -> None:
 def finished(order: Order, past: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what is left of an execution whose process died; ``past`` is what it had told."""
     states = {int(index): state for index, state in past["states"].items()}
-    artifacts = Artifacts(order.root, order.place)
-    kept = artifacts.read(NOTEBOOK)
-    content = order if kept is None else dataclasses.replace(order, notebook=json.loads(kept))
-    nb = prepared(content)
+    nb = prepared(dataclasses.replace(order, notebook=_kept(order) or order.notebook))
     outcome = Outcome(past["state"], past.get("reason"), past.get("error"))
     return _finished(order, _report(order), nb, states, outcome, {"outputs": past.get("outputs") or {}})
+
+
+def _kept(order: Order) -> Mapping[str, Any] | None:
+    """The copy of the notebook that was kept last, without marks; None if there is none."""
+    with suppress(DatapipeError, OSError, ValueError):
+        text = Artifacts(order.root, order.place).read(NOTEBOOK)
+        if text is not None:
+            found: dict[str, Any] = json.loads(text)
+            cells = [cell for cell in found["cells"] if MARK not in cell["metadata"].get("tags", ())]
+            return {**found, "cells": cells}
+    return None
 
 
 def prepared(order: Order) -> Any:

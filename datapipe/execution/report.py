@@ -27,7 +27,7 @@ NOTEBOOK, HTML, ERROR, FACTS = "notebook.ipynb", "notebook.html", "error.json", 
 _APART = 5.0  # seconds between two copies of a notebook whose cells go on
 _SHARE = 20  # how much longer than it takes to save one
 _STATUS = {"done": "completed", "failed": "failed", "running": "running"}
-_MARK = "papermill-error-cell-tag"  # papermill's own, which it removes when the notebook is run again
+MARK = "papermill-error-cell-tag"  # papermill's own, which it removes when the notebook is run again
 _ANCHOR = "papermill-error-cell"
 
 
@@ -167,7 +167,7 @@ def _last(cells: list[dict[str, Any]]) -> int | None:
 
 def _markdown(text: str) -> dict[str, Any]:
     cell = nbformat.v4.new_markdown_cell(text)  # type: ignore[no-untyped-call]  # it has none
-    cell.metadata = {"tags": [_MARK], "papermill": {"status": "completed", "exception": None}}
+    cell.metadata = {"tags": [MARK], "papermill": {"status": "completed", "exception": None}}
     return dict(_plain(cell))
 
 

@@ -87,7 +87,10 @@ def attempt(order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> Ou
             hear({"event": "note", "text": heard.ended["not_kept"], "time": time.time()})
         return Outcome(heard.ended["state"], heard.ended.get("reason"), heard.ended.get("error"))
     outcome = child.stopped or heard.crashed or _died(child.code)
-    return _finished(order, heard, outcome)
+    outcome, not_kept = _finished(order, heard, outcome)
+    if not_kept:
+        hear({"event": "note", "text": not_kept, "time": time.time()})
+    return outcome
 
 
 def _attend(child: _Child, heard: Heard, order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> None:
@@ -142,19 +145,22 @@ def _died(code: int | None) -> Outcome:
     return Outcome("failed", "kernel_died", error)
 
 
-def _finished(order: Order, heard: Heard, outcome: Outcome) -> Outcome:
-    """Have another process keep what the dead one left."""
+def _finished(order: Order, heard: Heard, outcome: Outcome) -> tuple[Outcome, str | None]:
+    """Have another process keep what the dead one left; why that is not kept, if it is not."""
     where = next((number for number, state in heard.states.items() if state == "running"), None)
     if outcome.error is not None and where is not None:
         outcome = Outcome(outcome.state, outcome.reason, {**outcome.error, "cell": where})
     past = {**outcome.to_dict(), "states": heard.states, "outputs": heard.outputs}
-    with suppress(OSError, subprocess.SubprocessError):
+    try:
         Path(order.scratch).mkdir(mode=0o700, exist_ok=True)
         text = json.dumps({"order": vars(order), "past": past})
-        subprocess.run(  # noqa: S603  # our own program, no shell
-            _COMMAND, input=text + "\n", text=True, capture_output=True, timeout=_FINISHING, check=False
+        done = subprocess.run(  # noqa: S603  # our own program, no shell
+            _COMMAND, input=text + "\n", text=True, capture_output=True, timeout=_FINISHING, check=True
         )
-    return outcome
+        told = json.loads(done.stdout.splitlines()[-1])
+        return outcome, told.get("not_kept")
+    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
+        return outcome, f"the artifacts could not be kept: {type(error).__name__}"
 
 
 class _Child:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import tenacity
@@ -18,10 +19,11 @@ import tenacity
 from datapipe.data.cancel import CancelToken
 from datapipe.display import RunView, kept_pace, view_of_row
 from datapipe.engine import CellResult, FrameOutput, NotebookResult, Record, policy, told
-from datapipe.errors import DatapipeError, Interrupted, RunCancelled, TransientError
+from datapipe.errors import DatapipeError, Interrupted, PlanError, RunCancelled, TransientError
 from datapipe.notebooks import following
 from datapipe.notebooks.artifacts import Artifacts, artifacts_of, artifacts_root, sweep
 from datapipe.notebooks.attempt import Limits, attempt
+from datapipe.notebooks.environs import lasting
 from datapipe.notebooks.failures import failure, may_pass, problem, sentence
 from datapipe.notebooks.keys import claimed
 from datapipe.notebooks.order import Order, Outcome
@@ -153,6 +155,7 @@ class JobRun:
         if self._options.cancel.cancelled:
             return Outcome("cancelled")
         self._attempts += 1
+        self._outputs = {}
         if self._attempts > 1:
             self.view = following.begun_again(self.view, self._attempts)
             self._restart_steps()
@@ -188,6 +191,7 @@ class JobRun:
             "started": self._started.isoformat(timespec="milliseconds"),
         }
         inside = {
+            **lasting(environment(), Path.cwd()),
             "DATAPIPE_HOME": str(data_home()),
             "DATAPIPE_PARENT_RUN_ID": options.run_id,
             "DATAPIPE_CORRELATION_ID": correlation,
@@ -338,6 +342,9 @@ def _count(where: str) -> int | None:
 def _value(found: Mapping[str, Any]) -> Any:
     """An output from what the kernel has shown."""
     if "columns" not in found:
-        return thawed(decode(found.get("value")))
+        try:
+            return thawed(decode(found.get("value")))
+        except PlanError:  # of another version of datapipe: as JSON has it
+            return found.get("value")
     names = ("rows", "bytes", "columns", "sha256")
     return FrameOutput(str(found.get("uri", "")), **{name: found.get(name) for name in names})  # type: ignore[arg-type]  # the kernel has given them all
