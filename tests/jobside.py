@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -161,64 +160,15 @@ class Side:
         return self.begun[name].result(120)
 
 
-SCRIPT = """
-import sys
-from datapipe import notebook
-found = notebook(sys.argv[1], retries=0).run()
-print("ended", found.state, flush=True)
-"""
-
-
-@dataclass
-class Caller:
-    """A process of a user's that runs a notebook, in a session of its own."""
-
-    process: subprocess.Popen[str]
-    home: Path
-
-    def part(self, word: str) -> psutil.Process | None:
-        """The process it has started whose command has a word: ``datapipe.execution`` or ``ipykernel``."""
-        try:
-            below = psutil.Process(self.process.pid).children(recursive=True)
-            found = [one for one in below if any(word in argument for argument in one.cmdline())]
-        except psutil.Error:
-            return None
-        return found[0] if found else None
-
-    def ended(self, seconds: float = 60) -> tuple[int, str, str]:
-        """Its exit code, and what it has printed."""
-        out, err = self.process.communicate(timeout=seconds)
-        return self.process.returncode, out, err
-
-
-def calling(home: Path, *arguments: str, script: str | None = None) -> Caller:
+def calling(home: Path, *arguments: str, script: str | None = None) -> subprocess.Popen[str]:
     """Start the command ``datapipe``, or a script, in a process of its own."""
     command = [sys.executable, "-c", script] if script is not None else [sys.executable, "-m", "datapipe"]
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [*command, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=home,
+        env={**os.environ, "DATAPIPE_HOME": str(home)},
         start_new_session=True,
     )
-    return Caller(process, home)
-
-
-def latest() -> RunRow:
-    """The run of a notebook that began last."""
-    from datapipe.listing import runs
-
-    return next(found.row for found in runs(20) if found.row.kind == "notebook")
-
-
-def together(*works: Any) -> list[Any]:
-    """What calls return that are made at the same time."""
-    barrier = threading.Barrier(len(works))
-
-    def one(work: Any) -> Any:
-        barrier.wait()
-        return work()
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        return list(pool.map(one, works))

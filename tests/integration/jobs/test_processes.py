@@ -114,7 +114,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Calle
             path = str(working(home, name, source=source))
             command = ("notebook", "run", path, "--retries", "0")
             caller = calling(home, path, script=SCRIPT) if kind == "script" else calling(home, *command)
-            found[name] = Called(name, home, caller.process)
+            found[name] = Called(name, home, caller)
         yield found
         for one in found.values():
             one.process.kill()
