@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import linecache
 import os
 import re
@@ -17,20 +18,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import nbformat
 import psycopg
 import pytest
+from notebookfiles import KERNELSPEC
 from services import private_redis, redis_program
 from workerside import fresh_workers, running_worker
 
 import datapipe
 from datapipe import plan as plans
 from datapipe.data.connections import shared
+from datapipe.notebooks.model import is_job, parse_job
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
 SAMPLE = ROOT / "docs" / "sample.sql"
 
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```[ \t]*(?:\n|\Z)", re.M | re.S)
+_CELL = re.compile(r"^# %%(.*)\n", re.M)
 _MOMENT = re.compile(r"at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 _TIMING = re.compile(r"in [\d.,]+ s(?:, [\d,]+ rows/s)?")
 _TAKEN = re.compile(r" · [\d.]+ m?s · ")
@@ -91,7 +96,8 @@ class Reader:
         if "title" in block.options:
             file = self.folder / block.options["title"]
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(block.text, encoding="utf-8")
+            text = notebook_text(block.text) if file.suffix == ".ipynb" else block.text
+            file.write_text(text, encoding="utf-8")
         if block.language == "yaml":
             self.check_plan(block)
         if block.language == "python" and "title" not in block.options:
@@ -120,14 +126,29 @@ class Reader:
         return done.stdout + done.stderr
 
     def check_plan(self, block: Block) -> None:
-        """A plan parses, as does a part of one; a whole one without a file's name also runs."""
+        """A plan parses, as does a part of one; a whole one without a file's name also runs. A job parses."""
         data = plans.document.read_yaml(block.text)
+        if is_job(data):
+            parse_job(data)
         if not {"ingestion", "transformation", "persistence"} & set(data or ()):
             return
         whole = {"ingestion", "persistence"} <= set(data)
         plan = plans.parse(data if "ingestion" in data else {"ingestion": {"query": "SELECT 1 AS id"}, **data})
         if whole and "title" not in block.options:
             datapipe.Pipeline(plan).run()
+
+
+def notebook_text(text: str) -> str:
+    """A notebook from its cells, each below a line ``# %%``, which may have tags; comments of Markdown are its text."""
+    cells = []
+    for head, body in zip(*[iter(_CELL.split(text)[1:])] * 2, strict=True):
+        if "[markdown]" in head:
+            cells.append(nbformat.v4.new_markdown_cell(re.sub("^# ?", "", body.strip(), flags=re.M)))
+        else:
+            tags = json.loads(head.partition("tags=")[2] or "[]")
+            cells.append(nbformat.v4.new_code_cell(body.strip(), metadata={"tags": tags} if tags else {}))
+    found: str = nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNELSPEC}))
+    return found
 
 
 def commands(text: str) -> Iterator[str]:
@@ -234,3 +255,18 @@ def test_a_reader_joins_the_lines_of_a_command() -> None:
     assert [command for command in commands(script) if runs(command)] == [
         "datapipe run \\\n  --query 'SELECT 1\n FROM t' # once"
     ]
+
+
+def test_a_reader_saves_a_notebook(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    cells = '# %% [markdown]\n# # Daily\n#\n# Text\n# %% tags=["parameters"]\nday = 1\n\n# %%\nprint(day)\n'
+    page.write_text(f"```python title=daily.ipynb\n{cells}```\n")
+    Reader(page, tmp_path).read()
+    found = nbformat.read(tmp_path / "daily.ipynb", as_version=4)
+    nbformat.validate(found)
+    assert [(cell.cell_type, cell.source) for cell in found.cells] == [
+        ("markdown", "# Daily\n\nText"),
+        ("code", "day = 1"),
+        ("code", "print(day)"),
+    ]
+    assert found.cells[1].metadata.tags == ["parameters"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
@@ -17,6 +18,7 @@ import pytest
 
 import datapipe
 from datapipe.data.connections import shared
+from datapipe.notebooks.job import NotebookJob
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(path for path in ROOT.glob("recipes/*") if path.suffix in {".py", ".yaml"})
@@ -31,6 +33,7 @@ def url(postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         conn.execute("CREATE SCHEMA target")
     for name in [name for name in os.environ if name.startswith("DATAPIPE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("DATAPIPE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SOURCE_DB_URL", postgresql_url)
     monkeypatch.setenv("DEST_DB_URL", target)
     monkeypatch.chdir(tmp_path)
@@ -44,7 +47,9 @@ def rows(url: str, query: str) -> list[tuple[Any, ...]]:
 
 
 def recipe(name: str) -> datapipe.Pipeline:
-    return datapipe.load(ROOT / "recipes" / name)
+    found = datapipe.load(ROOT / "recipes" / name)
+    assert isinstance(found, datapipe.Pipeline)
+    return found
 
 
 def test_upsert_users(url: str) -> None:
@@ -122,6 +127,29 @@ def test_daily_totals(url: str) -> None:
     ]
 
 
+def test_daily_report(url: str) -> None:
+    with psycopg.connect(os.environ["SOURCE_DB_URL"]) as conn:
+        conn.execute("CREATE SCHEMA flights")
+        conn.execute("CREATE SCHEMA mart")
+        conn.execute("CREATE TABLE flights.flights (year int, month int, day int, origin text, dep_delay float)")
+        conn.cursor().executemany(
+            "INSERT INTO flights.flights VALUES (2013, 5, %s, %s, %s)",
+            [(1, "EWR", 5), (1, "EWR", 20), (1, "JFK", None), (1, "LGA", 16), (2, "EWR", 1)],
+        )
+    Path("notebooks").mkdir()
+    shutil.copy(ROOT / "notebooks" / "06-daily-job.ipynb", "notebooks")
+    job = datapipe.load(ROOT / "recipes" / "daily_report.yaml")
+    assert isinstance(job, NotebookJob)
+    result = job.bind(day="2013-05-01").run()
+    assert (result.outputs["rows"], result.outputs["flights"]) == (3, 4)
+    assert result.outputs["report"].read()["late"].tolist() == [1, 0, 1]
+    assert rows(url, "SELECT origin, flights, cancelled FROM mart.daily_report ORDER BY origin") == [
+        ("EWR", 2, 0),
+        ("JFK", 1, 1),
+        ("LGA", 1, 0),
+    ]
+
+
 def test_a_document_calls_the_function_of_a_recipe(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT)
     Path("totals.yaml").write_text(
@@ -136,7 +164,8 @@ def test_a_document_calls_the_function_of_a_recipe(url: str, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
-def test_every_recipe_is_tested_listed_and_names_no_server(path: Path) -> None:
+def test_every_recipe_is_tested_listed_and_names_no_server(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # where the user stands
     assert f"test_{path.stem}" in globals()
     assert f"({path.name})" in (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
     text = path.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,19 +15,37 @@ from typing import Any
 import nbformat
 import pytest
 
+import datapipe
+from datapipe.notebooks.outputs import MIME as OUTPUT
+
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 NAMES = [path.name for path in NOTEBOOKS]
 JOB = "06-daily-job.ipynb"
 OTHER_DAY = {"day": "2013-02-08", "late_after": 60, "airports": ["EWR", "LGA"]}
-# Another notebook of the folder has papermill run the job, since the servers are there for it.
+# Another notebook of the folder has papermill run the job, and runs it as a job, since the servers are there for it.
 RUN_JOB = f"""
+import json
 from pathlib import Path
+
+import datapipe
 import papermill
 
 Path("reports").mkdir(exist_ok=True)
 papermill.execute_notebook({str(FOLDER / JOB)!r}, "reports/job.ipynb", parameters={OTHER_DAY!r}, progress_bar=False)
+result = datapipe.notebook({str(FOLDER / JOB)!r}, {OTHER_DAY!r}).run()
+frame = result.outputs["report"].read()
+children = [datapipe.attach(run_id).row for run_id in result.pipelines]
+found = {{
+    "state": result.state,
+    "rows": result.outputs["rows"],
+    "flights": result.outputs["flights"],
+    "report": frame[frame["day"].astype(str) == "2013-02-08"]["origin"].tolist(),
+    "pipelines": [[row.name, row.state, row.rows_written] for row in children],
+    "notices": result.notices,
+}}
+Path("reports/job.json").write_text(json.dumps(found))
 """
 BROKEN = 'import datapipe\n\ndatapipe.read("SELECT nothing FROM flights.flights").preview()'
 
@@ -96,15 +115,21 @@ def test_committed_notebook_is_clean(path: Path) -> None:
     assert max(len(line) for cell in notebook.cells for line in cell.source.splitlines()) <= 120
 
 
-def test_there_are_notebooks_and_one_has_parameters() -> None:
+def test_there_are_notebooks_and_one_is_a_job() -> None:
     assert len(NOTEBOOKS) == 6
-    tagged = {
-        path.name: [
-            cell.id for cell in nbformat.read(path, as_version=4).cells if "parameters" in cell.metadata.get("tags", ())
-        ]
+    tags = {
+        path.name: [tag for cell in nbformat.read(path, as_version=4).cells for tag in cell.metadata.get("tags", ())]
         for path in NOTEBOOKS
     }
-    assert {name: cells for name, cells in tagged.items() if cells} == {JOB: ["parameters"]}
+    assert {name for name, found in tags.items() if {"parameters", "outputs"} & set(found)} == {JOB}
+    job = datapipe.notebook(FOLDER / JOB, {"day": "2013-05-01"})
+    assert [f"{found.name}: {found.type}" for found in job.parameters] == [
+        "day: date",
+        "late_after: int",
+        "airports: list[str]",
+    ]
+    assert all(found.help and not found.required for found in job.parameters)
+    assert job.check() == ()
 
 
 def test_all_pass_and_a_broken_one_fails(executed: Executed) -> None:
@@ -125,7 +150,7 @@ def test_executed_notebook_is_small_and_shows_itself_anywhere(executed: Executed
     assert raised == [cell.id for cell in code if "raises-exception" in cell.metadata.get("tags", ())]
     displays = [output for cell in code for output in outputs(cell, "display_data")]
     assert displays, "no card of a run"
-    assert all(set(output.data) == {"text/html", "text/plain"} for output in displays)
+    assert all(set(output.data) - {OUTPUT} == {"text/html", "text/plain"} for output in displays)
     assert "✓ SUCCEEDED" in "".join(output.data["text/plain"] for output in displays)
 
 
@@ -148,3 +173,11 @@ def test_papermill_runs_the_job_for_another_day(executed: Executed) -> None:
     rows = shown(next(cell for cell in report.cells if cell.id == "check"))
     assert re.findall(r"2013-02-08 +(\w+)", rows) == ["EWR", "LGA"]
     assert "✓ SUCCEEDED daily report" in shown(next(cell for cell in report.cells if cell.id == "run"))
+
+
+def test_the_job_gives_back_its_outputs(executed: Executed) -> None:
+    found = json.loads((executed.folder / "reports/job.json").read_text(encoding="utf-8"))
+    assert (found["state"], found["rows"], found["notices"]) == ("succeeded", 2, [])
+    assert found["flights"] > 100
+    assert found["report"] == ["EWR", "LGA"]
+    assert found["pipelines"] == [["daily report", "succeeded", 2]]
