@@ -18,7 +18,7 @@ from datapipe.display import (
     run_card_text,
     view_of_row,
 )
-from datapipe.engine import NotebookResult, RunResult
+from datapipe.engine import Inside, NotebookResult, RunResult
 from datapipe.errors import (
     LOADED_STAYS,
     DatapipeError,
@@ -87,14 +87,14 @@ class Run:
 
     def __init__(self, run_id: str, store: RunStore | None = None) -> None:
         self.id = run_id
-        self._store = store or store_of_runs()
+        self.store = store or store_of_runs()
 
     @property
     def row(self) -> RunRow:
         """Everything that is known of it."""
         with suppress(TransientError):  # somebody else may write
-            self._store.find_lost()
-        return self._store.run(self.id)
+            self.store.find_lost()
+        return self.store.run(self.id)
 
     @property
     def status(self) -> str:
@@ -108,15 +108,15 @@ class Run:
 
     def ahead(self) -> int:
         """How many runs wait before it in its queue."""
-        return self._store.ahead(self.id)
+        return self.store.ahead(self.id)
 
     def children(self) -> list[RunRow]:
         """The runs that it has begun itself: those of the plans in a notebook."""
-        return self._store.children(self.id)
+        return self.store.children(self.id)
 
     def logs(self) -> list[LogRow]:
         """What it had to say: notes and failed attempts."""
-        return self._store.logs(self.id)
+        return self.store.logs(self.id)
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the end.
@@ -198,7 +198,7 @@ class Run:
 
     def cancel(self) -> bool:
         """Ask it to stop; whether it had not ended yet. It stops within about a second."""
-        return self._store.cancel(self.id)
+        return self.store.cancel(self.id)
 
     def retry(self) -> Run:
         """Put a run that failed, was cancelled or is lost into its queue again, under the same id; itself.
@@ -255,7 +255,7 @@ class Run:
         while row is not None:  # the run of a replay has its plan from the run that rejected the rows
             if row.document:
                 return document.loads(row.document)
-            row = self._store.run(row.parent_run_id) if row.parent_run_id else None
+            row = self.store.run(row.parent_run_id) if row.parent_run_id else None
         raise PlanError("the run's plan holds what only its process had", hint="Give it: rejects(plan)")
 
     def _wait(self, timeout: float | None, show: Any = lambda _: None) -> RunRow:
@@ -295,6 +295,7 @@ class _Viewer:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._inside = Inside(run.store, run.id)
         self._pace: tuple[tuple[float, int], ...] = ()
         self._logs: list[LogRow] = []
         self._asked = 0.0
@@ -306,7 +307,9 @@ class _Viewer:
         if row.process == os.getpid() and row.worker is None:
             row = dataclasses.replace(row, host=None)  # it is here
         ahead = self._run.ahead() if row.state == "queued" else None
-        view = view_of_row(row, self._logs, ahead, self._run.children() if row.kind == "notebook" else ())
+        view = view_of_row(row, self._logs, ahead)
+        if row.kind == "notebook":
+            view = dataclasses.replace(view, children=self._inside.look())
         self._pace = paced(self._pace, view.elapsed, view.rows_read)
         return dataclasses.replace(view, pace=self._pace)
 

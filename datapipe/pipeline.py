@@ -372,14 +372,15 @@ class Pipeline:
         from datapipe.showing import run_behind, run_shown
 
         options = run_options(memory, idempotency_key, if_running)
-        options = nested(dataclasses.replace(options, listeners=tuple(listeners), places=self.places), self.plan)
-        if not background:
-            return run_shown(self.plan, options)
-        from datapipe.history import Run
+        options = dataclasses.replace(options, listeners=tuple(listeners), places=self.places)
+        with nested(options, self.plan) as options:
+            if not background:
+                return run_shown(self.plan, options)
+            from datapipe.history import Run
 
-        found = Run(options.run_id)  # where runs are not recorded, this says so before one begins
-        run_behind(self.plan, options)
-        return found
+            found = Run(options.run_id)  # where runs are not recorded, this says so before one begins
+            run_behind(self.plan, options)
+            return found
 
     def submit(
         self,
@@ -419,8 +420,8 @@ class Pipeline:
         from datapipe.hosts import host
 
         options = dataclasses.replace(run_options(memory, idempotency_key, if_running), places=self.places)
-        options = nested(options, self.plan)
-        host("queue").submit(self.plan, options, queue=queue, pipeline_id=pipeline_id)
+        with nested(options, self.plan) as options:
+            host("queue").submit(self.plan, options, queue=queue, pipeline_id=pipeline_id)
         run = Run(options.run_id)
         run.watch_behind()
         return run

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from dotenv import dotenv_values
+
 from datapipe.errors import PlanError, did_you_mean
 from datapipe.settings import environment, expand, named_connections, settings
 from datapipe.traces import masked
@@ -27,10 +29,12 @@ _NAMED = re.compile(
     r"|PRIVATE_KEY|SIGNING_KEY|CREDENTIALS?(?![A-Z])"
 )
 _FOLDERS = re.compile(r"PWD|.*_(FILE|DIR|PATH)")  # variables that say where something is
+_BINARY = re.compile(r"image/(?!svg)|application/pdf|audio/|video/")
 _URL = re.compile(r"[A-Za-z][\w+.-]*://\S+")
 _USERINFO = re.compile(r"://(?P<user>[^:@/\s]*):(?P<password>.+)@", re.DOTALL)
 _WEB = re.compile(r"(?i)https?://(?P<user>[^:@/\s]*):(?P<password>[^/\s]+)@")  # paths of the web have a : and an @, too
 _OPTION = re.compile(r"(?i)[?&;][\w-]*(?:passw|pwd|secret|token|key)[\w-]*=([^&\s]+)")
+_MOST_FILES, _LARGEST = 200, 64 << 10  # of the folder of secrets; bytes of one
 _REFERENCE = re.compile(r"\$\{\w+\}")
 
 
@@ -78,6 +82,15 @@ def _in_file(name: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
+def _in_files() -> Iterator[str]:
+    """The secrets that are files, as a container has them: anybody may ask for them by their names."""
+    with suppress(OSError, PlanError, UnicodeDecodeError):
+        folder = Path(expand(settings().secrets_dir)).expanduser()
+        for file in sorted(folder.iterdir())[:_MOST_FILES] if folder.is_dir() else ():
+            if file.is_file() and file.stat().st_size <= _LARGEST:
+                yield file.read_text().strip()
+
+
 @dataclass(frozen=True)
 class Redactor:
     """Leaves secrets out of texts and data.
@@ -100,9 +113,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without the secrets, and without whatever else can be told to be a password."""
-        for one in self._searched:
-            text = text.replace(one, MASK) if isinstance(one, str) else one.sub(MASK, text)
-        return masked(text)
+        return masked(self._exactly(text))
 
     @cached_property
     def _searched(self) -> tuple[str | re.Pattern[str], ...]:
@@ -114,19 +125,30 @@ class Redactor:
         # One within another goes after it.
         return tuple(found[value] for value in sorted(found, key=lambda value: (-len(value), value)))
 
+    def _of(self, key: Any, value: Any) -> Any:
+        """What stands under a key: in a picture, no pattern of a password means anything."""
+        if isinstance(key, str) and isinstance(value, str) and _BINARY.match(key):
+            return self._exactly(value)
+        return self.data(value)
+
+    def _exactly(self, text: str) -> str:
+        for one in self._searched:
+            text = text.replace(one, MASK) if isinstance(one, str) else one.sub(MASK, text)
+        return text
+
     def data(self, value: Any) -> Any:
         """JSON-like data without them: texts, keys, and whole numbers that are a secret."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {self.data(key): self.data(one) for key, one in value.items()}
+            return {self.data(key): self._of(key, one) for key, one in value.items()}
         if isinstance(value, list | tuple):
             found = [self.data(one) for one in value]
             return found if isinstance(value, list) else tuple(found)
         return MASK if type(value) is int and str(value) in self.values else value
 
 
-def redactor(names: Iterable[str] = ()) -> Redactor:
+def redactor(names: Iterable[str] = (), folders: Iterable[Path] = ()) -> Redactor:
     """What leaves out the secrets that are known in this process.
 
     These are the named ones; passwords in the URLs of connections and of variables; and variables, of the environment
@@ -138,6 +160,8 @@ def redactor(names: Iterable[str] = ()) -> Redactor:
     ----------
     names : iterable of str
         Of secrets for :func:`secret`; those that are not known here are passed over.
+    folders : iterable of Path
+        Further ones whose ``.env`` may hold some.
 
     Examples
     --------
@@ -145,10 +169,14 @@ def redactor(names: Iterable[str] = ()) -> Redactor:
     'cannot open redis://ann:…@db/0'
     """
     sure, found = set[str](), set[str]()
-    for name in names:
+    wanted = set(names)
+    for name in wanted:
         with suppress(PlanError):
             sure.add(secret(name))
-    for name, value in environment().items():
+    sure |= set(_in_files())
+    others = [(name, value or "") for folder in folders for name, value in dotenv_values(folder / ".env").items()]
+    sure |= {value for name, value in others if name in wanted and value}
+    for name, value in (*environment().items(), *others):
         if names_secret(name) and len(value) >= _SHORT:
             sure.add(value)
         for url in [value] if _URL.match(value) else _URL.findall(value):

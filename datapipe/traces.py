@@ -24,9 +24,10 @@ _KERNELS = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py\Z")  # what ipykernel cal
 _IN_URL = re.compile(r"(?<=://)(?P<user>[^/\s:@'\"]*):(?:[^@\s'\"]|['\"](?=[^\s'\"/]*@))+(?=@)")
 _SECRET = r"(?i:password|passwd|pwd|passphrase|secret|token|api_?key)"  # noqa: S105  # names, not a password
 _WORDS = ("pass", "pwd", "secret", "token", "key")  # one of them is in whatever the pattern finds
+_TYPE = r"(?::\s*[\w\[\]| .]+)"  # as in password: str = "…"
 # password="…", {"password": "…"}, PASSWORD '…': a text that stands beside such a name.
 _GIVEN = re.compile(
-    rf"(?P<name>{_SECRET}(?:[\"']?\s*[=:]\s*|(?<=(?i:password))\s+))(?P<quote>[\"'])(?P<text>[^\"'\n]+)(?P=quote)"
+    rf"(?P<name>{_SECRET}(?:[\"']?\s*{_TYPE}?[=:]\s*|(?<=(?i:password))\s+))(?P<quote>[\"'])(?P<text>[^\"'\n]+)(?P=quote)"
 )
 # password=… within a text, as in libpq's "host=db password=…", and in the query of a URL.
 _WITHIN = re.compile(rf"(?P<name>[\"'][^\"'\n]*{_SECRET}=)[^\s\"'&;,){{]+")

@@ -93,7 +93,7 @@ def completed(job: NotebookJob, params: Sequence[str] | None, spec: Mapping[str,
     if given:
         found = job.to_dict()
         job = NotebookJob(parse_job({**found, "notebook": {**found["notebook"], **given}}))
-    job = job.bind(texts=True, **texts_of(params or ()))
+    job = job.bind(texts_of(params or ()), texts=True)
     values = job.plan.notebook.parameters
     if any(parameter.required and parameter.name not in values for parameter in job.parameters):
         checked(read_notebook(job.plan.notebook.path), values, texts=True)  # tells what is missing, as it is typed

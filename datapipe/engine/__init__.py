@@ -2,6 +2,7 @@
 
 from datapipe.engine.events import Event, Listener
 from datapipe.engine.following import Follower, view_of_result
+from datapipe.engine.inside import Inside
 from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult
 from datapipe.engine.nested import Lineage, lineage, nested, next_key
 from datapipe.engine.options import run_options
@@ -16,6 +17,7 @@ __all__ = [
     "Event",
     "Follower",
     "FrameOutput",
+    "Inside",
     "Lineage",
     "Listener",
     "NotebookResult",

@@ -64,6 +64,8 @@ class RunOptions:
         What to do while another run has the key.
     cancel : CancelToken
         Stops the run, from any thread.
+    derived_key : bool
+        Whether the key stands for the place of the run in a job: what it had loaded before counts, whatever differs.
     replay : Replay, optional
         The refused rows that are the run's source.
     places : tuple of str
@@ -79,6 +81,7 @@ class RunOptions:
     idempotency_key: str | None = None
     if_running: Literal["wait", "fail", "skip"] = "wait"
     cancel: CancelToken = field(default_factory=CancelToken)
+    derived_key: bool = False
     replay: Replay | None = None
     places: tuple[str, ...] = ()
 
@@ -240,6 +243,7 @@ class _Run:
             report=lambda loaded: self._recorded(loaded).to_dict(),
             quarantines=self._quarantines(),
             replay=options.replay,
+            derived=options.derived_key,
         )
 
     def _quarantines(self) -> bool:

@@ -8,30 +8,42 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from traceback import format_exc
 from typing import Any
 
 from datapipe.execution.telling import Teller, own_output
 from datapipe.notebooks.order import Order, Outcome
-from datapipe.traces import masked
+from datapipe.secrets import redactor
+
+_LOST = Outcome("lost", "the process that had started it is gone")
+_LOOK = 1.0  # seconds between two looks whether it is there
 
 
 def main() -> int:
     """Execute the ordered notebook, or finish the report of an execution whose process died; the exit code."""
     out = own_output()
     order, past = _read()
-    os.environ["JUPYTER_RUNTIME_DIR"] = order.scratch  # keys of kernels go with the scratch folder
+    os.environ["JUPYTER_RUNTIME_DIR"] = order.scratch
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema would take 2 s to load it, for addresses that no notebook has
-    from datapipe.execution.executing import executed, finished  # loads papermill
-
     tell = Teller(out)
     try:
+        from datapipe.execution.executing import executed, finished  # loads papermill
+
         found = finished(order, past) if past is not None else executed(order, tell, _listening)
     except Exception as error:
-        message = f"the notebook could not be executed: {type(error).__name__}: {masked(str(error))}"
-        tell("crashed", error={"type": "ExecutionFailed", "message": message, "traceback": masked(format_exc())})
+        hide = redactor(order.secrets, [Path(order.folder)]).text
+        missing = isinstance(error, ModuleNotFoundError)
+        found = {
+            "type": "ExecutionFailed",
+            "message": hide(f"the notebook could not be executed: {type(error).__name__}: {error}"),
+            "hint": 'Run: pip install "datapipe-sdk[notebook]"' if missing else None,
+            "traceback": hide(format_exc()),
+        }
+        tell("crashed", error=found)
         raise
     tell("ended", **found)
     return 0
@@ -51,7 +63,7 @@ def _listening(stop: Any) -> Iterator[None]:
             with suppress(ValueError):
                 found = json.loads(line)
                 stop(Outcome(found["state"], found.get("reason"), found.get("error")))
-        stop(Outcome("lost", "the process that had started it is gone"))
+        stop(_LOST)
 
     def on_signal(number: int, _: object) -> None:
         if number == signal.SIGTERM:  # as a service manager sends it to every process of a service
@@ -59,6 +71,13 @@ def _listening(stop: Any) -> Iterator[None]:
 
     for number in (signal.SIGTERM, signal.SIGINT):  # not ignored, which the kernel would inherit
         signal.signal(number, on_signal)
+
+    def watch(parent: int) -> None:
+        while os.getppid() == parent:  # what it has forked may keep the pipe open
+            time.sleep(_LOOK)
+        stop(_LOST)
+
+    threading.Thread(target=watch, args=(os.getppid(),), name="datapipe parent", daemon=True).start()
     threading.Thread(target=listen, name="datapipe orders", daemon=True).start()
     yield
 

@@ -100,7 +100,9 @@ class DatapipeEngine(Engine):  # type: ignore[misc]  # papermill has no types
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, *, session: Session) -> None:
         """Start the kernel, execute the cells, and end the kernel with all it has started."""
-        manager = GuardedKernelManager(kernel_name=kernel_name, **channels(session.order.scratch))
+        scratch = session.order.scratch
+        connection = {"connection_file": f"{scratch}/kernel.json", **channels(scratch)}  # gone with the folder
+        manager = GuardedKernelManager(kernel_name=kernel_name, **connection)
         manager.launched = session.launched
         client = Client(
             nb_man,

@@ -24,7 +24,7 @@ from datapipe.execution.telling import Teller
 from datapipe.notebooks.artifacts import Artifacts
 from datapipe.notebooks.cells import codes, notebook_of
 from datapipe.notebooks.order import Order, Outcome
-from datapipe.secrets import redactor
+from datapipe.secrets import Redactor, redactor
 
 Listening = Callable[[Callable[[Outcome], None]], AbstractContextManager[None]]
 
@@ -48,7 +48,9 @@ def executed(order: Order, tell: Teller, listening: Listening) -> dict[str, Any]
 
             broken = broken_promise(notebook_of(order.notebook, order.path), session.outputs)
             outcome = outcome if broken is None else Outcome("failed", None, broken)
-        return _finished(order, report, nb, session.states, outcome, {"outputs": session.outputs})
+        tell("outcome", **_redactor(order).data(outcome.to_dict()))  # whatever comes now
+        facts = {"outputs": session.outputs, "notes": session.notes}
+        return _finished(order, report, nb, session.states, outcome, facts)
 
 
 def _load() -> None:
@@ -90,7 +92,11 @@ def prepared(order: Order) -> Any:
 
 
 def _report(order: Order) -> Report:
-    return Report(order, Artifacts(order.root, order.place), redactor(order.secrets))
+    return Report(order, Artifacts(order.root, order.place), _redactor(order))
+
+
+def _redactor(order: Order) -> Redactor:
+    return redactor(order.secrets, [Path(order.folder)])  # where the kernel looks for a .env, too
 
 
 def _finished(
@@ -101,7 +107,7 @@ def _finished(
         told = report.finish(nb, states, outcome, facts)
     except (DatapipeError, OSError) as error:
         kept = f"the artifacts could not be kept: {error}"
-        told = Outcome(**redactor(order.secrets).data(outcome.to_dict()))
+        told = Outcome(**_redactor(order).data(outcome.to_dict()))
     finally:
         shutil.rmtree(order.scratch, ignore_errors=True)
     return {**told.to_dict(), "not_kept": kept}

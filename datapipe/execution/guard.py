@@ -19,6 +19,7 @@ def main(parent: int, command: list[str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it has ended already
         sys.exit(1)
+    os.environ["DATAPIPE_JOB_PROCESS"] = str(os.getpid())  # which the kernel keeps
     os.execvp(command[0], command)  # noqa: S606  # no shell: the kernel's own command
 
 

@@ -88,8 +88,15 @@ class Report:
         log = Path(self._order.scratch, LOG)
         if log.is_file() and log.stat().st_size:
             self._artifacts.write(LOG, self._redactor.text(log.read_text(errors="replace")).encode())
-        self._artifacts.write(HTML, as_html(notebook, self._order.about.get("name")).encode("utf-8", "replace"))
+        self._keep_page(notebook)
         return told
+
+    def _keep_page(self, notebook: Mapping[str, Any]) -> None:
+        try:
+            page = as_html(notebook, self._order.about.get("name"))
+        except Exception as error:  # noqa: BLE001  # a fault of a converter is none of the notebook
+            page = f"<p>The page could not be made: {type(error).__name__}. The notebook itself is beside it.</p>"
+        self._artifacts.write(HTML, page.encode("utf-8", "replace"))
 
     def _notebook(self, nb: Any, states: Mapping[int, str], outcome: Outcome | None) -> dict[str, Any]:
         found: dict[str, Any] = self._redactor.data(truthful(nb, states, outcome, self._order))

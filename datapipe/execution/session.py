@@ -162,6 +162,8 @@ class Session:
             how = how if code is not None else f"did not answer within {self.order.start_timeout:g} s of its start"
             message = f"the kernel {self.order.kernel!r} {how}"
             self._end(Outcome("failed", None, {"type": "KernelDied", "message": message, "hint": self._log_hint()}))
+        elif code is None:
+            raise error  # it lives: this is a fault of somebody else
         else:
             self._end(self._death(code, cell=None))
 
@@ -190,13 +192,16 @@ class Session:
         """Stop in the way a notebook's user would, then harder; how it ends then. The first one to ask is heard."""
         if self.is_over:
             return
-        self._stop, self._cut_short = outcome, "running" in self.states.values()
+        self._stop = outcome
         self._tell("stopping", reason=outcome.reason)
         threading.Thread(target=self._stop_kernel, name="datapipe stop", daemon=True).start()
 
     def _stop_kernel(self) -> None:
         """Interrupt the cell; again, as the first may have come between two cells; then kill the kernel."""
         for _ in range(2):
+            if self._ended.is_set():
+                return
+            self._cut_short = self._cut_short or "running" in self.states.values()
             if self.kernel is not None:
                 self.kernel.interrupt()
             if self._ended.wait(self.order.grace / 2):

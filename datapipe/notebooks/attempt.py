@@ -18,6 +18,7 @@ from typing import Any
 
 from datapipe.data.cancel import CancelToken
 from datapipe.notebooks.order import INTERRUPTED, LOG, Order, Outcome
+from datapipe.traces import masked
 
 _LOOK = 0.1  # seconds
 _SAVING = 30.0  # seconds that it may take to keep the artifacts of a notebook that was stopped
@@ -45,6 +46,7 @@ class Heard:
     cell: int | None = None  # the one that is being executed
     began: float = 0.0  # of that cell
     ended: Mapping[str, Any] | None = None
+    outcome: Outcome | None = None  # before its artifacts are kept
     crashed: Outcome | None = None  # by a fault of the process itself
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -53,7 +55,8 @@ class Heard:
         if kind == "kernel":
             self.kernel = int(event["pid"])
         elif kind == "cell_began":
-            self.cell, self.began = cell, time.monotonic()
+            self.cell = cell
+            self.began = time.monotonic() - max(0.0, time.time() - float(event["time"]))  # it may be heard late
             self.states[int(event["cell"])] = "running"
         elif kind == "cell_ended":
             self.cell = None
@@ -62,6 +65,8 @@ class Heard:
             self.outputs[str(event["output"]["name"])] = event["output"]
         elif kind == "ended":
             self.ended = event
+        elif kind == "outcome":
+            self.outcome = Outcome(event["state"], event["reason"], event["error"])
         elif kind == "crashed":
             self.crashed = Outcome("failed", None, event["error"])
 
@@ -86,7 +91,7 @@ def attempt(order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> Ou
         if heard.ended.get("not_kept"):
             hear({"event": "note", "text": heard.ended["not_kept"], "time": time.time()})
         return Outcome(heard.ended["state"], heard.ended.get("reason"), heard.ended.get("error"))
-    outcome = child.stopped or heard.crashed or _died(child.code)
+    outcome = heard.outcome or child.stopped or heard.crashed or _died(child.code, Path(order.scratch, LOG))
     outcome, not_kept = _finished(order, heard, outcome)
     if not_kept:
         hear({"event": "note", "text": not_kept, "time": time.time()})
@@ -98,10 +103,9 @@ def _attend(child: _Child, heard: Heard, order: Order, cancel: CancelToken, limi
     give_up = None
     while True:
         try:
-            event = child.next()
-            if event is not None:
+            for event in child.told() or [{"event": "nothing", "time": time.time()}]:
                 heard.take(event)
-            hear(event or {"event": "nothing", "time": time.time()})
+                hear(event)
             if child.over or heard.ended is not None:
                 return
             wish = child.stopped or _wish(heard, cancel, limits)
@@ -138,8 +142,17 @@ def _timed_out(message: str, name: str) -> Outcome:
     return Outcome("failed", "timed_out", {"type": "TimedOut", "message": message, "hint": hint})
 
 
-def _died(code: int | None) -> Outcome:
-    how = f"was killed ({signal.Signals(-code).name})" if code is not None and code < 0 else f"ended with {code}"
+def _died(code: int | None, log: Path) -> Outcome:
+    """How the process ended by itself: killed, or for want of something that it needs."""
+    if code is not None and code >= 0:
+        said = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+        message = (
+            f"the process that executes notebooks ended with {code}: {masked(said[-1]) if said else 'it said nothing'}"
+        )
+        return Outcome(
+            "failed", None, {"type": "ExecutionFailed", "message": message, "traceback": masked("\n".join(said))}
+        )
+    how = f"was killed ({signal.Signals(-code).name})" if code is not None else "does not answer"
     hint = "Somebody killed it, or the system was out of memory: the system's log tells"
     error = {"type": "KernelDied", "message": f"the process that executed the notebook {how}", "hint": hint}
     return Outcome("failed", "kernel_died", error)
@@ -187,14 +200,15 @@ class _Child:
         self._send({"order": vars(order)})
         threading.Thread(target=self._hear, name="datapipe notebook", daemon=True).start()
 
-    def next(self) -> Mapping[str, Any] | None:
-        """What it tells next, if it does so soon."""
-        try:
-            event = self._events.get(timeout=_LOOK)
-        except queue.Empty:
-            return None
-        self.over = event is None
-        return event
+    def told(self) -> list[Mapping[str, Any]]:
+        """All that it has told by now; if that is nothing, what it tells soon."""
+        found: list[Mapping[str, Any]] = []
+        with suppress(queue.Empty):
+            while not self.over:
+                event = self._events.get(timeout=0 if found else _LOOK)
+                self.over = event is None
+                found += [event] if event is not None else []
+        return found
 
     def stop(self, outcome: Outcome) -> None:
         """Tell it to stop; how it ends then."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datapipe.errors import PlanError
+from datapipe.traces import masked
 
 Kind = Literal["code", "markdown", "raw"]
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
@@ -182,13 +183,13 @@ def notebook_of(content: Any, path: str) -> Notebook:
         tags = frozenset(map(str, _metadata(cell).get("tags") or ()))
         title = ""
         if kind == "code":
-            title, heading = heading or _first_line(source), ""
+            title, heading = masked(heading or _first_line(source)), ""
         cells.append(Cell(index, cell["id"], kind, source, tags, title, numbers.get(index, 0)))
     return Notebook(path, tuple(cells), {**content, "metadata": metadata, "cells": bare})
 
 
 def injected(notebook: Notebook, source: str) -> Notebook:
-    """The notebook with a cell of values after its cell of parameters, as papermill has it.
+    """The notebook with a cell of values after its cell of parameters, as papermill has it; without an earlier one.
 
     Examples
     --------
@@ -197,9 +198,12 @@ def injected(notebook: Notebook, source: str) -> Notebook:
     >>> [cell.source for cell in injected(bare, "day = 2").cells]
     ['day = 1', 'day = 2']
     """
-    cells = [cell for cell in notebook.content["cells"] if _INJECTED not in _metadata(cell).get("tags", ())]
     place = notebook.cell_for("parameters")
-    index = 0 if place is None else 1 + [str(cell.get("id")) == place.id for cell in cells].index(True)
+    kept = [_INJECTED not in (_metadata(cell).get("tags") or ()) for cell in notebook.content["cells"]]
+    cells = [cell for cell, stays in zip(notebook.content["cells"], kept, strict=True) if stays]
+    index = 0 if place is None else sum(kept[: place.index + 1])
+    if not source:
+        return notebook_of({**notebook.content, "cells": cells}, notebook.path)
     new: dict[str, Any] = {
         "cell_type": "code",
         "id": _INJECTED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from datapipe.engine import NotebookResult, Record, lineage, next_key, place
@@ -49,15 +50,15 @@ def run_job(job: Prepared, key: str | None, if_running: IfRunning) -> NotebookRe
     DatapipeError, KeyboardInterrupt
         As :meth:`~datapipe.notebooks.running.JobRun.finish` does.
     """
+    _check_installed()
     store = store_or_none()
-    if store is not None:
-        key = key or next_key(job.fingerprint)  # of a job in a job
-    options = options_of(key, if_running)
-    record = None
-    if store is not None:
-        record = Record(store, options.run_id, str(uuid.uuid4()), options.cancel)
-        record.add(**described_job(job, options), **place())
-    return _followed(job, options, store, record)
+    with next_key(job.fingerprint) as own:  # of a job in a job
+        options = options_of(key or (own if store is not None else None), if_running)
+        record = None
+        if store is not None:
+            record = Record(store, options.run_id, str(uuid.uuid4()), options.cancel, keyed=key is not None)
+            record.add(**described_job(job, options), **place())
+        return _followed(job, options, store, record)
 
 
 def run_job_behind(job: Prepared, key: str | None, if_running: IfRunning) -> Run:
@@ -68,12 +69,14 @@ def run_job_behind(job: Prepared, key: str | None, if_running: IfRunning) -> Run
     PlanError
         If runs are not recorded.
     """
-    options = options_of(key or next_key(job.fingerprint), if_running)
+    _check_installed()
+    with next_key(job.fingerprint) as own:
+        options = options_of(key or own, if_running)
     store, lease = open_store(), str(uuid.uuid4())
     if store is None:
         raise PlanError("a run in the background is known by its record, and DATAPIPE_METADATA_URL is off")
     store.add(options.run_id, state="running", **described_job(job, options), **place(), lease=lease)
-    record = Record(store, options.run_id, lease, options.cancel)
+    record = Record(store, options.run_id, lease, options.cancel, keyed=key is not None)
     run = Run(options.run_id, store)
     if surroundings() == "headless":  # nobody would wait for it
         _followed(job, options, store, record)
@@ -98,8 +101,15 @@ def run_claimed_job(job: Prepared, options: JobOptions, store: RunStore, lease: 
     DatapipeError
         If it fails.
     """
-    record = Record(store, options.run_id, lease, options.cancel, claimed=True)
-    return JobRun(job, options, store, record, lambda _: None).finish()
+    record = Record(
+        store, options.run_id, lease, options.cancel, claimed=True, keyed=options.idempotency_key is not None
+    )
+    return JobRun(job, options, store, record, lambda _: None, store.run(options.run_id)).finish()
+
+
+def _check_installed() -> None:
+    if find_spec("papermill") is None or find_spec("psutil") is None:
+        raise PlanError("notebooks are run by papermill", hint='Run: pip install "datapipe-sdk[notebook]"')
 
 
 def _followed(job: Prepared, options: JobOptions, store: RunStore | None, record: Record | None) -> NotebookResult:

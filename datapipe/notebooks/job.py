@@ -83,7 +83,7 @@ def notebook(  # noqa: PLR0913  # what a job may be given is what it takes
     given = {key: value for key, value in spec.items() if value is not None}
     plan = {"name": name, "queue": queue, "notebook": given}
     job = NotebookJob(parse_job({key: value for key, value in plan.items() if value is not None}))
-    return job.bind(**(params or {}))
+    return job.bind(params)
 
 
 class NotebookJob:
@@ -97,13 +97,15 @@ class NotebookJob:
     def __init__(self, plan: NotebookPlan) -> None:
         self.plan = plan
 
-    def bind(self, *, texts: bool = False, **params: Any) -> NotebookJob:
+    def bind(self, params: Mapping[str, Any] | None = None, /, *, texts: bool = False, **more: Any) -> NotebookJob:
         """The same job with other values for its parameters.
 
         Parameters
         ----------
+        params, **more
+            The values.
         texts : bool
-            Whether the values are texts, as on a command line.
+            Whether they are texts, as on a command line. A parameter of this name is given in ``params``.
 
         Raises
         ------
@@ -112,7 +114,7 @@ class NotebookJob:
         """
         from datapipe.notebooks.prepared import bound
 
-        return NotebookJob(bound(self.plan, params, texts=texts))
+        return NotebookJob(bound(self.plan, {**(params or {}), **more}, texts=texts))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -234,8 +236,9 @@ class NotebookJob:
         from datapipe.notebooks.hosting import options_of
 
         job = self._prepared(check=check)
-        options = options_of(idempotency_key or next_key(job.fingerprint), if_running)
-        host("queue").submit_job(job, options, queue=queue, pipeline_id=pipeline_id)
+        with next_key(job.fingerprint) as own:
+            options = options_of(idempotency_key or own, if_running)
+            host("queue").submit_job(job, options, queue=queue, pipeline_id=pipeline_id)
         run = Run(options.run_id)
         run.watch_behind()
         return run

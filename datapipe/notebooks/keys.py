@@ -35,15 +35,15 @@ def claimed(store: RunStore | None, fingerprint: str, options: Any) -> Iterator[
         yield None
         return
     if store is None:
-        hint = "Unset DATAPIPE_METADATA_URL, or leave the key out"
-        raise PlanError("the key of a notebook's run is kept in the record of runs, which is off", hint=hint)
+        hint = "Set DATAPIPE_METADATA_URL to a database that can be reached, or unset it; or leave the key out"
+        raise PlanError("the key of a notebook's run is kept in the record of runs, which there is none of", hint=hint)
     waited = 0.0
     while (holder := _holder(store, key, options.run_id)) is not None:
         if holder.state == "succeeded":
             yield _earlier(holder, fingerprint)
             return
         if options.if_running == "skip":
-            yield _skipped(holder, options.run_id)
+            yield _skipped(holder, options.run_id, options.correlation_id or options.run_id)
             return
         if options.if_running == "fail" or waited > settings().lock_timeout:
             hint = "Wait for it, or use if_running='wait' or 'skip'"
@@ -70,6 +70,6 @@ def _earlier(row: RunRow, fingerprint: str) -> NotebookResult:
     return dataclasses.replace(NotebookResult.from_dict(row.result or {}), replayed=True)
 
 
-def _skipped(row: RunRow, run_id: str) -> NotebookResult:
+def _skipped(row: RunRow, run_id: str, correlation_id: str) -> NotebookResult:
     note = f"run {row.id} has the idempotency key; this run left it to that one"
-    return NotebookResult(run_id, run_id, "skipped", str(row.source), str(row.name), notices=(note,))
+    return NotebookResult(run_id, correlation_id, "skipped", str(row.source), str(row.name), notices=(note,))

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from datapipe.engine.options import size_in_bytes
 from datapipe.errors import PlanError
+from datapipe.notebooks.leaks import has_password
 from datapipe.plan import QUEUE_NAME, build
 from datapipe.plan.base import Text, Value
 from datapipe.plan.document import dumped
@@ -111,4 +112,7 @@ def parse_job(data: Any) -> NotebookPlan:
     found = build(NotebookPlan, given, step="notebook")
     if found.notebook.memory is not None:
         size_in_bytes(found.notebook.memory)
+    if has_password(found.notebook.artifacts):
+        hint = "Put it into a variable: artifacts=${REPORTS_URL}, or DATAPIPE_ARTIFACTS_URL"
+        raise PlanError("the URL of the artifacts holds a password", step="notebook", hint=hint)
     return found

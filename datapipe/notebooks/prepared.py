@@ -105,7 +105,7 @@ def prepared(
     _refuse(notebook, [one for one in problems if one.level == "error"])
     if spec.folder is not None and not Path(spec.folder).expanduser().is_dir():
         raise PlanError(f"there is no folder {spec.folder!r} for the kernel to work in", hint="Check folder=")
-    executed = injected(notebook, source_of(found)) if found else notebook
+    executed = injected(notebook, source_of(found) if found else "")
     secrets = tuple(dict.fromkeys((*_secrets(found), *_looked_up(notebook))))
     warnings = tuple(one for one in problems if one.level == "warning")
     return Prepared(plan, notebook, executed, encoded(found), secrets, warnings)

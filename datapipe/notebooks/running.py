@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import os
-import shutil
-import tempfile
+import logging
+import math
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
 import tenacity
 
 from datapipe.data.cancel import CancelToken
-from datapipe.display import RunView, kept_pace, view_of_row
-from datapipe.engine import CellResult, FrameOutput, NotebookResult, Record, policy, told
-from datapipe.errors import DatapipeError, Interrupted, PlanError, RunCancelled, TransientError
+from datapipe.display import RunView
+from datapipe.engine import CellResult, FrameOutput, Inside, NotebookResult, Record, policy, told
+from datapipe.errors import DatapipeError, Interrupted, PlanError, RunCancelled
 from datapipe.notebooks import following
 from datapipe.notebooks.artifacts import Artifacts, artifacts_of, artifacts_root, sweep
 from datapipe.notebooks.attempt import Limits, attempt
-from datapipe.notebooks.environs import lasting
 from datapipe.notebooks.failures import failure, may_pass, problem, sentence
 from datapipe.notebooks.keys import claimed
-from datapipe.notebooks.order import Order, Outcome
+from datapipe.notebooks.order import Outcome
+from datapipe.notebooks.orders import order_for, scratch_folder
 from datapipe.notebooks.prepared import Prepared
 from datapipe.plan.values import decode, thawed
-from datapipe.settings import data_home, environment, settings
-from datapipe.store import NOT_AWAITED, Note, RunStore, StepRow
+from datapipe.settings import settings
+from datapipe.store import NOT_AWAITED, Note, RunRow, RunStore, StepRow
 from datapipe.surroundings import via
 
-_CHILDREN = 0.5  # seconds between two looks at the runs inside
 Show = Callable[[RunView], object]
 
 
@@ -86,16 +83,26 @@ class JobRun:
         Its record there.
     show : callable
         Gets each view of it.
+    row : RunRow, optional
+        What is known of it, if other processes may have begun it before.
     """
 
     def __init__(
-        self, job: Prepared, options: JobOptions, store: RunStore | None, record: Record | None, show: Show
+        self,
+        job: Prepared,
+        options: JobOptions,
+        store: RunStore | None,
+        record: Record | None,
+        show: Show,
+        row: RunRow | None = None,
     ) -> None:
-        self._job, self._options, self._store, self._record, self._show = job, options, store, record, show
+        self._job, self._options, self._store, self._record, self._shows = job, options, store, record, show
         self._clock = time.monotonic()
         self._started = dt.datetime.now(dt.UTC)
+        self._first = dt.datetime.fromisoformat(row.created) if row is not None else self._started
+        self._before = row.attempts if row is not None else 0  # attempts of other processes
         self._attempts = self._number = 0
-        self._looked = 0.0
+        self._inside = Inside(store, options.run_id)
         self._artifacts: Artifacts | None = None
         self._outputs: dict[str, Any] = {}
         self.view = following.first_view(job.plan.title, job.plan.notebook.path, options.run_id, job.executed)
@@ -110,6 +117,7 @@ class JobRun:
         """
         if self._record is not None:
             self._record.start()
+        self._inside.start()
         try:
             result, outcome, error = self._run()
         except BaseException as raised:  # such as a second Ctrl-C
@@ -138,12 +146,11 @@ class JobRun:
     def _attempted(self) -> Outcome:
         """Every attempt, one after the other; each executes the notebook from its first cell."""
         retries = self._job.plan.notebook.retries
-        passing = tenacity.retry_if_result(lambda found: may_pass(found) and not self._options.cancel.cancelled)
-        found = policy(max_retries=retries)
+        found = policy(max_retries=retries, budget=math.inf)  # the job's own timeout bounds it
         retrying = tenacity.Retrying(
             stop=found["stop"],
             wait=found["wait"],
-            retry=passing,
+            retry=tenacity.retry_if_result(self._is_tried_again),
             sleep=self._pause,
             before_sleep=self._tell_again,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
@@ -151,67 +158,47 @@ class JobRun:
         outcome: Outcome = retrying(self._attempt)
         return outcome
 
+    def _is_tried_again(self, outcome: Outcome) -> bool:
+        """Whether there is another attempt: after a load, code around it may not stand to be run twice."""
+        if not may_pass(outcome) or self._options.cancel.cancelled:
+            return False
+        if self._job.plan.notebook.retries is None and self._inside.loaded():
+            self._say("notice", "a pipeline inside had ended, so it was not tried again: retries= says that it may be")
+            return False
+        return True
+
     def _attempt(self) -> Outcome:
         if self._options.cancel.cancelled:
             return Outcome("cancelled")
         self._attempts += 1
         self._outputs = {}
         if self._attempts > 1:
-            self.view = following.begun_again(self.view, self._attempts)
-            self._restart_steps()
-        spec = self._job.plan.notebook
-        root = artifacts_root(spec.artifacts)
-        self._artifacts = self._next_artifacts(root)
+            self.view = following.begun_again(self.view, self._before + self._attempts)
+        if self._record is not None:  # which may have those of an earlier attempt
+            for step in self.view.steps:
+                self._record.step(step.name, lambda known: StepRow(known.number, known.name))
+        spec, options = self._job.plan.notebook, self._options
+        self._artifacts = self._next_artifacts(artifacts_root(spec.artifacts))
         until = None if spec.timeout is None else self._clock + spec.timeout
-        scratch = tempfile.mkdtemp(prefix="datapipe-notebook-")
-        try:
-            order = self._order(root, scratch)
-            return attempt(order, self._options.cancel, Limits(spec.cell_timeout, until, spec.timeout), self._hear)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with scratch_folder() as scratch:
+            order = order_for(
+                self._job,
+                self._artifacts,
+                scratch,
+                run_id=options.run_id,
+                correlation_id=options.correlation_id or options.run_id,
+                key=options.idempotency_key or options.run_id,
+                attempt=self._number,
+            )
+            return attempt(order, options.cancel, Limits(spec.cell_timeout, until, spec.timeout), self._hear)
 
     def _next_artifacts(self, root: str) -> Artifacts:
         """The place of the next attempt: another worker may have begun some before its process died."""
         while True:
             self._number += 1
-            found = artifacts_of(root, self._job.plan.title, self._options.run_id, self._number, self._started.date())
+            found = artifacts_of(root, self._job.plan.title, self._options.run_id, self._number, self._first.date())
             if not found.names():
                 return found
-
-    def _order(self, root: str, scratch: str) -> Order:
-        job, options = self._job, self._options
-        correlation = options.correlation_id or options.run_id
-        about = {
-            "run_id": options.run_id,
-            "correlation_id": correlation,
-            "attempt": self._number,
-            "name": job.plan.title,
-            "notebook": job.plan.notebook.path,
-            "hash": job.notebook.hash,
-            "started": self._started.isoformat(timespec="milliseconds"),
-        }
-        inside = {
-            **lasting(environment(), Path.cwd()),
-            "DATAPIPE_HOME": str(data_home()),
-            "DATAPIPE_PARENT_RUN_ID": options.run_id,
-            "DATAPIPE_CORRELATION_ID": correlation,
-            "DATAPIPE_JOB_KEY": options.idempotency_key or options.run_id,
-        }
-        return Order(
-            notebook=job.executed.content,
-            path=job.plan.notebook.path,
-            kernel=job.kernel,
-            folder=str(job.folder),
-            root=root,
-            place=self._artifacts.path if self._artifacts else "",
-            scratch=scratch,
-            parameters=job.values,
-            secrets=job.secrets,
-            defaults={name: value for name, value in environment().items() if name not in os.environ},
-            environment=inside,
-            about=about,
-            memory=job.plan.notebook.memory_limit,
-        )
 
     def _pause(self, seconds: float) -> None:
         self._options.cancel.wait(seconds)
@@ -234,37 +221,30 @@ class JobRun:
         if kind in {"cell_began", "cell_ended"} and self._record is not None:
             seconds = event.get("seconds")
             self._record.step(f"cell {event['cell']}", lambda known: _cell(known, seconds))
-        self._look_inside()
-        self._show(self.view)
+        self.view = dataclasses.replace(self.view, children=self._inside.views)
+        self._show()
 
-    def _look_inside(self, *, now: bool = False) -> None:
-        """See how the runs of plans inside are going."""
-        if self._store is None or not (now or time.monotonic() - self._looked > _CHILDREN):
-            return
-        self._looked = time.monotonic()
-        with suppress(TransientError):
-            rows = self._store.children(self._options.run_id)
-            inside = kept_pace(self.view.children, [view_of_row(row) for row in rows])
-            self.view = dataclasses.replace(self.view, children=inside)
+    def _show(self) -> None:
+        """Show how it is; what cannot be shown goes on all the same."""
+        try:
+            self._shows(self.view)
+        except Exception:
+            self._shows = lambda _: None
+            logging.getLogger("datapipe").exception("the card of run %s failed", self._options.run_id)
 
     def _say(self, kind: str, text: str) -> None:
         self.view = following.noted(self.view, text, time.time())
         self._note(text, kind)
-        self._show(self.view)
+        self._show()
 
     def _note(self, text: str, kind: str = "notice") -> None:
         if self._record is not None:
             self._record.say(Note(kind, text))
 
-    def _restart_steps(self) -> None:
-        if self._record is not None:
-            for step in self.view.steps:
-                self._record.step(step.name, lambda known: StepRow(known.number, known.name))
-
     # --- the end ----------------------------------------------------------------------------------------------
 
     def _result(self, outcome: Outcome) -> NotebookResult:
-        self._look_inside(now=True)
+        self.view = dataclasses.replace(self.view, children=self._inside.stop())
         cells = tuple(
             CellResult(int(step.name.split()[1]), step.what, _state(step.state), step.seconds, _count(step.where))
             for step in following.ended(self.view, None, outcome).steps
@@ -285,10 +265,15 @@ class JobRun:
             hash=job.notebook.hash,
             seconds=time.monotonic() - self._clock,
             started=self._started.isoformat(timespec="milliseconds"),
-            attempts=max(1, self._attempts),
+            attempts=self._before + max(1, self._attempts),
             error=self._sentence(outcome) if outcome.error else None,
-            notices=(*map(str, job.warnings), *(note.text for note in self.view.notes)),
+            notices=(*map(str, job.warnings), *(note.text for note in self.view.notes), *self._not_loaded_again()),
         )
+
+    def _not_loaded_again(self) -> Iterator[str]:
+        for row in self._inside.replayed:
+            earlier = str((row.result or {}).get("run_id", ""))[:8]
+            yield f"{row.name or row.target} had been loaded before, by run {earlier}, and was not loaded again"
 
     def _sentence(self, outcome: Outcome) -> str:
         name = (problem(outcome) or {}).get("step")
@@ -301,20 +286,23 @@ class JobRun:
             sweep(root, self._job.plan.title, days=found.artifacts_days, runs=found.artifacts_runs)
 
     def _end(self, result: NotebookResult | None, outcome: Outcome) -> NotebookResult:
-        """Show and record how it ended."""
+        """Record and show how it ended."""
         self.view = following.ended(self.view, result, outcome)
-        self._show(self.view)
         if self._record is not None:
             steps = [
                 StepRow(number, step.name, None, int(step.state != "waiting"), 0, None, step.seconds, 0, step.busy)
                 for number, step in enumerate(self.view.steps)
             ]
             found: dict[str, Any] = {"state": outcome.state, "reason": outcome.reason, "error": problem(outcome)}
-            found |= {"result": result.to_dict() if result is not None else None, "attempts": max(1, self._attempts)}
+            found |= {
+                "result": result.to_dict() if result is not None else None,
+                "attempts": self._before + max(1, self._attempts),
+            }
             if result is not None and result.replayed:
                 steps, found["reason"] = [], f"run {result.run_id} had done it"
             found["outline"] = [[step.verb, step.what, step.where] for step in self.view.steps]
             self._record.end(steps, None, **found)
+        self._show()
         return dataclasses.replace(result, view=self.view) if result is not None else self._result(outcome)
 
 

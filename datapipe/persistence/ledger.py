@@ -61,6 +61,8 @@ class Delivery:
         Whether rows may be refused, and kept beside the data.
     replay : Replay, optional
         The refused rows that it brings in.
+    derived : bool
+        Whether the key stands for the load's place in a job, so that the rows may be others.
 
     Examples
     --------
@@ -78,6 +80,7 @@ class Delivery:
     report: Callable[[Loaded], Mapping[str, Any]] = dataclasses.asdict
     quarantines: bool = False
     replay: Replay | None = None
+    derived: bool = False
 
     @property
     def key(self) -> str:
@@ -115,7 +118,7 @@ def find_load(session: Session, delivery: Delivery) -> Loaded | None:
     if not rows:
         return None
     fingerprint, run_id, target, committed, result, written, double = rows[0]
-    if fingerprint != delivery.fingerprint:
+    if fingerprint != delivery.fingerprint and not delivery.derived:
         raise IdempotencyConflict(
             f"the idempotency key was used by another plan: run {run_id} into {target} at {moment(committed)}",
             hint="Use another key, or the plan and the parameters it was used with",

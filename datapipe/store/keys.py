@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from datapipe.errors import PlanError
 from datapipe.store.rows import RunRow
-from datapipe.store.schema import KEYS
+from datapipe.store.schema import KEYS, RUNS
 from datapipe.store.store import INSERTS, RunStore
 
 _FREE = frozenset({"failed", "cancelled", "lost", "skipped"})  # of runs that have not done what the key stands for
@@ -39,7 +39,9 @@ def take_key(store: RunStore, key: str, run_id: str) -> RunRow | None:
         if row is not None and row.state not in _FREE:
             return row
         with store.writing() as conn:
-            mine = KEYS.update().where(KEYS.c.key == hashed, KEYS.c.run_id == holder).values(run_id=run_id)
+            alive = sa.exists().where(RUNS.c.id == holder, RUNS.c.state.not_in(_FREE))  # it may have been tried again
+            found = (KEYS.c.key == hashed, KEYS.c.run_id == holder, ~alive)
+            mine = KEYS.update().where(*found).values(run_id=run_id)
             if conn.execute(mine).rowcount:
                 return None
 

@@ -36,7 +36,7 @@ os.register_at_fork(before=_unforked.acquire, after_in_parent=_unforked.release,
 INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LOCK = 7_021_962_001  # any number, the same for every process
 _QUIET = 3.0  # seconds without a sign of life after which a worker vouches for its process
-_MOST_CHILDREN = 1000
+_MOST_CHILDREN = 500
 SILENT = 60.0  # seconds without a sign of life after which a run counts as lost
 
 
@@ -290,11 +290,12 @@ class RunStore:
         conditions = (RUNS.c[name] == value for name, value in wanted.items() if value is not None)
         return self._rows(query.where(*conditions), limit)
 
-    def children(self, run_id: str) -> list[RunRow]:
-        """The runs that a run has begun, the oldest first, with the steps of those that go on."""
-        query = sa.select(*_COLUMNS, self._now.label("now")).where(RUNS.c.parent_run_id == run_id)
-        found = self._rows(query.order_by(RUNS.c.created, RUNS.c.id), _MOST_CHILDREN)
-        return [self.run(row.id) if row.state == "running" else row for row in found]
+    def children(self, run_id: str, known: Collection[str] = ()) -> list[RunRow]:
+        """The latest runs that a run has begun, the oldest first, without those ``known``; running ones with steps."""
+        own = (RUNS.c.parent_run_id == run_id, RUNS.c.id.not_in(list(known)[-_MOST_CHILDREN:]))
+        query = sa.select(*_COLUMNS, self._now.label("now")).where(*own)
+        found = self._rows(query.order_by(RUNS.c.created.desc(), RUNS.c.id.desc()), _MOST_CHILDREN)
+        return [self.run(row.id) if row.state == "running" else row for row in reversed(found)]
 
     def ahead(self, run_id: str) -> int:
         """How many runs wait before one in its queue."""

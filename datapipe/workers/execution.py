@@ -15,7 +15,15 @@ from celery.exceptions import Ignore
 
 from datapipe.data.cancel import CancelToken
 from datapipe.engine import RunOptions, described, place, run_claimed, told
-from datapipe.errors import DatapipeError, FatalError, PlanError, RunCancelled, TransientError, from_dict
+from datapipe.errors import (
+    LOADED_STAYS,
+    DatapipeError,
+    FatalError,
+    PlanError,
+    RunCancelled,
+    TransientError,
+    from_dict,
+)
 from datapipe.notebooks.hosting import run_claimed_job
 from datapipe.notebooks.model import parse_job
 from datapipe.notebooks.running import JobOptions
@@ -107,8 +115,13 @@ def _known(row: RunRow) -> Mapping[str, Any]:
     if row.state == "failed":
         raise from_dict(row.error or {"message": "the run failed"})
     if row.state == "cancelled":
-        raise RunCancelled("the run was cancelled", hint="The target is unchanged")
+        raise RunCancelled("the run was cancelled", hint=_unchanged(row.kind))
     raise Ignore(f"run {row.id} is with {row.worker}")
+
+
+def _unchanged(kind: str) -> str:
+    """What a cancelled run has changed."""
+    return LOADED_STAYS if kind == "notebook" else "The target is unchanged"
 
 
 def _run(store: RunStore, run_id: str, lease: str, message: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ def opened_job(message: Mapping[str, Any], run_id: str, *, key: str | None, fold
     plan, content = parse_job(message["job"]), message.get("content")
     if key is not None and content is not None:
         return prepared(plan, content=content, check=False)
+    if steered := [name for name in ("folder", "kernel", "artifacts") if getattr(plan.notebook, name) is not None]:
+        hint = f"Leave it out: a worker without a key has its own. {KEY_HINT}"
+        raise PlanError(f"a job that is not signed cannot set {', '.join(steered)}", hint=hint)
     wanted = message.get("hash")
     path = _allowed(plan.notebook.path, folders, anywhere=wanted is not None)
     here = plan.model_copy(update={"notebook": plan.notebook.model_copy(update={"path": str(path)})})
@@ -53,7 +57,7 @@ def opened_job(message: Mapping[str, Any], run_id: str, *, key: str | None, fold
             f"the notebook {plan.notebook.path!r} is not the one the job was submitted with: this worker has another",
             hint=f"Bring the worker's file up to date, or let it travel: {KEY_HINT}",
         )
-    return Prepared(plan, job.notebook, job.executed, job.values, job.secrets, job.warnings, job.folder)
+    return dataclasses.replace(job, plan=plan, own_folder=job.folder)
 
 
 def _allowed(path: str, folders: str, *, anywhere: bool) -> Path:
