@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +20,9 @@ from workerside import until
 
 import datapipe
 from datapipe.engine import NotebookResult
+from datapipe.history import Run
+from datapipe.listing import runs
+from datapipe.notebooks.order import Outcome
 from datapipe.store import RunRow
 
 STATUS = {"done": "completed", "failed": "failed", "waiting": "pending"}
@@ -106,7 +109,9 @@ def sound(run: Ended) -> Ended:
 def _has_a_banner(run: Ended, notebook: Mapping[str, Any]) -> None:
     """A run that did not succeed says so on top, with a link to the cell it ended in."""
     cells = notebook["cells"]
-    marks = [place for place, cell in enumerate(cells) if "papermill-error-cell-tag" in cell["metadata"].get("tags", ())]
+    marks = [
+        place for place, cell in enumerate(cells) if "papermill-error-cell-tag" in cell["metadata"].get("tags", ())
+    ]
     if run.result.state == "succeeded":
         assert marks == []
         return
@@ -172,3 +177,26 @@ def calling(home: Path, *arguments: str, script: str | None = None) -> subproces
         env={**os.environ, "DATAPIPE_HOME": str(home)},
         start_new_session=True,
     )
+
+
+Execution = Callable[..., Outcome]
+
+
+def succeeding(*outputs: Mapping[str, Any]) -> Execution:
+    """An execution of four cells that is made up, as the one that runs it hears it."""
+
+    def way(hear: Any, **_: Any) -> Outcome:
+        for index in range(4):
+            hear({"event": "cell_began", "cell": index, "time": 0.0})
+            hear({"event": "cell_replied", "cell": index, "count": index + 1, "time": 0.0})
+            hear({"event": "cell_ended", "cell": index, "state": "done", "seconds": 0.5, "time": 0.0})
+        for output in outputs:
+            hear({"event": "output", "output": output, "time": 0.0})
+        return Outcome("succeeded")
+
+    return way
+
+
+def latest() -> Run:
+    """The run that began last."""
+    return next(iter(runs(1)))

@@ -232,7 +232,9 @@ def tagged(path: Path, **tags: int) -> None:
 
 
 def test_cells_that_may_raise_and_cells_that_are_skipped(side: Side) -> None:
-    path = write_notebook(side.folder / "tags.ipynb", "x = 1", "1 / 0", "x = 2", "import datapipe\ndatapipe.output('x', x)")
+    path = write_notebook(
+        side.folder / "tags.ipynb", "x = 1", "1 / 0", "x = 2", "import datapipe\ndatapipe.output('x', x)"
+    )
     tagged(path, raises_exception=1, skip_execution=2)
     run = ended(datapipe.notebook(path))
     assert run.result.outputs == {"x": 1}

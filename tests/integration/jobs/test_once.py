@@ -54,7 +54,9 @@ if tries == 2:
 datapipe.output("tries", tries)
 """
     twice = "for _ in range(2):\n    datapipe.read('SELECT 1 AS a', source='sqlite:///data.db').write('looped', to='sqlite:///data.db').run()"
-    path = write_notebook(home / "again.ipynb", LOADS.replace("import datapipe", "import datapipe, datapipe.errors"), twice, ways)
+    path = write_notebook(
+        home / "again.ipynb", LOADS.replace("import datapipe", "import datapipe, datapipe.errors"), twice, ways
+    )
     run = sound(ended(datapipe.notebook(path, retries=3)))
     assert (run.error, run.result.attempts, run.folder.name) == (None, 3, "3")
     assert rows(home) == 2, "loaded once, by the first attempt"
@@ -117,7 +119,9 @@ def test_a_key_takes_effect_once(home: Path) -> None:
     assert (earlier.row.id, latest.row.state) == (first.run_id, "succeeded")
     assert latest.row.reason == f"run {first.run_id} had done it" and latest.row.id != first.run_id
     assert latest.result().outputs == {"tries": 1}
-    with pytest.raises(IdempotencyConflict, match=f"run {first.run_id} has done something else under this idempotency key"):
+    with pytest.raises(
+        IdempotencyConflict, match=f"run {first.run_id} has done something else under this idempotency key"
+    ):
         job.bind(day=2).run(idempotency_key="k")
     assert of_name("once")[0].row.state == "failed" and (home / "tries").read_text() == "x"
 

@@ -132,7 +132,9 @@ def test_a_caller_that_is_killed_leaves_no_kernel_and_a_run_that_is_lost(called:
     assert one.state == "lost" and statuses(one.artifacts) == ["completed", "failed", "pending"]
     notebook = kept(one.artifacts, "notebook.ipynb")
     assert notebook["metadata"]["papermill"]["exception"] is True
-    assert notebook["cells"][0]["source"].startswith("**✗ Stopped (the process that had started it is gone) in [cell 2]")
+    assert notebook["cells"][0]["source"].startswith(
+        "**✗ Stopped (the process that had started it is gone) in [cell 2]"
+    )
     assert kept(one.artifacts, "run.json")["outputs"]["before"]["value"] == 1
     until(lambda: run.row.state == "lost", 10)
     assert run.row.reason == "its process has ended"
@@ -208,7 +210,7 @@ def test_cancelled_in_the_background(home: Path) -> None:
     until(lambda: [step.name for step in run.progress] == ["cell 1", "cell 2"], 5)
     assert run.row.state == "running"
     assert run.cancel()
-    with pytest.raises(RunCancelled, match="the run was cancelled. What the pipelines of the notebook had loaded"):
+    with pytest.raises(RunCancelled, match=r"the run was cancelled\. What the pipelines of the notebook had loaded"):
         run.result(40)
     found = Ended(RunCancelled(), NotebookResult.from_dict(run.row.result or {}))
     assert "tidied" in found.shown(1) and found.statuses == ["completed", "failed", "pending"]

@@ -52,7 +52,7 @@ left: str = "as it was"
 GIVEN: dict[str, Any] = {
     "count": 2**63,
     "ratio": 0.1,
-    "name": "it's a \"{name}\"\n\\ ü 🎉 {} %s",
+    "name": 'it\'s a "{name}"\n\\ ü 🎉 {} %s',
     "yes": True,
     "day": dt.date(2013, 5, 1),
     "at": dt.datetime(2013, 5, 1, 12, 30, 0, 5, tzinfo=dt.UTC),
@@ -146,7 +146,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
 def test_parameters_arrive_as_they_were_declared(run: Ended) -> None:
     assert run.error is None
     assert run.kept("run.json")["parameters"] == run.kept("notebook.ipynb")["metadata"]["papermill"]["parameters"]
-    assert json.loads(json.dumps(run.result.parameters["price"])) in ("1234567890.12345678901234567890", {"type": "decimal", "value": "1234567890.12345678901234567890"})
+    assert json.loads(json.dumps(run.result.parameters["price"])) in (
+        "1234567890.12345678901234567890",
+        {"type": "decimal", "value": "1234567890.12345678901234567890"},
+    )
 
 
 def test_values_come_back_as_they_were(run: Ended) -> None:
@@ -185,7 +188,9 @@ def test_frames_come_back_as_they_were(run: Ended) -> None:
 
 def test_what_is_no_output_is_refused_with_a_sentence(run: Ended) -> None:
     refused = run.result.outputs["refused"]
-    assert refused["large"].startswith("the output 'large' has 70,002 bytes as JSON, and 65,536 are the most. Give a DataFrame")
+    assert refused["large"].startswith(
+        "the output 'large' has 70,002 bytes as JSON, and 65,536 are the most. Give a DataFrame"
+    )
     assert "an output cannot be called 'no name'" in refused["no name"]
     assert "is a object, which cannot travel" in refused["a_set_of_objects"]
 

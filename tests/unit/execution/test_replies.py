@@ -24,7 +24,12 @@ def reply(*lines: str, ename: str = "ZeroDivisionError", evalue: str = "division
 
 def test_the_innermost_line_of_a_cell_is_told() -> None:
     found = raised(reply(*IN_A_FUNCTION), 7, SOURCES)
-    assert (found["type"], found["message"], found["cell"], found["line"]) == ("ZeroDivisionError", "division by zero", 7, 3)
+    assert (found["type"], found["message"], found["cell"], found["line"]) == (
+        "ZeroDivisionError",
+        "division by zero",
+        7,
+        3,
+    )
     assert found["excerpt"]["file"] == "In[2]" and found["excerpt"]["function"] == "f"
     assert found["excerpt"]["lines"][-1] == (3, "    return a / 0")
     assert "\x1b" not in found["traceback"] and "Cell In[2], line 3, in f(a)" in found["traceback"]
@@ -65,7 +70,8 @@ def test_an_error_without_a_text_is_told_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "clean"), [("", True), ("0", True), ("None", True), (None, True), ("1", False), ("False", False), ("no data", False)]
+    ("value", "clean"),
+    [("", True), ("0", True), ("None", True), (None, True), ("1", False), ("False", False), ("no data", False)],
 )
 def test_an_exit_is_clean_without_a_code(value: str | None, clean: bool) -> None:
     assert is_clean_exit("SystemExit", value) is clean

@@ -62,8 +62,18 @@ def test_one_that_failed_has_a_banner_that_leads_to_the_cell(tmp_path: Path) -> 
     before = copy.deepcopy(nb)
     found = truthful(nb, STATES, FAILED, one)
     assert nb == before, "the notebook itself is left alone"
-    assert [cell["cell_type"] for cell in found["cells"]] == ["markdown", "markdown", "code", "markdown", "code", "code"]
-    assert found["cells"][0]["source"] == "**✗ Failed in [cell 3](#papermill-error-cell).** ZeroDivisionError: division by zero"
+    assert [cell["cell_type"] for cell in found["cells"]] == [
+        "markdown",
+        "markdown",
+        "code",
+        "markdown",
+        "code",
+        "code",
+    ]
+    assert (
+        found["cells"][0]["source"]
+        == "**✗ Failed in [cell 3](#papermill-error-cell).** ZeroDivisionError: division by zero"
+    )
     assert 'id="papermill-error-cell"' in found["cells"][3]["source"] and found["cells"][4]["source"] == "1 / 0"
     assert statuses(found)[2:] == ["completed", "completed", "failed", "pending"]
     assert [cell["metadata"]["papermill"]["exception"] for cell in found["cells"]][2:] == [False, None, True, None]
@@ -121,7 +131,7 @@ def test_a_copy_is_kept_at_first_and_then_now_and_then(tmp_path: Path, monkeypat
     artifacts = Artifacts(one.root, one.place)
     found = Report(one, artifacts, redactor(()))
     written: list[str] = []
-    monkeypatch.setattr(Artifacts, "write", lambda _, name, content: written.append(name))
+    monkeypatch.setattr(Artifacts, "write", lambda _, name, __: written.append(name))
     nb = prepared(one)
     for _ in range(10):
         found.keep_copy(nb, {})
@@ -137,13 +147,19 @@ def test_the_report_is_whole_and_holds_no_secret(tmp_path: Path, monkeypatch: py
     (tmp_path / "scratch" / "kernel.log").write_text(f"noise {SECRET}")
     artifacts = Artifacts(one.root, one.place)
     error = {"type": "ValueError", "message": f"no {SECRET}", "cell": 1, "traceback": SECRET}
-    told = Report(one, artifacts, redactor(one.secrets)).finish(nb, {0: "failed"}, Outcome("failed", None, error), {"outputs": {"a": SECRET}})
+    told = Report(one, artifacts, redactor(one.secrets)).finish(
+        nb, {0: "failed"}, Outcome("failed", None, error), {"outputs": {"a": SECRET}}
+    )
     assert artifacts.names() == ["error.json", "kernel.log", "notebook.html", "notebook.ipynb", "run.json"]
     for name in artifacts.names():
         assert SECRET.encode() not in (artifacts.read(name) or b""), name
     assert told.error == {"type": "ValueError", "message": "no ***", "cell": 1, "traceback": "***"}
     facts = json.loads(artifacts.read("run.json") or b"")
-    assert facts["packages"]["datapipe-sdk"] and facts["state"] == "failed" and facts["parameters"] == {"p": {"secret": "THE_SECRET"}}
+    assert (
+        facts["packages"]["datapipe-sdk"]
+        and facts["state"] == "failed"
+        and facts["parameters"] == {"p": {"secret": "THE_SECRET"}}
+    )
     assert json.loads(artifacts.read("error.json") or b"") == {"state": "failed", "reason": None, "error": told.error}
 
 
@@ -151,7 +167,9 @@ def test_an_output_is_kept_with_its_file(tmp_path: Path) -> None:
     one = order(tmp_path)
     (tmp_path / "scratch" / "outputs").mkdir()
     (tmp_path / "scratch" / "outputs" / "rows.parquet").write_bytes(b"PAR1")
-    found = Report(one, Artifacts(one.root, one.place), redactor(())).keep_output({"name": "rows", "file": "rows.parquet", "shown": "1"})
+    found = Report(one, Artifacts(one.root, one.place), redactor(())).keep_output(
+        {"name": "rows", "file": "rows.parquet", "shown": "1"}
+    )
     assert found == {"name": "rows", "shown": "1", "uri": f"{tmp_path}/kept/job/1/outputs/rows.parquet"}
     assert Path(found["uri"]).read_bytes() == b"PAR1"
 
@@ -160,7 +178,9 @@ def test_an_output_takes_no_file_from_elsewhere(tmp_path: Path) -> None:
     one = order(tmp_path)
     (tmp_path / "private").write_text("no")
     with pytest.raises(OSError, match="private"):
-        Report(one, Artifacts(one.root, one.place), redactor(())).keep_output({"name": "x", "file": "../../private", "shown": ""})
+        Report(one, Artifacts(one.root, one.place), redactor(())).keep_output(
+            {"name": "x", "file": "../../private", "shown": ""}
+        )
     assert not (tmp_path / "kept").exists()
 
 
@@ -169,7 +189,12 @@ def test_what_is_finished_after_a_death_has_what_was_kept_before(tmp_path: Path)
     nb = prepared(one)
     nb.cells[1].outputs = [nbformat.v4.new_output("stream", name="stdout", text="so far\n")]  # type: ignore[no-untyped-call]  # it has none
     Report(one, Artifacts(one.root, one.place), redactor(())).keep_copy(nb, {1: "done", 2: "running"})
-    past = {"state": "failed", "reason": "kernel_died", "error": {"message": "died", "cell": 3}, "states": {"1": "done", "2": "running"}}
+    past = {
+        "state": "failed",
+        "reason": "kernel_died",
+        "error": {"message": "died", "cell": 3},
+        "states": {"1": "done", "2": "running"},
+    }
     told = finished(one, past)
     assert (told["state"], told["reason"], told["not_kept"]) == ("failed", "kernel_died", None)
     found = json.loads((tmp_path / "kept" / "job" / "1" / "notebook.ipynb").read_text())
@@ -197,6 +222,10 @@ def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
 
 def test_a_notebook_of_an_older_format_is_brought_up_to_date(tmp_path: Path) -> None:
     one = order(tmp_path, "x = 1")
-    old = {**one.notebook, "nbformat_minor": 2, "cells": [{k: v for k, v in cell.items() if k != "id"} for cell in one.notebook["cells"]]}
+    old = {
+        **one.notebook,
+        "nbformat_minor": 2,
+        "cells": [{k: v for k, v in cell.items() if k != "id"} for cell in one.notebook["cells"]],
+    }
     nb = prepared(order(tmp_path, notebook=old))
     assert nb.nbformat_minor >= 5 and nb.cells[0].id and nb.cells[0].metadata.tags == []
