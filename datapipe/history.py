@@ -144,7 +144,7 @@ class Run:
             raise _error_of(row)
         if row.state == "cancelled":
             if row.kind == "notebook":
-                raise RunCancelled("the run was cancelled", hint=LOADED_STAYS)
+                raise _with_result(RunCancelled("the run was cancelled", hint=LOADED_STAYS), row)
             earlier = "An attempt whose worker died may have taken effect: the ledger beside the data knows"
             raise RunCancelled("the run was cancelled", hint=earlier if row.losses else "The target is unchanged")
         if row.state == "lost":
@@ -316,13 +316,19 @@ def _error_of(row: RunRow) -> DatapipeError:
     found = row.error or {"message": "the run failed"}
     if row.kind == "notebook":
         said = (row.result or {}).get("error") or found["message"]
-        error = from_dict({**found, "message": said, "step": None}, unknown=NotebookError)
+        of_a_cell = {**found, "type": "NotebookError", "message": said, "step": None}
+        error = from_dict(of_a_cell if found.get("step") else found, unknown=NotebookError)
     else:
         error = from_dict(found)
-    if row.result:
-        error.result = _result_of(row)
+    _with_result(error, row)
     if found.get("traceback"):
         error.add_note(f"\nOn {row.worker or row.host}:\n{found['traceback']}")
+    return error
+
+
+def _with_result(error: DatapipeError, row: RunRow) -> DatapipeError:
+    if row.result:
+        error.result = _result_of(row)
     return error
 
 

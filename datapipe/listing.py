@@ -114,8 +114,8 @@ def runs(limit: int = 50, *, state: str | None = None, plan: Any = None) -> Runs
         How many at most.
     state : str, optional
         Only those that are queued, running, succeeded, failed, cancelled, skipped or lost.
-    plan : Pipeline or str, optional
-        Only those of this plan, or of plans of this name.
+    plan : Pipeline, NotebookJob or str, optional
+        Only those of this plan or notebook, or of this name.
 
     Returns
     -------
@@ -143,6 +143,7 @@ def latest(limit: int = 50, *, state: str | None = None, plan: Any = None) -> li
     with suppress(TransientError):  # somebody else may write
         store.find_lost()
     found: Plan | None = getattr(plan, "plan", plan) if plan is not None and not isinstance(plan, str) else None
-    name = plan if isinstance(plan, str) else found.name if found is not None else None
+    # A notebook's runs are known by its title, whatever its parameters.
+    name = plan if isinstance(plan, str) else getattr(found, "title", None) or getattr(found, "name", None)
     fingerprint = found.fingerprint if found is not None and name is None else None
     return store.runs(state=state, name=name, fingerprint=fingerprint, limit=limit)

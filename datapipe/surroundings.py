@@ -32,7 +32,8 @@ def surroundings() -> Surroundings:
 
 def shell_of_kernel() -> Any:
     """IPython's shell in a Jupyter kernel; None anywhere else."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    get = getattr(sys.modules.get("IPython"), "get_ipython", None)  # another thread may be importing it right now
+    shell = get() if get is not None else None
     return shell if getattr(shell, "kernel", None) is not None else None
 
 

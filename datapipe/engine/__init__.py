@@ -2,8 +2,8 @@
 
 from datapipe.engine.events import Event, Listener
 from datapipe.engine.following import Follower, view_of_result
-from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult, thawed
-from datapipe.engine.nested import Lineage, lineage, nested
+from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult
+from datapipe.engine.nested import Lineage, lineage, nested, next_key
 from datapipe.engine.options import run_options
 from datapipe.engine.record import Record
 from datapipe.engine.recorder import begin_recorded, described, place, run_claimed, run_recorded, told
@@ -30,6 +30,7 @@ __all__ = [
     "described",
     "lineage",
     "nested",
+    "next_key",
     "outline_plan",
     "place",
     "policy",
@@ -39,7 +40,6 @@ __all__ = [
     "run_plan",
     "run_recorded",
     "stream_plan",
-    "thawed",
     "told",
     "view_of_result",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from datapipe.display import RunView, run_card, run_card_text
 from datapipe.display.words import count
-from datapipe.plan.values import decode, encode
+from datapipe.plan.values import decode, encode, thawed
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class CellResult:
     Parameters
     ----------
     number : int
-        Its place among all cells of the executed notebook, from 1.
+        Its number among the code cells of the executed notebook, from 1, as in ``In[1]``.
     title : str
         The heading above it, or its first line.
     state : {"done", "failed", "waiting"}
@@ -179,10 +179,3 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, Mapping) and value.get("type") == _FRAME:
         return FrameOutput(**value["value"])
     return thawed(decode(value))
-
-
-def thawed(value: Any) -> Any:
-    """Lists and dicts as Python has them, in place of a plan's frozen ones."""
-    if isinstance(value, dict):
-        return {key: thawed(item) for key, item in value.items()}
-    return [thawed(item) for item in value] if isinstance(value, tuple) else value

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from traceback import format_exc
 from typing import Any
 
 from datapipe.execution.telling import Teller, own_output
 from datapipe.notebooks.order import Order, Outcome
+from datapipe.traces import masked
 
 
 def main() -> int:
@@ -24,7 +27,12 @@ def main() -> int:
     from datapipe.execution.executing import executed, finished  # loads papermill
 
     tell = Teller(out)
-    found = finished(order, past) if past is not None else executed(order, tell, _listening)
+    try:
+        found = finished(order, past) if past is not None else executed(order, tell, _listening)
+    except Exception as error:
+        message = f"the notebook could not be executed: {type(error).__name__}: {masked(str(error))}"
+        tell("crashed", error={"type": "ExecutionFailed", "message": message, "traceback": masked(format_exc())})
+        raise
     tell("ended", **found)
     return 0
 
@@ -45,6 +53,12 @@ def _listening(stop: Any) -> Iterator[None]:
                 stop(Outcome(found["state"], found.get("reason"), found.get("error")))
         stop(Outcome("lost", "the process that had started it is gone"))
 
+    def on_signal(number: int, _: object) -> None:
+        if number == signal.SIGTERM:  # as a service manager sends it to every process of a service
+            stop(Outcome("cancelled", "told to stop by SIGTERM"))
+
+    for number in (signal.SIGTERM, signal.SIGINT):  # not ignored, which the kernel would inherit
+        signal.signal(number, on_signal)
     threading.Thread(target=listen, name="datapipe orders", daemon=True).start()
     yield
 

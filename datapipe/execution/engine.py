@@ -13,6 +13,7 @@ from papermill.engines import Engine, NotebookExecutionManager, papermill_engine
 
 from datapipe.execution.kernels import GuardedKernelManager, channels
 from datapipe.execution.session import Session
+from datapipe.notebooks.cells import codes
 
 NAME = "datapipe"
 _IOPUB = 60  # seconds that the last outputs of a cell may take; papermill gives up after 4
@@ -44,29 +45,28 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no
 
     def papermill_execute_cells(self) -> None:
         """Execute cells until one fails, the kernel dies, or the notebook or somebody else ends it."""
-        for index, cell in enumerate(self.nb.cells):
-            if cell.cell_type != "code" or not cell.source.strip():
-                continue
+        for number, index in enumerate(codes(self.nb.cells), 1):
             if self.session.is_over:
                 return
-            self.session.cell_began(index)
+            cell = self.nb.cells[index]
+            self.session.cell_began(number)
             self.nb_man.cell_start(cell, index)
             try:
-                self._execute(cell, index)
+                self._execute(cell, index, number)
             finally:
                 self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
         if not self.session.is_over:
             self._note_threads()
 
-    def _execute(self, cell: Any, index: int) -> None:
+    def _execute(self, cell: Any, index: int, number: int) -> None:
         try:
             self.execute_cell(cell, index)
         except CellExecutionError:
-            self.session.cell_raised(index)
+            self.session.cell_raised(number)
         except DeadKernelError:
-            self.session.kernel_died(index, self.km.exit_code)
+            self.session.kernel_died(number, self.km.exit_code)
         else:
-            self.session.cell_done(index)
+            self.session.cell_done(number)
 
     def _note_threads(self) -> None:
         """What is still at work when the last cell has ended, ends with the kernel: say so."""

@@ -7,23 +7,23 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill
 from papermill.engines import papermill_engines
 
 from datapipe.errors import DatapipeError
 from datapipe.execution import engine
-from datapipe.execution.report import NOTEBOOK, Report
+from datapipe.execution.report import MARK, NOTEBOOK, Report
 from datapipe.execution.session import Session
 from datapipe.execution.telling import Teller
 from datapipe.notebooks.artifacts import Artifacts
-from datapipe.notebooks.cells import notebook_of
+from datapipe.notebooks.cells import codes, notebook_of
 from datapipe.notebooks.order import Order, Outcome
-from datapipe.notebooks.promises import broken_promise
 from datapipe.secrets import redactor
 
 Listening = Callable[[Callable[[Outcome], None]], AbstractContextManager[None]]
@@ -33,36 +33,56 @@ def executed(order: Order, tell: Teller, listening: Listening) -> dict[str, Any]
     """Execute a notebook, and keep what it leaves; the outcome as plain JSON values."""
     Path(order.scratch, "outputs").mkdir(mode=0o700, exist_ok=True)
     report = _report(order)
-    session = Session(order, tell, report.keep_copy, report.keep_output)
     nb = prepared(order)
-    codes = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in nb.cells)
-    # nbconvert takes a second to load, and is needed when the last cell has ended.
-    threading.Thread(target=import_module, args=("nbconvert",), name="datapipe load", daemon=True).start()
+    try:
+        report.keep(nb, {})
+    except DatapipeError as error:  # told before anything is executed
+        return {**Outcome("failed", None, error.to_dict()).to_dict(), "not_kept": None}
+    session = Session(order, tell, report.keep_copy, report.keep_output)
+    threading.Thread(target=_load, name="datapipe load", daemon=True).start()
     with listening(session.stop):
         papermill_engines.execute_notebook_with_engine(engine.NAME, nb, order.kernel, session=session)
-        outcome = session.result(codes)
+        outcome = session.result(len(codes(nb.cells)))
         if outcome.state == "succeeded":
+            from datapipe.notebooks.promises import broken_promise
+
             broken = broken_promise(notebook_of(order.notebook, order.path), session.outputs)
             outcome = outcome if broken is None else Outcome("failed", None, broken)
         return _finished(order, report, nb, session.states, outcome, {"outputs": session.outputs})
 
 
+def _load() -> None:
+    """Load what is needed when the last cell has ended, and takes more than a second, while the kernel works."""
+    for name in ("datapipe.notebooks.promises", "nbconvert"):
+        import_module(name)
+
+
 def finished(order: Order, past: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what is left of an execution whose process died; ``past`` is what it had told."""
     states = {int(index): state for index, state in past["states"].items()}
-    artifacts = Artifacts(order.root, order.place)
-    kept = artifacts.read(NOTEBOOK)
-    content = order if kept is None else dataclasses.replace(order, notebook=json.loads(kept))
-    nb = prepared(content)
+    nb = prepared(dataclasses.replace(order, notebook=_kept(order) or order.notebook))
     outcome = Outcome(past["state"], past.get("reason"), past.get("error"))
     return _finished(order, _report(order), nb, states, outcome, {"outputs": past.get("outputs") or {}})
+
+
+def _kept(order: Order) -> Mapping[str, Any] | None:
+    """The copy of the notebook that was kept last, without marks; None if there is none."""
+    with suppress(DatapipeError, OSError, ValueError):
+        text = Artifacts(order.root, order.place).read(NOTEBOOK)
+        if text is not None:
+            found: dict[str, Any] = json.loads(text)
+            cells = [cell for cell in found["cells"] if MARK not in cell["metadata"].get("tags", ())]
+            return {**found, "cells": cells}
+    return None
 
 
 def prepared(order: Order) -> Any:
     """The notebook as papermill's engines want it."""
     nb = nbformat.from_dict(dict(order.notebook))  # type: ignore[no-untyped-call]  # it has none
     nb = nbformat.v4.upgrade(nb) or nb  # type: ignore[no-untyped-call]  # nor this
-    nb.metadata.setdefault("papermill", {"default_parameters": {}, "environment_variables": {}, "version": None})
+    nb.metadata.setdefault(
+        "papermill", {"default_parameters": {}, "environment_variables": {}, "version": papermill.__version__}
+    )
     for cell in nb.cells:
         cell.metadata.setdefault("tags", [])
         cell.metadata.setdefault("papermill", {})

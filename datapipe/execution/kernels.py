@@ -117,18 +117,18 @@ class KernelProcess:
         """How it died, as far as that can be told."""
         used = f"it had used up to {_size(self.peak)} of memory" if self.peak else "its memory is not known"
         if self._over:
-            hint = "Read less at a time, or give the job more memory"
+            hint = "Read less at a time, or give the job more memory."
             return Death("out_of_memory", f"the kernel took more than {_size(self._limit or 0)} of memory", hint, code)
         if code == -signal.SIGKILL and _oom_kills() > self._kills:
-            hint = "Read less at a time, or give the machine or its container more memory"
+            hint = "Read less at a time, or give the machine or its container more memory."
             return Death("out_of_memory", f"the system killed the kernel for want of memory; {used}", hint, code)
         if code == -signal.SIGKILL:
-            hint = "Somebody killed it, or the system was out of memory: its log tells"
+            hint = "Somebody killed it, or the system was out of memory: the system's log tells."
             return Death("kernel_died", f"the kernel was killed (SIGKILL); {used}", hint, code)
         if code is not None and code < 0:
-            hint = "A library's own code failed: see kernel.log among the artifacts"
+            hint = "The code of a library that it calls has failed."
             return Death("kernel_died", f"the kernel died of {_named(-code)}; {used}", hint, code)
-        hint = "Code such as os._exit() ends it; see kernel.log among the artifacts"
+        hint = "Code such as os._exit() ends it."
         return Death("kernel_died", f"the kernel's process ended by itself with exit code {code}", hint, code)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -9,21 +9,25 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from datapipe.errors import DatapipeError
+from datapipe.execution.page import as_html
 from datapipe.notebooks.artifacts import Artifacts
-from datapipe.notebooks.order import Order, Outcome
+from datapipe.notebooks.cells import codes
+from datapipe.notebooks.order import LOG, Order, Outcome
 from datapipe.secrets import Redactor
 
-NOTEBOOK, HTML, ERROR, FACTS, LOG = "notebook.ipynb", "notebook.html", "error.json", "run.json", "kernel.log"
+NOTEBOOK, HTML, ERROR, FACTS = "notebook.ipynb", "notebook.html", "error.json", "run.json"
 _APART = 5.0  # seconds between two copies of a notebook whose cells go on
 _SHARE = 20  # how much longer than it takes to save one
 _STATUS = {"done": "completed", "failed": "failed", "running": "running"}
-_MARK = "papermill-error-cell-tag"  # papermill's own, which it removes when the notebook is run again
+MARK = "papermill-error-cell-tag"  # papermill's own, which it removes when the notebook is run again
 _ANCHOR = "papermill-error-cell"
 
 
@@ -54,10 +58,20 @@ class Report:
         return found
 
     def keep_copy(self, nb: Any, states: Mapping[int, str]) -> None:
-        """Keep a copy, unless there is one that is young enough."""
-        began = time.monotonic()
-        if began - self._saved < max(_APART, self._pause):
-            return
+        """Keep a copy, unless there is one that is young enough. One that cannot be kept does not stop the notebook."""
+        if time.monotonic() - self._saved > max(_APART, self._pause):
+            with suppress(DatapipeError, OSError):  # the last one tells
+                self.keep(nb, states)
+
+    def keep(self, nb: Any, states: Mapping[int, str]) -> None:
+        """Keep a copy.
+
+        Raises
+        ------
+        DatapipeError
+            If its place cannot be written.
+        """
+        began = self._saved = time.monotonic()
         self._keep(NOTEBOOK, self._notebook(nb, states, None))
         self._saved = time.monotonic()
         self._pause = (self._saved - began) * _SHARE
@@ -74,7 +88,7 @@ class Report:
         log = Path(self._order.scratch, LOG)
         if log.is_file() and log.stat().st_size:
             self._artifacts.write(LOG, self._redactor.text(log.read_text(errors="replace")).encode())
-        self._artifacts.write(HTML, as_html(notebook).encode("utf-8", "replace"))
+        self._artifacts.write(HTML, as_html(notebook, self._order.about.get("name")).encode("utf-8", "replace"))
         return told
 
     def _notebook(self, nb: Any, states: Mapping[int, str], outcome: Outcome | None) -> dict[str, Any]:
@@ -106,11 +120,13 @@ def truthful(nb: Any, states: Mapping[int, str], outcome: Outcome | None, order:
         How it ended, if it has.
     """
     found: dict[str, Any] = copy.deepcopy(_plain(nb))
+    numbers = {index: number for number, index in enumerate(codes(found["cells"]), 1)}
     for index, cell in enumerate(found["cells"]):
-        status = _STATUS.get(states.get(index, ""), "pending" if cell["cell_type"] == "code" else "completed")
+        state = states.get(numbers.get(index, 0), "")
+        status = _STATUS.get(state, "pending" if index in numbers else "completed")
         status = "failed" if status == "running" and outcome is not None else status
         known = cell["metadata"].setdefault("papermill", {})
-        known |= {"status": status, "exception": status == "failed" if index in states else None}
+        known |= {"status": status, "exception": status == "failed" if state else None}
     metadata = found["metadata"]
     metadata.setdefault("papermill", {}).update(
         parameters=dict(order.parameters),
@@ -131,24 +147,27 @@ def _marked(found: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     title = {"cancelled": "Cancelled", "lost": "Stopped"}.get(outcome.state, "Failed")
     why = {"timed_out": "timed out", "kernel_died": "its kernel died", "out_of_memory": "out of memory"}
     title += f" ({why.get(outcome.reason, _escaped(outcome.reason))})" if outcome.reason else ""
-    cells, number = found["cells"], error.get("cell") or _last(found["cells"])
+    cells = found["cells"]
+    number = error.get("cell") or _last(cells)
     link = f" in [cell {number}](#{_ANCHOR})" if number else ""
     lines = [f"**✗ {title}{link}.** {said}"] + ([f"Next: {_escaped(error['hint'])}"] if error.get("hint") else [])
     if number:
-        cells.insert(number - 1, _markdown(f'<span id="{_ANCHOR}"></span>**✗ It ended in the cell below.**'))
+        anchor = f'<span id="{_ANCHOR}"></span>**✗ It ended in the cell below.**'
+        cells.insert(codes(cells)[number - 1], _markdown(anchor))
     cells.insert(0, _markdown("\n\n".join(lines)))
     return found
 
 
 def _last(cells: list[dict[str, Any]]) -> int | None:
     """The number of the cell that had begun and did not end well."""
-    failed = [n for n, cell in enumerate(cells, 1) if cell["metadata"]["papermill"]["status"] == "failed"]
+    numbered = enumerate(codes(cells), 1)
+    failed = [n for n, index in numbered if cells[index]["metadata"]["papermill"]["status"] == "failed"]
     return failed[-1] if failed else None
 
 
 def _markdown(text: str) -> dict[str, Any]:
     cell = nbformat.v4.new_markdown_cell(text)  # type: ignore[no-untyped-call]  # it has none
-    cell.metadata = {"tags": [_MARK], "papermill": {"status": "completed", "exception": None}}
+    cell.metadata = {"tags": [MARK], "papermill": {"status": "completed", "exception": None}}
     return dict(_plain(cell))
 
 
@@ -161,20 +180,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def as_html(notebook: Mapping[str, Any]) -> str:
-    """The notebook as one HTML page that needs nothing from anywhere."""
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(  # type: ignore[no-untyped-call]  # it has none
-        embed_images=True,
-        mathjax_url="",
-        require_js_url="",
-        jquery_url="",
-        widget_renderer_url="",
-        jupyter_widgets_base_url="",
-    )
-    node = nbformat.from_dict(dict(notebook))  # type: ignore[no-untyped-call]  # it has none
-    text, _ = exporter.from_notebook_node(node)
-    return str(text)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from datapipe.errors import DatapipeError
 from datapipe.execution.kernels import KernelProcess
 from datapipe.execution.replies import is_clean_exit, raised
 from datapipe.execution.telling import Teller
-from datapipe.notebooks.order import Order, Outcome
-from datapipe.notebooks.outputs import FOLDER, MIME
+from datapipe.notebooks.order import FOLDER, LOG, MIME, Order, Outcome
 
 _INTERACTIVE = ("JPY_SESSION_NAME", "VSCODE_PID")  # signs of somebody who looks at the kernel
 
@@ -45,6 +45,8 @@ class Session:
         self.outcome: Outcome | None = None
         self.kernel: KernelProcess | None = None
         self._stop: Outcome | None = None
+        self._cut_short = False  # whether a cell was interrupted
+        self._current = 0
         self._began: dict[int, float] = {}
         self._sources: dict[int, str] = {}  # of the cells by their execution counts
         self._reply: Mapping[str, Any] = {}
@@ -61,49 +63,64 @@ class Session:
         """The notebook has changed."""
         self._save(nb, self.states)
 
-    def cell_began(self, index: int) -> None:
+    def cell_began(self, number: int) -> None:
         """A cell is about to be executed."""
-        self.states[index], self._began[index], self._reply = "running", time.monotonic(), {}
-        self._tell("cell_began", cell=index)
+        self.states[number], self._began[number], self._reply = "running", time.monotonic(), {}
+        self._current = number
+        self._tell("cell_began", cell=number)
 
-    def replied(self, cell: Any, cell_index: int, execute_reply: Mapping[str, Any]) -> None:
+    def replied(self, cell: Any, execute_reply: Mapping[str, Any], **_: Any) -> None:
         """The kernel has replied to a cell."""
         self._reply = execute_reply["content"]
         count = self._reply.get("execution_count")
         if count is not None:
             self._sources[int(count)] = cell.source
-        self._tell("cell_replied", cell=cell_index, count=count)
+        self._tell("cell_replied", cell=self._current, count=count)
 
-    def cell_done(self, index: int) -> None:
-        """A cell has ended well."""
-        self._end_cell(index, "done")
+    def cell_done(self, number: int) -> None:
+        """A cell has ended well, unless it was told to stop and has taken no notice."""
+        self._end_cell(number, "failed" if self._cut_short else "done")
         if any(found.get("source") == "ask_exit" for found in self._reply.get("payload") or ()):
-            self._end(Outcome("succeeded", f"the notebook ended itself in cell {index + 1}"))
+            self._end(Outcome("succeeded", f"the notebook ended itself in cell {number}"))
 
-    def cell_raised(self, index: int) -> None:
+    def cell_raised(self, number: int) -> None:
         """A cell has raised an error."""
         if self._stop is None and is_clean_exit(self._reply.get("ename"), self._reply.get("evalue")):
-            self._end_cell(index, "done")
-            self._end(Outcome("succeeded", f"the notebook ended itself in cell {index + 1}"))
+            self._end_cell(number, "done")
+            self._end(Outcome("succeeded", f"the notebook ended itself in cell {number}"))
             return
-        self._end_cell(index, "failed")
-        self._end(Outcome("failed", None, raised(self._reply, index + 1, self._sources)))
+        self._end_cell(number, "failed")
+        self._end(Outcome("failed", None, raised(self._reply, number, self._sources)))
 
     def displayed(self, data: Mapping[str, Any]) -> None:
         """A cell shows something."""
-        if MIME in data:
-            found = self._keep(data[MIME])
-            self.outputs[str(found["name"])] = found
-            self._tell("output", output=found)
+        if MIME not in data:
+            return
+        given = data[MIME]
+        if not (isinstance(given, Mapping) and {"name", "shown"} <= set(given)):
+            self._stop_for("it shows an output that datapipe.output has not made", "Call datapipe.output(name, value)")
+            return
+        try:
+            found = self._keep(given)
+        except (DatapipeError, OSError) as error:
+            said = getattr(error, "message", None) or getattr(error, "strerror", None) or type(error).__name__
+            hint = getattr(error, "hint", None) or "Check the place of the artifacts: DATAPIPE_ARTIFACTS_URL"
+            self._stop_for(f"the output {given['name']!r} could not be kept: {said}", hint)
+            return
+        self.outputs[str(found["name"])] = found
+        self._tell("output", output=found)
+
+    def _stop_for(self, message: str, hint: str) -> None:
+        self.stop(Outcome("failed", None, {"type": "OutputFailed", "message": message, "hint": hint}))
 
     def note(self, text: str) -> None:
         """Something to be known of the execution."""
         self.notes.append(text)
         self._tell("note", text=text)
 
-    def _end_cell(self, index: int, state: str) -> None:
-        self.states[index] = state
-        self._tell("cell_ended", cell=index, state=state, seconds=time.monotonic() - self._began[index])
+    def _end_cell(self, number: int, state: str) -> None:
+        self.states[number] = state
+        self._tell("cell_ended", cell=number, state=state, seconds=time.monotonic() - self._began[number])
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = self.outcome or outcome
@@ -121,10 +138,10 @@ class Session:
         self.kernel = KernelProcess(pid, self.order.memory)
         self._tell("kernel", pid=pid)
 
-    def kernel_died(self, index: int, code: int | None) -> None:
+    def kernel_died(self, number: int, code: int | None) -> None:
         """It died while it executed a cell."""
-        self._end_cell(index, "failed")
-        self._end(self._death(code, cell=index + 1))
+        self._end_cell(number, "failed")
+        self._end(self._death(code, cell=number))
 
     def not_started(self, error: Exception, code: int | None) -> None:
         """It could not be started, or died between two cells."""
@@ -140,9 +157,11 @@ class Session:
                 "hint": hint,
             }
             self._end(Outcome("failed", None, {**found, "traceback": f"{type(error).__name__}: {error}"}))
-        elif code is None and not self.states:
-            message = f"the kernel did not answer within {self.order.start_timeout:g} s of its start"
-            self._end(Outcome("failed", "kernel_died", {"type": "KernelDied", "message": message, "cell": None}))
+        elif not self.states:
+            how = f"ended before the first cell, with exit code {code}"
+            how = how if code is not None else f"did not answer within {self.order.start_timeout:g} s of its start"
+            message = f"the kernel {self.order.kernel!r} {how}"
+            self._end(Outcome("failed", None, {"type": "KernelDied", "message": message, "hint": self._log_hint()}))
         else:
             self._end(self._death(code, cell=None))
 
@@ -156,8 +175,14 @@ class Session:
         if self.kernel is None:
             return Outcome("failed", "kernel_died", {"type": "KernelDied", "message": "the kernel died"})
         death = self.kernel.death(code)
-        error = {"type": "KernelDied", "message": death.message, "hint": death.hint, "cell": cell, "code": code}
+        hint = " ".join(filter(None, (death.hint, self._log_hint())))
+        error = {"type": "KernelDied", "message": death.message, "hint": hint, "cell": cell, "code": code}
         return Outcome("failed", death.reason, error)
+
+    def _log_hint(self) -> str:
+        """Where to look, if the kernel has left something there."""
+        log = Path(self.order.scratch, LOG)
+        return f"See {LOG} among the artifacts" if log.is_file() and log.stat().st_size else ""
 
     # --- stopping ---------------------------------------------------------------------------------------------
 
@@ -165,7 +190,7 @@ class Session:
         """Stop in the way a notebook's user would, then harder; how it ends then. The first one to ask is heard."""
         if self.is_over:
             return
-        self._stop = outcome
+        self._stop, self._cut_short = outcome, "running" in self.states.values()
         self._tell("stopping", reason=outcome.reason)
         threading.Thread(target=self._stop_kernel, name="datapipe stop", daemon=True).start()
 
@@ -182,12 +207,12 @@ class Session:
         else:
             os._exit(1)  # it is stuck before there is a kernel
 
-    def result(self, codes: int) -> Outcome:
+    def result(self, cells: int) -> Outcome:
         """How it has ended, of a notebook with so many cells of code."""
         if self._stop is None:
             return self.outcome or Outcome("succeeded")
-        if self._stop.state != "failed" and list(self.states.values()).count("done") == codes:
+        if not self._cut_short and list(self.states.values()).count("done") == cells:
             return Outcome("succeeded", "it had ended before it could be stopped")
-        where = next((index + 1 for index, state in self.states.items() if state == "failed"), None)
+        where = next((number for number, state in self.states.items() if state == "failed"), None)
         error = self._stop.error
         return self._stop if error is None else Outcome(self._stop.state, self._stop.reason, {**error, "cell": where})

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from datapipe.data.cancel import CancelToken
-from datapipe.notebooks.order import INTERRUPTED, Order, Outcome
+from datapipe.notebooks.order import INTERRUPTED, LOG, Order, Outcome
 
-LOG = "kernel.log"  # in the scratch folder: what the processes print that is no output of a cell
 _LOOK = 0.1  # seconds
 _SAVING = 30.0  # seconds that it may take to keep the artifacts of a notebook that was stopped
 _FINISHING = 120.0  # seconds for those of one whose process died
@@ -46,6 +45,7 @@ class Heard:
     cell: int | None = None  # the one that is being executed
     began: float = 0.0  # of that cell
     ended: Mapping[str, Any] | None = None
+    crashed: Outcome | None = None  # by a fault of the process itself
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take what it tells."""
@@ -62,6 +62,8 @@ class Heard:
             self.outputs[str(event["output"]["name"])] = event["output"]
         elif kind == "ended":
             self.ended = event
+        elif kind == "crashed":
+            self.crashed = Outcome("failed", None, event["error"])
 
 
 def attempt(order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> Outcome:
@@ -74,8 +76,9 @@ def attempt(order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> Ou
     hear : callable
         Gets what the process tells, as it comes.
     """
-    child, heard = _Child(order), Heard()
+    child, heard = _Child(), Heard()
     try:
+        child.start(order)
         _attend(child, heard, order, cancel, limits, hear)
     finally:
         child.end(None if heard.ended is not None else heard.kernel)
@@ -83,8 +86,11 @@ def attempt(order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> Ou
         if heard.ended.get("not_kept"):
             hear({"event": "note", "text": heard.ended["not_kept"], "time": time.time()})
         return Outcome(heard.ended["state"], heard.ended.get("reason"), heard.ended.get("error"))
-    outcome = child.stopped or _died(child.code)
-    return _finished(order, heard, outcome)
+    outcome = child.stopped or heard.crashed or _died(child.code)
+    outcome, not_kept = _finished(order, heard, outcome)
+    if not_kept:
+        hear({"event": "note", "text": not_kept, "time": time.time()})
+    return outcome
 
 
 def _attend(child: _Child, heard: Heard, order: Order, cancel: CancelToken, limits: Limits, hear: Hear) -> None:
@@ -123,7 +129,7 @@ def _wish(heard: Heard, cancel: CancelToken, limits: Limits) -> Outcome | None:
     if limits.until is not None and now > limits.until:
         return _timed_out(f"the notebook took longer than {limits.whole:g} s", "timeout")
     if limits.cell is not None and heard.cell is not None and now - heard.began > limits.cell:
-        return _timed_out(f"cell {heard.cell + 1} took longer than {limits.cell:g} s", "cell_timeout")
+        return _timed_out(f"cell {heard.cell} took longer than {limits.cell:g} s", "cell_timeout")
     return None
 
 
@@ -134,33 +140,40 @@ def _timed_out(message: str, name: str) -> Outcome:
 
 def _died(code: int | None) -> Outcome:
     how = f"was killed ({signal.Signals(-code).name})" if code is not None and code < 0 else f"ended with {code}"
-    hint = f"Somebody killed it, or the system was out of memory; see {LOG} among the artifacts"
+    hint = "Somebody killed it, or the system was out of memory: the system's log tells"
     error = {"type": "KernelDied", "message": f"the process that executed the notebook {how}", "hint": hint}
     return Outcome("failed", "kernel_died", error)
 
 
-def _finished(order: Order, heard: Heard, outcome: Outcome) -> Outcome:
-    """Have another process keep what the dead one left."""
-    where = next((index + 1 for index, state in heard.states.items() if state == "running"), None)
+def _finished(order: Order, heard: Heard, outcome: Outcome) -> tuple[Outcome, str | None]:
+    """Have another process keep what the dead one left; why that is not kept, if it is not."""
+    where = next((number for number, state in heard.states.items() if state == "running"), None)
     if outcome.error is not None and where is not None:
         outcome = Outcome(outcome.state, outcome.reason, {**outcome.error, "cell": where})
     past = {**outcome.to_dict(), "states": heard.states, "outputs": heard.outputs}
-    with suppress(OSError, subprocess.SubprocessError):
+    try:
         Path(order.scratch).mkdir(mode=0o700, exist_ok=True)
         text = json.dumps({"order": vars(order), "past": past})
-        subprocess.run(  # noqa: S603  # our own program, no shell
-            _COMMAND, input=text + "\n", text=True, capture_output=True, timeout=_FINISHING, check=False
+        done = subprocess.run(  # noqa: S603  # our own program, no shell
+            _COMMAND, input=text + "\n", text=True, capture_output=True, timeout=_FINISHING, check=True
         )
-    return outcome
+        told = json.loads(done.stdout.splitlines()[-1])
+        return outcome, told.get("not_kept")
+    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
+        return outcome, f"the artifacts could not be kept: {type(error).__name__}"
 
 
 class _Child:
     """The process, in a session of its own: Ctrl-C in our terminal does not reach it, we do."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self) -> None:
         self.stopped: Outcome | None = None
         self.over = False
         self._events: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, order: Order) -> None:
+        """Start it, and give it its order."""
         with Path(order.scratch, LOG).open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own program, no shell
                 _COMMAND,
@@ -191,10 +204,12 @@ class _Child:
     @property
     def code(self) -> int | None:
         """Its exit code."""
-        return self._process.poll()
+        return None if self._process is None else self._process.poll()
 
     def end(self, kernel: int | None) -> None:
         """End it and its kernel, whatever they do."""
+        if self._process is None:
+            return
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_SAVING if self.over else 1.0)
         for group in (self._process.pid, kernel):
@@ -208,13 +223,13 @@ class _Child:
                     stream.close()
 
     def _send(self, found: Mapping[str, Any]) -> None:
+        assert self._process is not None and self._process.stdin is not None  # noqa: S101  # it has started, with a pipe
         with suppress(OSError, ValueError):  # it may be gone
-            assert self._process.stdin is not None  # noqa: S101  # it is a pipe
             self._process.stdin.write(json.dumps(found) + "\n")
             self._process.stdin.flush()
 
     def _hear(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101  # it is a pipe
+        assert self._process is not None and self._process.stdout is not None  # noqa: S101  # as above
         with suppress(OSError, ValueError):
             for line in self._process.stdout:
                 self._events.put(json.loads(line))

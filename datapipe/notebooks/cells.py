@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ Kind = Literal["code", "markdown", "raw"]
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _FENCED = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _INJECTED = "injected-parameters"
+_SKIPPED = "skip-execution"
 _MOST = 64 << 20  # bytes of a file
 
 
@@ -32,7 +33,9 @@ class Cell:
     source : str
     tags : frozenset of str
     title : str
-        What a code cell is about: the heading above it, or its own first line.
+        What a code cell is about: the heading right above it, or its own first line.
+    number : int
+        Its number among the cells that are executed, from 1, as Jupyter has it: ``In[1]``; 0 for others.
     """
 
     index: int
@@ -41,6 +44,7 @@ class Cell:
     source: str
     tags: frozenset[str] = frozenset()
     title: str = ""
+    number: int = 0
 
     def is_for(self, role: str) -> bool:
         """Whether a code cell has a tag, or begins with a comment of that word alone: ``# parameters``.
@@ -81,7 +85,7 @@ class Notebook:
     @property
     def code(self) -> tuple[Cell, ...]:
         """The cells that are executed."""
-        return tuple(cell for cell in self.cells if cell.kind == "code" and cell.source.strip())
+        return tuple(cell for cell in self.cells if cell.number)
 
     @property
     def kernel(self) -> str:
@@ -112,9 +116,21 @@ class Notebook:
         """
         found = [cell for cell in self.cells if cell.is_for(role)]
         if len(found) > 1:
-            where = ", ".join(str(cell.index + 1) for cell in found)
+            where = ", ".join(str(cell.number) for cell in found)
             raise PlanError(f"{self.path}: cells {where} are all tagged {role!r}", hint="Leave one of them")
         return found[0] if found else None
+
+
+def _first_line(source: str) -> str:
+    """What a cell without a heading begins with: a comment, or code."""
+    lines = (line.strip() for line in source.splitlines())
+    return next((line.lstrip("# ") for line in lines if line.strip("# ")), "")
+
+
+def codes(cells: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Which of a notebook's cells are executed; their numbers, from 1, are those that Jupyter gives them: ``In[1]``."""
+    found = [(index, cell) for index, cell in enumerate(cells) if cell.get("cell_type") == "code"]
+    return [i for i, cell in found if cell["source"].strip() and _SKIPPED not in (_metadata(cell).get("tags") or ())]
 
 
 def read_notebook(path: str | Path) -> Notebook:
@@ -156,6 +172,7 @@ def notebook_of(content: Any, path: str) -> Notebook:
         raise PlanError(f"{path!r} has the format {content['nbformat']!r} of notebooks", hint=hint)
     bare = [_bare(cell, index) for index, cell in enumerate(content["cells"]) if isinstance(cell, Mapping)]
     metadata = {name: value for name, value in _metadata(content).items() if name not in {"widgets", "papermill"}}
+    numbers = {index: number for number, index in enumerate(codes(bare), 1)}
     cells, heading = [], ""
     for index, cell in enumerate(bare):
         source, kind = _text(cell.get("source", "")), cell.get("cell_type", "raw")
@@ -163,8 +180,10 @@ def notebook_of(content: Any, path: str) -> Notebook:
             found = _HEADING.findall(_FENCED.sub("", source))
             heading = found[-1] if found else heading
         tags = frozenset(map(str, _metadata(cell).get("tags") or ()))
-        title = (heading or source.strip().partition("\n")[0]) if kind == "code" else ""
-        cells.append(Cell(index, cell["id"], kind, source, tags, title))
+        title = ""
+        if kind == "code":
+            title, heading = heading or _first_line(source), ""
+        cells.append(Cell(index, cell["id"], kind, source, tags, title, numbers.get(index, 0)))
     return Notebook(path, tuple(cells), {**content, "metadata": metadata, "cells": bare})
 
 

@@ -17,7 +17,8 @@ from datapipe.errors import (
 from datapipe.notebooks.order import INTERRUPTED, Outcome
 from datapipe.traces import Excerpt
 
-_OURS = frozenset({"TimedOut", "KernelDied", "MissingOutput", "SystemExit"})  # their messages say it all
+# Their messages say it all.
+_OURS = frozenset({"TimedOut", "KernelDied", "MissingOutput", "OutputFailed", "SystemExit", "ExecutionFailed"})
 _PASSING = (TransientError, ConnectionError, TimeoutError)
 
 
@@ -52,7 +53,7 @@ def sentence(outcome: Outcome, title: str = "") -> str:
     """
     found = problem(outcome) or {}
     where = f"{found['step']}{f' ({title})' if title else ''}: " if found.get("step") else ""
-    kind = f"{found['type']}: " if found.get("type") else ""
+    kind = f"{found['type']}: " if found.get("type") and where else ""  # of what a cell has raised
     return f"{where}{kind}{found.get('message', outcome.state)}"
 
 
@@ -65,7 +66,9 @@ def failure(outcome: Outcome, said: str) -> DatapipeError | Interrupted | None:
             return Interrupted(f"the notebook was cancelled. {LOADED_STAYS}")
         return RunCancelled("the run was cancelled", hint=LOADED_STAYS)
     found: Mapping[str, Any] = outcome.error or {}
-    known = from_dict({**found, "message": said}, unknown=NotebookError)
+    # What a cell has raised is of a class of its own; DataError may be anybody's.
+    of_a_cell = {**found, "type": "NotebookError", "message": said}
+    known = from_dict(of_a_cell if found.get("cell") else found, unknown=NotebookError)
     if found.get("excerpt"):
         known.excerpt = Excerpt.from_dict(found["excerpt"])
     if found.get("traceback"):

@@ -18,7 +18,8 @@ _NOTES = 500
 
 def first_view(title: str, path: str, run_id: str, executed: Notebook) -> RunView:
     """A run that has not begun."""
-    steps = tuple(StepView(f"cell {cell.index + 1}", f"cell {cell.index + 1}", cell.title) for cell in executed.code)
+    names = ((f"cell {cell.number}", cell.title) for cell in executed.code)
+    steps = tuple(StepView(name, name, title) for name, title in names)
     return RunView(run_id, "running", path, "", title, steps=steps, kind="notebook")
 
 
@@ -34,7 +35,7 @@ def followed(view: RunView, event: Mapping[str, Any], elapsed: float) -> RunView
     Examples
     --------
     >>> view = RunView("r", "running", steps=(StepView("cell 1", "cell 1"),), kind="notebook")
-    >>> followed(view, {"event": "cell_began", "cell": 0, "time": 0.0}, 1.5).steps[0].state
+    >>> followed(view, {"event": "cell_began", "cell": 1, "time": 0.0}, 1.5).steps[0].state
     'running'
     """
     view = dataclasses.replace(view, elapsed=elapsed)
@@ -90,6 +91,6 @@ def ended(view: RunView, result: NotebookResult | None, outcome: Outcome) -> Run
 
 
 def _step(view: RunView, event: Mapping[str, Any], **values: Any) -> RunView:
-    name = f"cell {int(event['cell']) + 1}"
+    name = f"cell {event['cell']}"
     steps = tuple(dataclasses.replace(step, **values) if step.name == name else step for step in view.steps)
     return dataclasses.replace(view, steps=steps)

@@ -7,7 +7,7 @@ import uuid
 from contextlib import ExitStack, suppress
 from typing import Any, Literal
 
-from datapipe.engine import NotebookResult, Record, lineage, place
+from datapipe.engine import NotebookResult, Record, lineage, next_key, place
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.history import Run
 from datapipe.notebooks import following
@@ -41,7 +41,7 @@ def options_of(key: str | None, if_running: IfRunning) -> JobOptions:
     )
 
 
-def run_job(job: Prepared, key: str | None, if_running: IfRunning, options: JobOptions | None = None) -> NotebookResult:
+def run_job(job: Prepared, key: str | None, if_running: IfRunning) -> NotebookResult:
     """Run a job here, and wait.
 
     Raises
@@ -49,8 +49,10 @@ def run_job(job: Prepared, key: str | None, if_running: IfRunning, options: JobO
     DatapipeError, KeyboardInterrupt
         As :meth:`~datapipe.notebooks.running.JobRun.finish` does.
     """
-    options = options or options_of(key, if_running)
     store = store_or_none()
+    if store is not None:
+        key = key or next_key(job.fingerprint)  # of a job in a job
+    options = options_of(key, if_running)
     record = None
     if store is not None:
         record = Record(store, options.run_id, str(uuid.uuid4()), options.cancel)
@@ -66,7 +68,8 @@ def run_job_behind(job: Prepared, key: str | None, if_running: IfRunning) -> Run
     PlanError
         If runs are not recorded.
     """
-    options, store, lease = options_of(key, if_running), open_store(), str(uuid.uuid4())
+    options = options_of(key or next_key(job.fingerprint), if_running)
+    store, lease = open_store(), str(uuid.uuid4())
     if store is None:
         raise PlanError("a run in the background is known by its record, and DATAPIPE_METADATA_URL is off")
     store.add(options.run_id, state="running", **described_job(job, options), **place(), lease=lease)

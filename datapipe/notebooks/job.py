@@ -228,12 +228,14 @@ class NotebookJob:
         TransientError
             If the broker cannot be reached; nothing is queued then.
         """
+        from datapipe.engine import next_key
         from datapipe.history import Run
         from datapipe.hosts import host
         from datapipe.notebooks.hosting import options_of
 
-        options = options_of(idempotency_key, if_running)
-        host("queue").submit_job(self._prepared(check=check), options, queue=queue, pipeline_id=pipeline_id)
+        job = self._prepared(check=check)
+        options = options_of(idempotency_key or next_key(job.fingerprint), if_running)
+        host("queue").submit_job(job, options, queue=queue, pipeline_id=pipeline_id)
         run = Run(options.run_id)
         run.watch_behind()
         return run

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from datapipe.engine import NotebookResult
-from datapipe.errors import IdempotencyConflict, InProgress, PlanError
+from datapipe.errors import IdempotencyConflict, InProgress, PlanError, TransientError
 from datapipe.settings import settings
 from datapipe.store import RunRow, RunStore, take_key
 
@@ -38,7 +38,7 @@ def claimed(store: RunStore | None, fingerprint: str, options: Any) -> Iterator[
         hint = "Unset DATAPIPE_METADATA_URL, or leave the key out"
         raise PlanError("the key of a notebook's run is kept in the record of runs, which is off", hint=hint)
     waited = 0.0
-    while (holder := take_key(store, key, options.run_id)) is not None:
+    while (holder := _holder(store, key, options.run_id)) is not None:
         if holder.state == "succeeded":
             yield _earlier(holder, fingerprint)
             return
@@ -51,8 +51,14 @@ def claimed(store: RunStore | None, fingerprint: str, options: Any) -> Iterator[
         options.cancel.wait(_LOOK)
         options.cancel.check()
         waited += _LOOK
-        store.find_lost()
     yield None
+
+
+def _holder(store: RunStore, key: str, run_id: str) -> RunRow | None:
+    """The run that has the key, if that lives or has succeeded; None if it is this run's now."""
+    with suppress(TransientError):  # somebody else may write
+        store.find_lost()
+    return take_key(store, key, run_id)
 
 
 def _earlier(row: RunRow, fingerprint: str) -> NotebookResult:

@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from datapipe.secrets import names_secret
+
 _SCALARS = ("int", "str", "float", "bool", "date", "datetime", "timedelta", "Decimal", "Path", "Any")
 KNOWN = (*_SCALARS, "Literal", "Enum", "Optional", "Union", "list", "tuple", "set", "dict")
 _REFERENCE = re.compile(r"secret:([A-Za-z_][A-Za-z0-9_]*)")
-_SECRET_WORDS = re.compile(
-    r"(?:^|_)(?:passwords?|passwd|pwd|passphrase|secrets?|tokens?|credentials?|api_?keys?|private_?key|access_?key)(?:_|$)"
-)
 
 
 @dataclass(frozen=True)
@@ -150,5 +149,4 @@ def names_a_secret(name: str) -> bool:
     >>> [names_a_secret(name) for name in ("db_password", "apiKey", "API_TOKEN", "key", "tokenizer")]
     [True, True, True, False, False]
     """
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
-    return _SECRET_WORDS.search(words) is not None
+    return names_secret(re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name))

@@ -26,7 +26,7 @@ class Finding:
     level : {"error", "warning"}
         An error makes the notebook fail.
     cell : int
-        The number of the cell among all cells, from 1.
+        The number of the cell among those that are executed, from 1, as in ``In[1]``.
     line : int
         The line within the cell, from 1.
     message : str
@@ -80,7 +80,7 @@ def findings(notebook: Notebook, parameters: Collection[str] = ()) -> tuple[Find
     checker = part("pyflakes.checker", "notebook").Checker
     transformer = part("IPython.core.inputtransformer2", "notebook").TransformerManager()
     codes, skipped = list[Code](), list[Code]()
-    for cell in notebook.code:
+    for cell in (cell for cell in notebook.cells if cell.kind == "code" and cell.source.strip()):
         kept = skipped if _SKIPPED in cell.tags else codes
         kept.append(python_of(cell, transformer, codes[-1].end if codes else 0))
     defines, reaches = hidden(codes)
@@ -94,7 +94,7 @@ def findings(notebook: Notebook, parameters: Collection[str] = ()) -> tuple[Find
 
 
 def _finding(level: Literal["error", "warning"], code: Code, line: int, message: str) -> Finding:
-    return Finding(level, code.cell.index + 1, line, message)
+    return Finding(level, code.cell.number, line, message)
 
 
 def _wrong(codes: Sequence[Code]) -> Iterator[Finding]:

@@ -100,12 +100,11 @@ class Names:
         later = [other for other in self.codes if name in other.names]
         if code in later:
             return f"the name {name!r} is used before this cell defines it"
-        below = [other.cell.index + 1 for other in later if other.cell.index > code.cell.index]
+        below = [other.cell.number for other in later if other.cell.index > code.cell.index]
         if below:
             return f"the name {name!r} is defined only in cell {below[0]}, below. Move that cell up"
-        left = [other.cell.index + 1 for other in skipped if name in other.names]
-        if left:
-            return f"the name {name!r} is defined only in cell {left[0]}, which is skipped"
+        if any(name in other.names for other in skipped):
+            return f"the name {name!r} is defined only in a cell that is skipped"
         return f"the name {name!r} is not defined{self._hint(name)}"
 
     def _hint(self, name: str) -> str:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+MIME = "application/vnd.datapipe.output+json"  # of an output among what a cell shows
+FOLDER = "DATAPIPE_OUTPUT_FOLDER"  # where a kernel leaves frames for whoever runs it
+LOG = "kernel.log"  # what the processes print that is no output of a cell
 INTERRUPTED = "interrupted"  # the reason of one that its user has stopped by Ctrl-C
 
 
@@ -81,7 +84,8 @@ class Outcome:
     reason : str, optional
         ``timed_out``, ``kernel_died``, ``out_of_memory``, or a sentence.
     error : mapping, optional
-        What went wrong: ``type``, ``message``, ``hint``, ``cell`` (from 1, among all), ``excerpt``, ``traceback``.
+        What went wrong: ``type``, ``message``, ``hint``, ``cell`` (its number, as in ``In[1]``), ``excerpt``,
+        ``traceback``.
     """
 
     state: str

@@ -10,13 +10,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from datapipe.display.words import count
 from datapipe.errors import NotPortableError, PlanError
+from datapipe.notebooks.order import FOLDER, MIME
 from datapipe.plan.values import encode
 from datapipe.surroundings import shell_of_kernel
 
-MIME = "application/vnd.datapipe.output+json"
-FOLDER = "DATAPIPE_OUTPUT_FOLDER"  # where a kernel leaves frames for whoever runs it
 _NAME = re.compile(r"[A-Za-z_]\w{0,99}\Z")
 _MOST = 64 << 10  # bytes of a value
 _SHOWN = 120  # characters
@@ -103,6 +101,8 @@ def _table(value: Any) -> Any:
 
 def _frame(name: str, table: Any) -> dict[str, Any]:
     """The reference to a table; the table itself as a file, where a job runs."""
+    from datapipe.display.words import count  # loads every card
+
     shown = f"{count(table.num_rows)} × {count(table.num_columns, 'column')}"  # noqa: RUF001  # rows by columns
     found: dict[str, Any] = {
         "name": name,

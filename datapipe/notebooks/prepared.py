@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from datapipe.notebooks.lint import Finding, findings
 from datapipe.notebooks.model import NotebookPlan
 from datapipe.notebooks.parameters import SecretRef, checked, declared, encoded, source_of
 from datapipe.plan.values import freeze
+
+_CONTAINERS = (list, tuple, set, frozenset)
+_SECRET = re.compile(r"""\bsecret\(\s*["'](\w+)["']\s*\)""")
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,9 @@ def prepared(
     spec = plan.notebook
     notebook = read_notebook(spec.path) if content is None else notebook_of(content, spec.path)
     found = checked(notebook, spec.parameters, texts=texts)
+    if found and notebook.language != "python":
+        hint = "Read what it needs from its environment, or from a file"
+        raise PlanError(f"{notebook.path} is in {notebook.language}, which has no parameters here", hint=hint)
     names = [parameter.name for parameter in declared(notebook)]
     declared(notebook, "outputs")  # a mistake there is told now
     problems = findings(notebook, names) if check else ()
@@ -99,9 +106,24 @@ def prepared(
     if spec.folder is not None and not Path(spec.folder).expanduser().is_dir():
         raise PlanError(f"there is no folder {spec.folder!r} for the kernel to work in", hint="Check folder=")
     executed = injected(notebook, source_of(found)) if found else notebook
-    secrets = tuple(value.name for value in found.values() if isinstance(value, SecretRef))
+    secrets = tuple(dict.fromkeys((*_secrets(found), *_looked_up(notebook))))
     warnings = tuple(one for one in problems if one.level == "warning")
     return Prepared(plan, notebook, executed, encoded(found), secrets, warnings)
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    """The names of the secrets that values refer to."""
+    if isinstance(value, SecretRef):
+        yield value.name
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, _CONTAINERS) else ()
+    for item in inner:
+        yield from _secrets(item)
+
+
+def _looked_up(notebook: Notebook) -> Iterator[str]:
+    """The names of the secrets that a notebook asks for itself."""
+    for cell in notebook.code:
+        yield from _SECRET.findall(cell.source)
 
 
 def bound(plan: NotebookPlan, values: Mapping[str, Any], *, texts: bool = False) -> NotebookPlan:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from datapipe.engine.jobs import thawed
 from datapipe.errors import did_you_mean
 from datapipe.notebooks.cells import Notebook
 from datapipe.notebooks.declarations import Parameter, declared
 from datapipe.notebooks.given import take
 from datapipe.notebooks.kinds import FRAME
 from datapipe.notebooks.texts import Unfit
-from datapipe.plan.values import decode
+from datapipe.plan.values import decode, thawed
 
 ROLE = "outputs"
 

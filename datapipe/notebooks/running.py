@@ -11,22 +11,24 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import tenacity
 
 from datapipe.data.cancel import CancelToken
 from datapipe.display import RunView, kept_pace, view_of_row
-from datapipe.engine import CellResult, FrameOutput, NotebookResult, Record, policy, thawed, told
-from datapipe.errors import DatapipeError, Interrupted, RunCancelled, TransientError
+from datapipe.engine import CellResult, FrameOutput, NotebookResult, Record, policy, told
+from datapipe.errors import DatapipeError, Interrupted, PlanError, RunCancelled, TransientError
 from datapipe.notebooks import following
 from datapipe.notebooks.artifacts import Artifacts, artifacts_of, artifacts_root, sweep
 from datapipe.notebooks.attempt import Limits, attempt
+from datapipe.notebooks.environs import lasting
 from datapipe.notebooks.failures import failure, may_pass, problem, sentence
 from datapipe.notebooks.keys import claimed
 from datapipe.notebooks.order import Order, Outcome
 from datapipe.notebooks.prepared import Prepared
-from datapipe.plan.values import decode
+from datapipe.plan.values import decode, thawed
 from datapipe.settings import data_home, environment, settings
 from datapipe.store import NOT_AWAITED, Note, RunStore, StepRow
 from datapipe.surroundings import via
@@ -153,6 +155,7 @@ class JobRun:
         if self._options.cancel.cancelled:
             return Outcome("cancelled")
         self._attempts += 1
+        self._outputs = {}
         if self._attempts > 1:
             self.view = following.begun_again(self.view, self._attempts)
             self._restart_steps()
@@ -188,6 +191,7 @@ class JobRun:
             "started": self._started.isoformat(timespec="milliseconds"),
         }
         inside = {
+            **lasting(environment(), Path.cwd()),
             "DATAPIPE_HOME": str(data_home()),
             "DATAPIPE_PARENT_RUN_ID": options.run_id,
             "DATAPIPE_CORRELATION_ID": correlation,
@@ -229,7 +233,7 @@ class JobRun:
             self._note(str(event["text"]))
         if kind in {"cell_began", "cell_ended"} and self._record is not None:
             seconds = event.get("seconds")
-            self._record.step(f"cell {int(event['cell']) + 1}", lambda known: _cell(known, seconds))
+            self._record.step(f"cell {event['cell']}", lambda known: _cell(known, seconds))
         self._look_inside()
         self._show(self.view)
 
@@ -263,7 +267,7 @@ class JobRun:
         self._look_inside(now=True)
         cells = tuple(
             CellResult(int(step.name.split()[1]), step.what, _state(step.state), step.seconds, _count(step.where))
-            for step in self.view.steps
+            for step in following.ended(self.view, None, outcome).steps
         )
         job, options = self._job, self._options
         return NotebookResult(
@@ -309,6 +313,7 @@ class JobRun:
             found |= {"result": result.to_dict() if result is not None else None, "attempts": max(1, self._attempts)}
             if result is not None and result.replayed:
                 steps, found["reason"] = [], f"run {result.run_id} had done it"
+            found["outline"] = [[step.verb, step.what, step.where] for step in self.view.steps]
             self._record.end(steps, None, **found)
         return dataclasses.replace(result, view=self.view) if result is not None else self._result(outcome)
 
@@ -337,6 +342,9 @@ def _count(where: str) -> int | None:
 def _value(found: Mapping[str, Any]) -> Any:
     """An output from what the kernel has shown."""
     if "columns" not in found:
-        return thawed(decode(found.get("value")))
+        try:
+            return thawed(decode(found.get("value")))
+        except PlanError:  # of another version of datapipe: as JSON has it
+            return found.get("value")
     names = ("rows", "bytes", "columns", "sha256")
     return FrameOutput(str(found.get("uri", "")), **{name: found.get(name) for name in names})  # type: ignore[arg-type]  # the kernel has given them all

@@ -14,7 +14,7 @@ from datapipe.errors import NotPortableError, PlanError, did_you_mean
 from datapipe.plan.base import Function, Text, Value
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.sqltext import check_one_query
-from datapipe.plan.values import FrozenDict, Parameters, decode, encode, freeze
+from datapipe.plan.values import FrozenDict, Parameters, decode, encode, encode_each, freeze
 
 # The names of Pandera's built-in checks and of their arguments, with the values of those that may be left out.
 BUILT_IN: dict[str, dict[str, Any]] = {
@@ -127,14 +127,14 @@ class CheckSpec(Value):
         extra |= {"name": self.name} if self.name else {}
         extra |= {} if self.ignore_na else {"ignore_na": False}
         if self.check is not None:
-            given = encode(self.arguments)
+            given = encode_each(self.arguments)
             only = next(iter(given.values())) if len(given) == 1 else given
             if not extra:
                 return {self.check: only if len(BUILT_IN[self.check]) == 1 else given}
             return {"check": self.check, "arguments": given, **extra}
         if self.sql is not None:
             return {"sql": self.sql, **extra} if extra else self.sql
-        arguments = {"arguments": encode(self.arguments)} if self.arguments else {}
+        arguments = {"arguments": encode_each(self.arguments)} if self.arguments else {}
         return {"function": self.function.document if self.function else None, **arguments, **extra}
 
     @property

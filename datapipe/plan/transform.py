@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from datapipe.errors import PlanError
-from datapipe.plan.values import FrozenDict, Names, decode_each, encode
+from datapipe.plan.values import FrozenDict, Names, decode_each, encode_each
 
 VERSION = 1
 
@@ -38,7 +38,7 @@ class TransformConfig(BaseModel):
     select: Columns = ()
     rename: Names = Field(default_factory=FrozenDict)
     cast: Names = Field(default_factory=FrozenDict)
-    filter: str | Annotated[dict[str, Any], AfterValidator(decode_each), PlainSerializer(encode)] | None = None
+    filter: str | Annotated[dict[str, Any], AfterValidator(decode_each), PlainSerializer(encode_each)] | None = None
     add_columns: Names = Field(default_factory=FrozenDict)
     drop: Columns = ()
     group_by: Columns = ()

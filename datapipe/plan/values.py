@@ -67,7 +67,9 @@ _DECODE: dict[str, Callable[[Any], Any]] = {
     "float": float,
     "uuid": lambda text: uuid.UUID(str(text)),
     "bytes": lambda text: base64.b64decode(text, validate=True),
+    "mapping": lambda found: FrozenDict({key: decode(item) for key, item in found.items()}),
 }
+_TAGGED = {"type", "value"}
 
 
 def encode(value: Any) -> Any:
@@ -80,7 +82,8 @@ def encode(value: Any) -> Any:
     {'type': 'date', 'value': '2024-01-01'}
     """
     if isinstance(value, Mapping):
-        return {key: encode(item) for key, item in value.items()}
+        found = {key: encode(item) for key, item in value.items()}
+        return {"type": "mapping", "value": found} if set(found) == _TAGGED else found
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -105,7 +108,7 @@ def decode(value: Any) -> Any:
         If a tagged value names an unknown type or does not parse as it.
     """
     if isinstance(value, Mapping):
-        if set(value) != {"type", "value"}:
+        if set(value) != _TAGGED:
             return FrozenDict({key: decode(item) for key, item in value.items()})
         read = _DECODE.get(str(value["type"]))
         if read is None:
@@ -120,6 +123,18 @@ def decode(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(decode(item) for item in value)
     return value
+
+
+def thawed(value: Any) -> Any:
+    """Lists and dicts as Python has them, in place of a plan's frozen ones."""
+    if isinstance(value, dict):
+        return {key: thawed(item) for key, item in value.items()}
+    return [thawed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def encode_each(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a mapping encoded; its own names may be ``type`` and ``value``."""
+    return {name: encode(value) for name, value in values.items()}
 
 
 def decode_each(values: Mapping[str, Any]) -> FrozenDict[str, Any]:
@@ -143,6 +158,6 @@ Parameters = Annotated[
     dict[str, Any],
     BeforeValidator(lambda given: _plain(given) if isinstance(given, Mapping) else given),
     AfterValidator(decode_each),
-    PlainSerializer(encode),
+    PlainSerializer(encode_each),
 ]
 Names = Annotated[dict[str, str], AfterValidator(freeze)]

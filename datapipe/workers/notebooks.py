@@ -44,10 +44,10 @@ def opened_job(message: Mapping[str, Any], run_id: str, *, key: str | None, fold
     plan, content = parse_job(message["job"]), message.get("content")
     if key is not None and content is not None:
         return prepared(plan, content=content, check=False)
-    path = _allowed(plan.notebook.path, folders)
+    wanted = message.get("hash")
+    path = _allowed(plan.notebook.path, folders, anywhere=wanted is not None)
     here = plan.model_copy(update={"notebook": plan.notebook.model_copy(update={"path": str(path)})})
     job = prepared(here, check=False)
-    wanted = message.get("hash")
     if wanted is not None and job.notebook.hash != wanted:
         raise PlanError(
             f"the notebook {plan.notebook.path!r} is not the one the job was submitted with: this worker has another",
@@ -56,11 +56,18 @@ def opened_job(message: Mapping[str, Any], run_id: str, *, key: str | None, fold
     return Prepared(plan, job.notebook, job.executed, job.values, job.secrets, job.warnings, job.folder)
 
 
-def _allowed(path: str, folders: str) -> Path:
-    """Where a notebook is on this worker, if that is in a folder whose notebooks it may run."""
+def _allowed(path: str, folders: str, *, anywhere: bool) -> Path:
+    """Where a notebook is on this worker, if that is in a folder whose notebooks it may run.
+
+    Parameters
+    ----------
+    anywhere : bool
+        Whether one of its name alone will do: its content is compared.
+    """
     allowed = [Path(name.strip()).expanduser().resolve() for name in folders.split(",") if name.strip()]
     for folder in allowed:
-        for place in (Path(path), folder / path, folder / Path(path).name):
+        places = [Path(path), folder / path, folder / Path(path).name]
+        for place in places if anywhere else places[:2]:
             found = place.expanduser().resolve()
             if found.is_file() and found.is_relative_to(folder):
                 return found

@@ -34,6 +34,8 @@ PUBLIC = [
     "attach",
     "connect",
     "load",
+    "notebook",
+    "output",
     "read",
     "runs",
 ]

@@ -25,7 +25,7 @@ def plan(id_: str, state: str, **values: Any) -> RunRow:
     return row(id_, state, "plan", name=None, source="files a.csv", target="table gold", outline=(), **values)
 
 
-STEPS = (StepRow(0, "cell 1", seconds=0.5, busy=0.5), StepRow(1, "cell 2"))
+STEPS = (StepRow(0, "cell 1", rows_in=1, seconds=0.5, busy=0.5), StepRow(1, "cell 2", rows_in=1))
 
 
 def test_a_cell_has_begun_when_it_is_on_record_and_has_ended_when_its_time_is() -> None:
@@ -41,7 +41,7 @@ def test_a_cell_has_begun_when_it_is_on_record_and_has_ended_when_its_time_is() 
 
 
 def test_the_cell_that_has_failed_is_the_one_that_the_error_names() -> None:
-    steps = (STEPS[0], StepRow(1, "cell 2", seconds=2.0))
+    steps = (STEPS[0], StepRow(1, "cell 2", rows_in=1, seconds=2.0))
     error = {"type": "KeyError", "message": "'carrier'", "step": "cell 2"}
     view = view_of_row(row("a", "failed", steps=steps, error=error, ended="2026-01-02T03:05:06Z"))
     assert [step.state for step in view.steps] == ["done", "failed", "waiting"]
@@ -50,7 +50,7 @@ def test_the_cell_that_has_failed_is_the_one_that_the_error_names() -> None:
 
 def test_what_it_has_given_is_in_its_result() -> None:
     result = {"outputs_shown": [["rows", "842"]], "artifacts": "/runs/a"}
-    steps = tuple(StepRow(n, f"cell {n + 1}", seconds=0.5) for n in range(3))
+    steps = tuple(StepRow(n, f"cell {n + 1}", rows_in=1, seconds=0.5) for n in range(3))
     view = view_of_row(row("a", "succeeded", steps=steps, result=result, ended="2026-01-02T03:05:06Z"))
     assert view.outputs == (("rows", "842"),) and view.artifacts == "/runs/a"
     text = run_card_text(view)
@@ -88,8 +88,8 @@ def test_a_list_has_no_rows_of_notebooks() -> None:
 
 
 def test_two_runs_of_a_notebook_are_compared_by_the_time_of_their_cells() -> None:
-    before = row("before12", "succeeded", steps=(StepRow(0, "cell 1", seconds=1.0),))
-    after = row("after123", "succeeded", steps=(StepRow(0, "cell 1", seconds=2.5), StepRow(1, "cell 2")))
+    before = row("before12", "succeeded", steps=(StepRow(0, "cell 1", rows_in=1, seconds=1.0),))
+    after = row("after123", "succeeded", steps=(StepRow(0, "cell 1", rows_in=1, seconds=2.5), StepRow(1, "cell 2")))
     text = compared_text(before, after)
     assert "1.0 s → 2.5 s" in text and "cell 2" in text
     assert " 0 " not in text

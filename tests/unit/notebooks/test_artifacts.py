@@ -176,10 +176,11 @@ def test_a_name_stays_within_the_folder(tmp_path: Path, name: str) -> None:
         artifacts_of(str(tmp_path), "daily", "r1", 1, DAY).write(name, b"")
 
 
-@pytest.mark.parametrize("run", ["", "..", "a/b", ".a", "x" * 81])
-def test_a_runs_id_is_a_folders_name(run: str) -> None:
-    with pytest.raises(PlanError, match="cannot be the id of a run"):
-        artifacts_of("/x", "daily", run, 1, DAY)
+@pytest.mark.parametrize("run", ["", "..", "a/b", ".a", "x" * 81, "celery:7"])
+def test_any_runs_id_makes_one_folder(run: str) -> None:
+    name, day, folder, attempt = artifacts_of("/x", "daily", run, 1, DAY).path.split("/")
+    assert (name, day, attempt) == ("daily", "2026-11-26", "1")
+    assert re.fullmatch(r"[\w.-]{1,80}", folder) and not folder.startswith(".")
 
 
 @given(st.text())

@@ -239,7 +239,7 @@ def test_what_is_no_parameter_is_named_with_its_line(statement: str, shown: str)
         ("x = date(2013, 2, 30)", "line 1: the default of 'x' cannot be made: ValueError"),
         ("x = Decimal('a')", "line 1: the default of 'x' cannot be made: InvalidOperation"),
         ("x = 1 / 0", "line 1: the default of 'x' cannot be made: ZeroDivisionError"),
-        ("x: DataFrame", "line 1: unknown type DataFrame of 'x'. Did you mean 'date'? types: Any, Decimal"),
+        ("x: DataFrame", "line 1: unknown type DataFrame of 'x'. A frame does not fit into a cell"),
         ("x: dates", "Did you mean 'date'?"),
         ("x: dict[int, str]", "unknown type dict[int, str] of 'x'. The keys of a dict are str"),
         ("import datetime\nx: datetime", "line 2: unknown type datetime of 'x'. It is the module here"),
