@@ -17,7 +17,6 @@ from datapipe.cli.options import IfRunning
 from datapipe.cli.plans import texts_of
 from datapipe.cli.reporting import CANCELLED, goes_on, reported
 from datapipe.engine import NotebookResult
-from datapipe.errors import RunCancelled
 from datapipe.notebooks.cells import read_notebook
 from datapipe.notebooks.job import NotebookJob
 from datapipe.notebooks.model import parse_job
@@ -66,12 +65,7 @@ def submit_job(load: Load, how: How, *, queue: str | None, pipeline_id: str | No
         if run.watch() in {"queued", "running"}:  # Ctrl-C, or SIGTERM
             typer.echo(goes_on(run.id), err=True)
             raise typer.Exit(CANCELLED)
-        try:
-            _print(run.result(), how)
-        except RunCancelled as error:  # how far it came is on record only
-            found = run.row.result
-            error.result = NotebookResult.from_dict(found) if found else None
-            raise
+        _print(run.result(), how)
 
 
 def completed(job: NotebookJob, params: Sequence[str] | None, spec: Mapping[str, Any]) -> NotebookJob:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ import datapipe
 from datapipe import errors, ingestion, persistence, plan, transformation
 from datapipe.cli.app import app
 from datapipe.data.types import CARRIERS, Carrier
+from datapipe.engine import CellResult, FrameOutput, NotebookResult
+from datapipe.notebooks.job import NotebookJob
+from datapipe.notebooks.kinds import KNOWN
+from datapipe.notebooks.model import NotebookPlan, NotebookSpec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("recipes/*.md"))]
@@ -92,6 +97,28 @@ def test_errors(kind: type[errors.DatapipeError]) -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_fields_of_a_plan(name: str) -> None:
     assert f"`{FIELDS[name]}`" in reference("plan-document")
+
+
+JOB_FIELDS = {
+    **{f"{model.__name__}.{name}": name for model in (NotebookPlan, NotebookSpec) for name in model.model_fields},
+    **{
+        f"{kind.__name__}.{one.name}": one.name
+        for kind in (NotebookResult, CellResult, FrameOutput)
+        for one in fields(kind)
+    },
+    **{f"NotebookJob.{name}": name for name in vars(NotebookJob) if not name.startswith("_")},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in JOB_FIELDS if name != "NotebookResult.view"])
+def test_fields_and_methods_of_a_notebook_job(name: str) -> None:
+    assert re.search(rf"`{JOB_FIELDS[name]}[`(]", reference("notebook-jobs"))
+
+
+@pytest.mark.parametrize("kind", [name for name in KNOWN if name not in {"Any", "Union", "Optional"}])
+def test_types_of_parameters(kind: str) -> None:
+    table = reference("notebook-jobs").partition("\n## Parameter types")[2].partition("\n## ")[0]
+    assert re.search(rf"^\|[^|]*`{kind}\b", table, re.M)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS, ids=lambda carrier: str(carrier.arrow))

@@ -124,7 +124,7 @@ def test_a_failure_names_cell_and_line_and_where_the_notebook_is(ends: dict[str,
     found = ends["raise"]
     assert found.out == ""
     first, where, *code, last = found.err.splitlines()
-    assert first == "error: cell 5 (Work): ValueError: no rows"
+    assert first == "error: cell 3 (Work): ValueError: no rows"
     assert where == "In[3]:12" and '--> 12     raise ValueError("no rows")' in code
     artifacts = last.removeprefix("kept in ")
     assert kept(artifacts, "error.json")["error"]["line"] == 12
@@ -155,7 +155,7 @@ def test_the_runs_are_told_of(place: Place, ends: dict[str, Ended]) -> None:
         ("cancelled", "notebook", "ends.ipynb"),
     }
     history = place.datapipe("notebook", "history", "ends.ipynb").out
-    assert "how=raise  " in history and "cell 5 (Work): ValueError: no rows" in history and "how=well" in history
+    assert "how=raise  " in history and "cell 3 (Work): ValueError: no rows" in history and "how=well" in history
     ids = {state: run_id for state, _, run_id, _ in listed}
     failed = place.datapipe("status", ids["failed"])
     assert (failed.code, "✗ FAILED ends" in failed.out, "ValueError: no rows" in failed.out) == (1, True, True)
