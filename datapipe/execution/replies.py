@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,4 +55,5 @@ def _excerpt(lines: Sequence[str], sources: Mapping[int, str]) -> Excerpt | None
     count, line = int(known[-1].group(1)), int(known[-1].group(2))
     function = known[-1].group(3) or known[-1].group(4) or ""
     text = sources[count].splitlines()
+    line += len(text) - len(list(itertools.dropwhile(lambda one: not one.strip(), text)))  # IPython drops empty ones
     return Excerpt(f"In[{count}]", line, function, surrounding(text, line))

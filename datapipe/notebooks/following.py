@@ -26,7 +26,7 @@ def first_view(title: str, path: str, run_id: str, executed: Notebook) -> RunVie
 def begun_again(view: RunView, attempt: int) -> RunView:
     """The view at the beginning of an attempt."""
     steps = tuple(StepView(step.name, step.verb, step.what) for step in view.steps)
-    return dataclasses.replace(view, steps=steps, attempts=attempt)
+    return dataclasses.replace(view, steps=steps, attempts=attempt, outputs=())
 
 
 def followed(view: RunView, event: Mapping[str, Any], elapsed: float) -> RunView:

@@ -45,7 +45,7 @@ def output(name: str, value: Any) -> None:
     """
     if not isinstance(name, str) or not _NAME.match(name):
         raise PlanError(f"an output cannot be called {name!r}", hint="Use a Python name, such as 'rows'")
-    table = _table(value)
+    table = _table(name, value)
     found = _frame(name, table) if table is not None else _value(name, value)
     text = f"{name} = {found['shown']}"
     if shell_of_kernel() is None:
@@ -76,6 +76,8 @@ def _native(value: Any) -> Any:
         return {str(key): _native(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_native(item) for item in value]
+    if type(value).__name__ == "NaTType":  # pandas' own nothing, of which a date can be made
+        return None
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "to_pydatetime"):
@@ -85,7 +87,7 @@ def _native(value: Any) -> Any:
     return value
 
 
-def _table(value: Any) -> Any:
+def _table(name: str, value: Any) -> Any:
     """The frame as an Arrow table; None for what is no frame."""
     kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
     if kind == "pyarrow.Table":
@@ -95,7 +97,13 @@ def _table(value: Any) -> Any:
     if kind == "pandas.DataFrame":
         import pyarrow as pa
 
-        return pa.Table.from_pandas(value)
+        try:
+            return pa.Table.from_pandas(value)
+        except pa.ArrowException as error:
+            why = str(error.args[-1]) if error.args else type(error).__name__
+            raise PlanError(
+                f"the output {name!r} cannot be kept as a file: {why}", hint="Give the column one type"
+            ) from None
     return None
 
 

@@ -8,9 +8,8 @@ from typing import Any
 from datapipe.errors import did_you_mean
 from datapipe.notebooks.cells import Notebook
 from datapipe.notebooks.declarations import Parameter, declared
-from datapipe.notebooks.given import take
-from datapipe.notebooks.kinds import FRAME
-from datapipe.notebooks.texts import Unfit
+from datapipe.notebooks.given import is_exactly
+from datapipe.notebooks.kinds import FRAME, Kind
 from datapipe.plan.values import decode, thawed
 
 ROLE = "outputs"
@@ -57,12 +56,13 @@ def _keeps(promise: Parameter, found: Mapping[str, Any]) -> bool:
     if "columns" in found:
         return FRAME in kinds or any(kind.name == "Any" for kind in kinds)
     value = thawed(decode(found.get("value")))
-    return any(kind != FRAME and _takes(kind, value) for kind in kinds)
+    return any(kind != FRAME and _is(kind, value) for kind in kinds)
 
 
-def _takes(kind: Any, value: Any) -> bool:
-    try:
-        take(kind, value)
-    except Unfit:
-        return False
-    return True
+def _is(kind: Kind, value: Any) -> bool:
+    """Whether a value is of a type; what JSON has no form for has travelled as a list, or as a text."""
+    if kind.name == "Path":
+        return isinstance(value, str)
+    if kind.name in {"tuple", "tuple...", "set"} and isinstance(value, list):
+        return is_exactly(kind, set(value) if kind.name == "set" else tuple(value))
+    return is_exactly(kind, value)

@@ -102,6 +102,7 @@ class JobRun:
         self._first = dt.datetime.fromisoformat(row.created) if row is not None else self._started
         self._before = row.attempts if row is not None else 0  # attempts of other processes
         self._attempts = self._number = 0
+        self._last: Outcome | None = None  # of an attempt
         self._inside = Inside(store, options.run_id)
         self._artifacts: Artifacts | None = None
         self._outputs: dict[str, Any] = {}
@@ -160,7 +161,8 @@ class JobRun:
 
     def _is_tried_again(self, outcome: Outcome) -> bool:
         """Whether there is another attempt: after a load, code around it may not stand to be run twice."""
-        if not may_pass(outcome) or self._options.cancel.cancelled:
+        self._last = outcome
+        if not may_pass(outcome) or self._options.cancel.cancelled or self._left <= 0:
             return False
         if self._job.plan.notebook.retries is None and self._inside.loaded():
             self._say("notice", "a pipeline inside had ended, so it was not tried again: retries= says that it may be")
@@ -170,6 +172,8 @@ class JobRun:
     def _attempt(self) -> Outcome:
         if self._options.cancel.cancelled:
             return Outcome("cancelled")
+        if self._last is not None and self._left <= 0:
+            return self._last
         self._attempts += 1
         self._outputs = {}
         if self._attempts > 1:
@@ -200,8 +204,14 @@ class JobRun:
             if not found.names():
                 return found
 
+    @property
+    def _left(self) -> float:
+        """Seconds until all of it must have ended."""
+        timeout = self._job.plan.notebook.timeout
+        return math.inf if timeout is None else self._clock + timeout - time.monotonic()
+
     def _pause(self, seconds: float) -> None:
-        self._options.cancel.wait(seconds)
+        self._options.cancel.wait(min(seconds, max(0.0, self._left)))
 
     def _tell_again(self, state: tenacity.RetryCallState) -> None:
         outcome = state.outcome.result() if state.outcome else None
