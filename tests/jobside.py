@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -149,23 +149,33 @@ def processes_within(run_id: str) -> list[psutil.Process]:
 
 @dataclass
 class Side:
-    """Runs several notebooks side by side."""
+    """Does several things side by side, each with a notebook in a folder of its own."""
 
-    folder: Path
+    home: Path
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(3, "side"))
-    begun: dict[str, Future[Ended]] = field(default_factory=dict)
+    begun: dict[str, Future[Any]] = field(default_factory=dict)
 
-    def begin(self, name: str, cells: Sequence[str], *, check: bool = True, **options: Any) -> None:
+    def folder(self, name: str) -> Path:
+        """Where the notebook of a name is."""
+        found = self.home / name
+        found.mkdir(exist_ok=True)
+        return found
+
+    def begin(self, name: str, *cells: str, check: bool = True, **options: Any) -> None:
         """Have a notebook run as soon as there is room."""
-        path = write_notebook(self.folder / f"{name}.ipynb", *cells)
-        self.begun[name] = self.pool.submit(lambda: ended(datapipe.notebook(path, **options), check=check))
+        path = write_notebook(self.folder(name) / f"{name}.ipynb", *cells)
+        self.do(name, lambda: ended(datapipe.notebook(path, **options), check=check))
 
-    def ended(self, name: str) -> Ended:
-        """One that has ended."""
-        return self.begun[name].result(120)
+    def do(self, name: str, work: Callable[[], Any]) -> None:
+        """Have something done as soon as there is room."""
+        self.begun[name] = self.pool.submit(work)
+
+    def found(self, name: str) -> Any:
+        """What has come of it; how the notebook has ended."""
+        return self.begun[name].result(180)
 
 
-def calling(home: Path, *arguments: str, script: str | None = None) -> subprocess.Popen[str]:
+def calling(home: Path, *arguments: str, script: str | None = None, **environment: str) -> subprocess.Popen[str]:
     """Start the command ``datapipe``, or a script, in a process of its own."""
     command = [sys.executable, "-c", script] if script is not None else [sys.executable, "-m", "datapipe"]
     return subprocess.Popen(
@@ -174,7 +184,7 @@ def calling(home: Path, *arguments: str, script: str | None = None) -> subproces
         stderr=subprocess.PIPE,
         text=True,
         cwd=home,
-        env={**os.environ, "DATAPIPE_HOME": str(home)},
+        env={**os.environ, "DATAPIPE_HOME": str(home), **environment},
         start_new_session=True,
     )
 

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from jobside import calling, ended, sound
-from notebookfiles import write_notebook
+from jobside import Ended, Side, calling, ended, sound
+from notebookfiles import kept, write_notebook
 from workerside import until
 
 import datapipe
-from datapipe.errors import IdempotencyConflict, InProgress, NotebookError
+from datapipe.engine import NotebookResult
+from datapipe.errors import DatapipeError, IdempotencyConflict, InProgress, NotebookError
 from datapipe.history import Run
 from datapipe.listing import runs
+from datapipe.notebooks.job import NotebookJob
 
 # A load of two rows into a file beside the notebook, and a mark for each time the cell has run.
 LOADS = """
 import datapipe
-import pandas as pd
 from pathlib import Path
 Path("tries").open("a").write("x")
+Path("data.db").touch()
 tries = len(Path("tries").read_text())
-frame = pd.DataFrame({"a": [1, 2]})
-datapipe.read(frame).write("loaded", to="sqlite:///data.db", strategy="append").run()
+two = "SELECT 1 AS a UNION ALL SELECT 2"
+datapipe.read(two, source="sqlite:///data.db").write("loaded", to="sqlite:///data.db", strategy="append").run()
 """
 PARAMETERS = "# parameters\nday: int = 1"
 
@@ -43,9 +44,24 @@ def of_name(name: str) -> list[Run]:
     return [run for run in runs(50) if run.row.name == name]
 
 
-def test_each_attempt_is_kept_and_loads_once(home: Path) -> None:
-    ways = """
-import os, signal
+@pytest.fixture(scope="module")
+def begun(side: Side) -> Side:
+    """All that is done in this module, side by side."""
+    side.begin("again", LOADS, TWICE, UNTIL_THE_THIRD, retries=3)
+    side.do("nested", lambda: nested(side))
+    side.do("keys", lambda: with_a_key(side))
+    side.do("relative", lambda: with_a_relative_record(side))
+    side.do("gone", lambda: while_held(side, "gone", kills))
+    side.do("held", lambda: while_held(side, "held", asks))
+    return side
+
+
+TWICE = """
+for _ in range(2):
+    datapipe.read("SELECT 1 AS a", source="sqlite:///data.db").write("looped", to="sqlite:///data.db").run()
+"""
+UNTIL_THE_THIRD = """
+import os, signal, datapipe.errors
 if tries == 1:
     datapipe.output("only_at_first", tries)
     raise datapipe.errors.TransientError("the server was away")
@@ -53,43 +69,48 @@ if tries == 2:
     os.kill(os.getpid(), signal.SIGKILL)
 datapipe.output("tries", tries)
 """
-    twice = "for _ in range(2):\n    datapipe.read('SELECT 1 AS a', source='sqlite:///data.db').write('looped', to='sqlite:///data.db').run()"
-    path = write_notebook(
-        home / "again.ipynb", LOADS.replace("import datapipe", "import datapipe, datapipe.errors"), twice, ways
-    )
-    run = sound(ended(datapipe.notebook(path, retries=3)))
+
+
+def test_each_attempt_is_kept_and_loads_once(begun: Side) -> None:
+    run, folder = begun.found("again"), begun.folder("again")
     assert (run.error, run.result.attempts, run.folder.name) == (None, 3, "3")
-    assert rows(home) == 2, "loaded once, by the first attempt"
-    assert rows(home, "looped") == 2, "a loop loads as often as it turns"
-    states = [(run.folder.parent / number / "notebook.ipynb").exists() for number in "123"]
-    assert states == [True] * 3 and len(list(run.folder.parent.iterdir())) == 3
+    assert rows(folder) == 2, "loaded once, by the first attempt"
+    assert rows(folder, "looped") == 2, "a loop loads as often as it turns"
+    assert sorted(found.name for found in run.folder.parent.iterdir()) == ["1", "2", "3"]
+    assert [kept(str(run.folder.parent / number), "run.json")["state"] for number in "123"] == [
+        "failed",
+        "failed",
+        "succeeded",
+    ]
     assert "the server was away; trying again in" in run.log and "was killed (SIGKILL)" in run.log
     assert run.result.outputs == {"tries": 3}, "what the last attempt gave"
+    sound(run)
 
 
-def test_what_does_not_pass_is_not_tried_again(home: Path) -> None:
-    path = write_notebook(home / "no.ipynb", LOADS, "raise ValueError('no')")
-    run = ended(datapipe.notebook(path, retries=3))
-    assert isinstance(run.error, NotebookError)
-    assert (run.result.attempts, (home / "tries").read_text()) == (1, "x")
-
-
-def test_a_notebook_within_a_notebook_belongs_to_it_and_loads_once(home: Path) -> None:
-    (home / "inner").mkdir()
-    write_notebook(home / "inner" / "inner.ipynb", LOADS, "datapipe.output('rows', 2)")
-    outer = """
+OUTER = """
 import datapipe, datapipe.errors
 from pathlib import Path
 found = datapipe.notebook("inner/inner.ipynb").run()
 datapipe.output("rows", found.outputs["rows"])
 """
-    fails = """
+FAILS_AT_FIRST = """
 if not Path("failed").exists():
     Path("failed").touch()
     raise datapipe.errors.TransientError("not yet")
 """
-    path = write_notebook(home / "outer.ipynb", outer, fails)
-    run = sound(ended(datapipe.notebook(path, retries=1)))
+
+
+def nested(side: Side) -> Ended:
+    """A notebook that runs another one, and is tried twice."""
+    folder = side.folder("nested")
+    (folder / "inner").mkdir()
+    write_notebook(folder / "inner" / "inner.ipynb", LOADS, "datapipe.output('rows', 2)")
+    path = write_notebook(folder / "outer.ipynb", OUTER, FAILS_AT_FIRST)
+    return ended(datapipe.notebook(path, retries=1))
+
+
+def test_a_notebook_within_a_notebook_belongs_to_it_and_loads_once(begun: Side) -> None:
+    run = sound(begun.found("nested"))
     assert run.error is None and run.result.outputs == {"rows": 2} and run.result.attempts == 2
     children = datapipe.attach(run.result.run_id).children()
     assert {child.kind for child in children} == {"notebook"}
@@ -97,42 +118,51 @@ if not Path("failed").exists():
     assert {child.correlation_id for child in children} == {run.row.id}
     (load, *_) = datapipe.attach(children[0].id).children()
     assert (load.kind, load.correlation_id) == ("plan", run.row.id)
-    assert rows(home / "inner") == 2, "the second attempt has loaded again"
+    assert rows(begun.folder("nested") / "inner") == 2, "the second attempt has loaded again"
 
 
-def test_a_record_at_a_relative_path_is_one_record(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATAPIPE_METADATA_URL", "sqlite:///record.db")
-    (home / "there").mkdir()
-    path = write_notebook(home / "there" / "job.ipynb", LOADS)
-    run = ended(datapipe.notebook(path))
-    assert len(datapipe.attach(run.result.run_id).children()) == 1
-    assert not (home / "there" / "record.db").exists()
+COUNTS = "import sys, datapipe\nfound = datapipe.notebook(sys.argv[1]).run()\nprint(len(found.pipelines))"
 
 
-def test_a_key_takes_effect_once(home: Path) -> None:
-    path = write_notebook(home / "once.ipynb", PARAMETERS, LOADS, "datapipe.output('tries', tries)")
-    job = datapipe.notebook(path)
-    first, again = job.run(idempotency_key="k"), job.run(idempotency_key="k")
-    assert (again.replayed, again.run_id, again.outputs) == (True, first.run_id, {"tries": 1})
-    assert (home / "tries").read_text() == "x"
-    latest, earlier = of_name("once")
-    assert (earlier.row.id, latest.row.state) == (first.run_id, "succeeded")
-    assert latest.row.reason == f"run {first.run_id} had done it" and latest.row.id != first.run_id
-    assert latest.result().outputs == {"tries": 1}
-    with pytest.raises(
-        IdempotencyConflict, match=f"run {first.run_id} has done something else under this idempotency key"
-    ):
-        job.bind(day=2).run(idempotency_key="k")
-    assert of_name("once")[0].row.state == "failed" and (home / "tries").read_text() == "x"
+def with_a_relative_record(side: Side) -> str:
+    """What a script prints that is told to record its runs in its working directory."""
+    folder = side.folder("relative")
+    (folder / "there").mkdir()
+    path = write_notebook(folder / "there" / "job.ipynb", LOADS)
+    caller = calling(folder, str(path), script=COUNTS, DATAPIPE_METADATA_URL="sqlite:///record.db")
+    return "".join(caller.communicate(timeout=60))
 
 
-def test_a_run_that_failed_leaves_its_key_and_what_it_has_loaded(home: Path) -> None:
-    path = write_notebook(home / "frees.ipynb", LOADS, "assert tries > 1, 'not yet'", "datapipe.output('tries', tries)")
-    job = datapipe.notebook(path)
-    with pytest.raises(NotebookError, match="AssertionError: not yet"):
-        job.run(idempotency_key="k")
-    result = job.run(idempotency_key="k")
-    assert (result.replayed, result.outputs, rows(home)) == (False, {"tries": 2}, 2)
+def test_a_record_at_a_relative_path_is_one_record(begun: Side) -> None:
+    assert begun.found("relative") == "1\n"
+    assert not (begun.folder("relative") / "there" / "record.db").exists()
+
+
+def with_a_key(side: Side) -> list[NotebookResult | DatapipeError]:
+    """Four runs under one key, of which the first fails and the last is another job."""
+    cells = (PARAMETERS, LOADS, "assert tries > 1, 'not yet'", "datapipe.output('tries', tries)")
+    job = datapipe.notebook(write_notebook(side.folder("keys") / "keys.ipynb", *cells))
+    found: list[NotebookResult | DatapipeError] = []
+    for one in (job, job, job, job.bind(day=2)):
+        try:
+            found.append(one.run(idempotency_key="k"))
+        except DatapipeError as error:
+            found.append(error)
+    return found
+
+
+def test_a_key_takes_effect_once_and_is_left_by_who_failed(begun: Side) -> None:
+    failed, first, again, other = begun.found("keys")
+    assert isinstance(failed, NotebookError) and "AssertionError: not yet" in str(failed)
+    assert (first.replayed, first.outputs, rows(begun.folder("keys"))) == (False, {"tries": 2}, 2)
+    assert (again.replayed, again.run_id, again.outputs) == (True, first.run_id, {"tries": 2})
+    assert isinstance(other, IdempotencyConflict)
+    assert str(other).startswith(f"run {first.run_id} has done something else under this idempotency key. ")
+    assert (begun.folder("keys") / "tries").read_text() == "xx"
+    conflict, replay, done, _ = [run.row for run in of_name("keys")]
+    assert (conflict.state, replay.state, done.id) == ("failed", "succeeded", first.run_id)
+    assert replay.reason == f"run {first.run_id} had done it" and replay.id != first.run_id
+    assert datapipe.attach(replay.id).result().outputs == {"tries": 2}
 
 
 HOLDS = """
@@ -144,46 +174,55 @@ while not Path("go").exists():
 import datapipe
 datapipe.output("x", 1)
 """
-SCRIPT = "import sys, datapipe\ndatapipe.notebook(sys.argv[1]).run(idempotency_key='k')"
+HOLDER = "import sys, datapipe\ndatapipe.notebook(sys.argv[1]).run(idempotency_key=sys.argv[2])"
 
 
-@pytest.fixture
-def held(home: Path) -> Iterator[Any]:
-    """Another process runs the notebook under the key."""
-    path = write_notebook(home / "held.ipynb", HOLDS)
-    caller = calling(home, str(path), script=SCRIPT)
-    until((home / "holds").exists, 60)
-    yield datapipe.notebook(path), caller
-    caller.kill()
-    caller.communicate()
+def while_held(side: Side, name: str, work: Callable[[NotebookJob, subprocess.Popen[str], Path], Any]) -> Any:
+    """Do something while another process runs a notebook under a key of its name."""
+    folder = side.folder(name)
+    path = write_notebook(folder / f"{name}.ipynb", HOLDS)
+    process = calling(side.home, str(path), name, script=HOLDER)
+    try:
+        until((folder / "holds").exists, 60)
+        return work(datapipe.notebook(path), process, folder)
+    finally:
+        (folder / "go").touch()
+        process.kill()
+        process.communicate()
 
 
-def test_while_another_process_has_the_key(home: Path, held: Any) -> None:
-    job, process = held
+def asks(job: NotebookJob, process: subprocess.Popen[str], folder: Path) -> None:
+    """Ask for a key in every way."""
     holder = of_name("held")[0].row.id
-    began = time.monotonic()
     with pytest.raises(InProgress, match=f"run {holder} has the idempotency key and is running"):
-        job.run(idempotency_key="k", if_running="fail")
-    skipped = job.run(idempotency_key="k", if_running="skip")
+        job.run(idempotency_key="held", if_running="fail")
+    skipped = job.run(idempotency_key="held", if_running="skip")
     assert (skipped.state, skipped.outputs, skipped.replayed) == ("skipped", {}, False)
     assert f"run {holder} has the idempotency key; this run left it to that one" in skipped.notices
     assert [run.row.state for run in of_name("held")] == ["skipped", "failed", "running"]
-    assert time.monotonic() - began < 5
-    waits = job.run(idempotency_key="k", background=True)
+    waits = job.run(idempotency_key="held", background=True)
     time.sleep(1)
     assert waits.row.state == "running"
-    (home / "go").touch()
+    (folder / "go").touch()
     assert waits.result(60).run_id == holder and waits.row.reason == f"run {holder} had done it"
     process.communicate(timeout=60)
     assert process.returncode == 0
 
 
-def test_a_process_that_is_gone_holds_no_key(home: Path, held: Any) -> None:
-    job, process = held
-    os.kill(process.pid, signal.SIGKILL)
+def kills(job: NotebookJob, process: subprocess.Popen[str], folder: Path) -> NotebookResult:
+    """Run it when the other process is gone."""
+    process.kill()
     process.communicate()
-    (home / "go").touch()
+    (folder / "go").touch()
     time.sleep(4)  # by then it has given no sign of life
-    result = job.run(idempotency_key="k", if_running="skip")
+    return job.run(idempotency_key="gone", if_running="skip")
+
+
+def test_while_another_process_has_the_key(begun: Side) -> None:
+    begun.found("held")
+
+
+def test_a_process_that_is_gone_holds_no_key(begun: Side) -> None:
+    result = begun.found("gone")
     assert (result.state, result.replayed, result.outputs) == ("succeeded", False, {"x": 1})
-    assert [run.row.state for run in of_name("held")] == ["succeeded", "lost"]
+    assert [run.row.state for run in of_name("gone")] == ["succeeded", "lost"]

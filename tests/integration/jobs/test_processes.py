@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from jobside import Ended, calling, ended, processes_within, sound
-from notebookfiles import kept, kernels_of, processes_of, statuses, write_notebook
+from jobside import Ended, Side, calling, ended, processes_within, sound
+from notebookfiles import kept, statuses, write_notebook
 from workerside import until
 
 import datapipe
@@ -38,6 +38,7 @@ finally:
 """
 STUBBORN = WORKS.replace("finally:\n    print", "except KeyboardInterrupt:\n    time.sleep(120)\n    print")
 SCRIPT = "import sys, datapipe\ndatapipe.notebook(sys.argv[1], retries=0).run()\nprint('went on')"
+CLOSED = "import os\nfor number in (0, 1, 2): os.close(number)\n"  # as in a service
 
 
 def working(folder: Path, name: str, *, source: str = WORKS) -> Path:
@@ -68,7 +69,7 @@ class Called:
 
     def end(self, number: signal.Signals, *whom: str, seconds: float = 40) -> tuple[int, str]:
         """Signal it, and processes it has started whose command has a word; its exit code, and what it said."""
-        began(self.home, self.name)
+        began(self.home / self.name, self.name)
         time.sleep(0.3)
         found = processes_within(the_run(self.name).id) if "ipykernel" in whom else []
         executors = [one for one in _executors(self.process.pid) if "datapipe.execution" in whom]
@@ -87,39 +88,36 @@ class Called:
 
 
 def _executors(pid: int) -> list[Any]:
-    import psutil
-
     return [one for one in psutil.Process(pid).children() if "datapipe.execution" in one.cmdline()]
 
 
 WAYS = {
-    "lost": ("script", WORKS),
-    "interrupted": ("script", WORKS),
-    "impatient": ("script", STUBBORN),
-    "terminated": ("command", WORKS),
-    "stopped": ("command", WORKS),
+    "lost": ("script", CLOSED + SCRIPT, WORKS),
+    "interrupted": ("script", SCRIPT, WORKS),
+    "impatient": ("script", SCRIPT, STUBBORN),
+    "terminated": ("command", "", WORKS),
+    "stopped": ("command", "", WORKS),
 }
 
 
 @pytest.fixture(scope="module")
-def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Called]]:
-    """Processes of users, each with a notebook that works on; they start side by side."""
-    home = tmp_path_factory.mktemp("called")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DATAPIPE_METADATA_URL")
-        patch.setenv("DATAPIPE_HOME", str(home))
-        patch.chdir(home)
-        found = {}
-        for name, (kind, source) in WAYS.items():
-            path = str(working(home, name, source=source))
-            command = ("notebook", "run", path, "--retries", "0")
-            caller = calling(home, path, script=SCRIPT) if kind == "script" else calling(home, *command)
-            found[name] = Called(name, home, caller)
-        yield found
-        for one in found.values():
-            one.process.kill()
-            one.process.communicate()
-        until(lambda: processes_of(home) == [], 30)
+def called(side: Side) -> Iterator[dict[str, Called]]:
+    """Processes of users, each with a notebook that works on; they start side by side, with two of our own."""
+    side.do("executor", lambda: without_executor(side.folder("executor"), side.home))
+    side.do("background", lambda: in_the_background(side.folder("background")))
+    found = {}
+    for name, (kind, script, source) in WAYS.items():
+        path = str(working(side.folder(name), name, source=source))
+        command = ("notebook", "run", path, "--retries", "0")
+        found[name] = Called(
+            name,
+            side.home,
+            calling(side.home, path, script=script) if kind == "script" else calling(side.home, *command),
+        )
+    yield found
+    for one in found.values():
+        one.process.kill()
+        one.process.communicate()
 
 
 def test_a_caller_that_is_killed_leaves_no_kernel_and_a_run_that_is_lost(called: dict[str, Called]) -> None:
@@ -154,7 +152,7 @@ def test_ctrl_c_in_a_script_cancels_and_keeps(called: dict[str, Called]) -> None
 
 def test_a_second_ctrl_c_does_not_wait_and_keeps_what_there_is(called: dict[str, Called]) -> None:
     one = called["impatient"]
-    began(one.home, one.name)
+    began(one.home / one.name, one.name)
     one.process.send_signal(signal.SIGINT)
     time.sleep(1)
     assert one.process.poll() is None, "the cell does not stop"
@@ -186,52 +184,43 @@ def test_a_service_manager_that_tells_every_process_to_end(called: dict[str, Cal
     assert (row.state, one.state, code) == ("cancelled", "cancelled", 143), said
 
 
-def test_the_process_that_executes_is_killed(home: Path) -> None:
-    path = working(home, "executor")
+def without_executor(folder: Path, home: Path) -> tuple[Ended, float]:
+    """A run whose process that executes is killed, and the seconds for which its kernel lives on."""
+    path = working(folder, "executor")
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(ended, datapipe.notebook(path))
-        began(home, "executor")
-        (executor,) = [one for one in processes_of(home) if "datapipe.execution" in one.cmdline()]
-        (kernel,) = kernels_of(home)
-        executor.kill()
-        assert until(lambda: not kernel.is_running() or kernel.status() == "zombie", 5) < 3
-        run: Ended = future.result(60)
+        began(folder, "executor")
+        (kernel,) = [one for one in processes_within(the_run("executor").id) if "ipykernel" in " ".join(one.cmdline())]
+        kernel.parent().kill()
+        lived = until(lambda: not kernel.is_running() or kernel.status() == "zombie", 5)
+        return future.result(60), lived
+
+
+def test_the_process_that_executes_is_killed(called: dict[str, Called], side: Side) -> None:
+    run, lived = side.found("executor")
     assert isinstance(run.error, NotebookError)
     assert "the process that executed the notebook was killed (SIGKILL)" in str(run.error)
     assert (run.result.state, run.result.reason) == ("failed", "kernel_died")
     assert run.result.outputs == {"before": 1} and run.statuses == ["completed", "failed", "pending"]
+    assert lived < 3
     sound(run)
 
 
-def test_cancelled_in_the_background(home: Path) -> None:
-    path = working(home, "background")
-    run = datapipe.notebook(path).run(background=True)
-    began(home, "background")
-    until(lambda: [step.name for step in run.progress] == ["cell 1", "cell 2"], 5)
-    assert run.row.state == "running"
-    assert run.cancel()
-    with pytest.raises(RunCancelled, match=r"the run was cancelled\. What the pipelines of the notebook had loaded"):
-        run.result(40)
-    found = Ended(RunCancelled(), NotebookResult.from_dict(run.row.result or {}))
+def in_the_background(folder: Path) -> tuple[Ended, Run]:
+    """A run in the background that is cancelled."""
+    run = datapipe.notebook(working(folder, "background")).run(background=True)
+    began(folder, "background")
+    until(lambda: [step.name for step in run.progress] == ["cell 1", "cell 2"], 10)
+    assert run.row.state == "running" and run.cancel()
+    with pytest.raises(
+        RunCancelled, match=r"the run was cancelled\. What the pipelines of the notebook had loaded"
+    ) as raised:
+        run.result(60)
+    return Ended(raised.value, NotebookResult.from_dict(run.row.result or {})), run
+
+
+def test_cancelled_in_the_background(called: dict[str, Called], side: Side) -> None:
+    found, run = side.found("background")
     assert "tidied" in found.shown(1) and found.statuses == ["completed", "failed", "pending"]
+    assert not run.cancel(), "it has ended"
     sound(found)
-
-
-def test_a_cell_that_was_cut_short_has_not_succeeded(home: Path) -> None:
-    source = "import time\nfrom pathlib import Path\nPath('short.mark').touch()\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass"
-    path = write_notebook(home / "short.ipynb", source)
-    run = datapipe.notebook(path).run(background=True, idempotency_key="short")
-    began(home, "short")
-    run.cancel()
-    with pytest.raises(RunCancelled):
-        run.result(40)
-    assert run.row.state == "cancelled"
-
-
-def test_the_streams_of_a_caller_may_be_closed(home: Path) -> None:
-    """As in a service, or under nohup."""
-    path = write_notebook(home / "closed.ipynb", "print(1)")
-    script = "import os, sys\nfor n in (0, 1, 2): os.close(n)\nimport datapipe\ndatapipe.notebook(sys.argv[1]).run()"
-    found = subprocess.run([sys.executable, "-c", script, str(path)], cwd=home, check=False, timeout=60)
-    assert found.returncode == 0
-    assert the_run("closed").row.state == "succeeded"
