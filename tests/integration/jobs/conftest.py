@@ -37,7 +37,7 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
     with pytest.MonkeyPatch.context() as patch:
         _settled(patch, home)
         # A cell that ignores that it is interrupted need not be waited for so long.
-        patch.setattr("datapipe.notebooks.running.Order", _hasty)
+        patch.setattr("datapipe.notebooks.orders.Order", _hasty)
         import_module("IPython.core.inputtransformer2")  # which checks do, and which takes a while
         found = Side(home)
         yield found
