@@ -157,8 +157,8 @@ def test_a_kernel_that_does_not_answer_is_told(session: Session) -> None:
     session.kernel = Process()  # type: ignore[assignment]  # it stands for one
     session.not_started(RuntimeError("timeout"), None)
     found = session.result(1)
-    assert found.error and found.error["message"] == "the kernel did not answer within 120 s of its start"
-    assert found.reason == "kernel_died"
+    assert found.error and found.error["message"] == "the kernel 'cobol' did not answer within 120 s of its start"
+    assert (found.error["type"], found.reason) == ("KernelDied", None)
 
 
 def test_outputs_are_told_and_the_last_of_a_name_counts(session: Session, told: Told) -> None:
@@ -166,8 +166,29 @@ def test_outputs_are_told_and_the_last_of_a_name_counts(session: Session, told: 
 
     session.displayed({"text/plain": "1"})
     for value in (1, 2):
-        session.displayed({MIME: {"name": "x", "value": value}})
-    assert session.outputs == {"x": {"name": "x", "value": 2}} and len(told) == 2
+        session.displayed({MIME: {"name": "x", "value": value, "shown": str(value)}})
+    assert session.outputs == {"x": {"name": "x", "value": 2, "shown": "2"}} and len(told) == 2
+    assert not session.is_over
+
+
+def test_an_output_that_is_none_of_ours_ends_it(session: Session) -> None:
+    from datapipe.notebooks.outputs import MIME
+
+    session.kernel = Process()  # type: ignore[assignment]  # it stands for one
+    session.cell_began(1)
+    session.displayed({MIME: {"name": "x"}})
+    found = session.result(1)
+    assert (found.state, found.error and found.error["type"]) == ("failed", "OutputFailed")
+    session.kernel_over()
+
+
+def test_one_that_is_stuck_before_there_is_a_kernel_ends_with_its_process(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr("datapipe.execution.session.os._exit", codes.append)
+    session.stop(Outcome("cancelled"))
+    until(lambda: codes == [1], 5)
 
 
 def test_the_environment_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,13 +127,17 @@ def test_one_that_dies_is_finished_by_another(source: str, message: str, run: At
 
 
 def test_its_kernel_ends_with_it(run: Attempt) -> None:
-    starts = "import subprocess\nkernel = subprocess.Popen(['sleep', '60'], start_new_session=True)\ntell('kernel', pid=kernel.pid)\n"
+    # A kernel does not have the executor's own output, so its end is heard while the kernel lives.
+    begun = "subprocess.Popen(['sleep', '60'], start_new_session=True, stdout=subprocess.DEVNULL)"
+    starts = f"import subprocess\nkernel = {begun}\ntell('kernel', pid=kernel.pid)\n"
     kernels: list[int] = []
+    began = time.monotonic()
     run(
         f"{starts}os.kill(os.getpid(), signal.SIGKILL)",
         hear=lambda event: kernels.append(event["pid"]) if event["event"] == "kernel" else None,
     )
     until(lambda: not psutil.pid_exists(kernels[0]) or psutil.Process(kernels[0]).status() == "zombie", 3)
+    assert time.monotonic() - began < 30, "it did not end by itself"
 
 
 def test_a_wish_is_passed_on_and_heard_of(run: Attempt, notes: Path) -> None:

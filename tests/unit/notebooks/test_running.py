@@ -39,7 +39,9 @@ def test_it_is_not_tried_for_ever(job: Any, executing: Any) -> None:
     assert len(orders) == 4 and raised.value.result.attempts == 4
 
 
-def test_the_budget_of_retries_is_of_statements_and_not_of_notebooks(job: Any, executing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_budget_of_retries_is_of_statements_and_not_of_notebooks(
+    job: Any, executing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATAPIPE_RETRY_BUDGET", "0")
     orders = executing(Outcome("failed", None, PASSES))
     with pytest.raises(NotebookError):
