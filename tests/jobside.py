@@ -22,6 +22,7 @@ import datapipe
 from datapipe.engine import NotebookResult
 from datapipe.history import Run
 from datapipe.listing import runs
+from datapipe.notebooks.cells import codes
 from datapipe.notebooks.order import Outcome
 from datapipe.store import RunRow
 
@@ -121,7 +122,7 @@ def _has_a_banner(run: Ended, notebook: Mapping[str, Any]) -> None:
     if not failed:
         return
     assert marks == [0, failed[0] - 1], "one on top, one above the cell"
-    number = failed[0] - 1  # among the cells as they were, from 1
+    number = [place for place in codes(cells) if place <= failed[0]].index(failed[0]) + 1
     assert f"[cell {number}](#papermill-error-cell)" in cells[0]["source"]
     assert 'id="papermill-error-cell"' in cells[marks[1]]["source"]
     assert 'href="#papermill-error-cell"' in run.kept("notebook.html")
@@ -196,10 +197,10 @@ def succeeding(*outputs: Mapping[str, Any]) -> Execution:
     """An execution of four cells that is made up, as the one that runs it hears it."""
 
     def way(hear: Any, **_: Any) -> Outcome:
-        for index in range(4):
-            hear({"event": "cell_began", "cell": index, "time": 0.0})
-            hear({"event": "cell_replied", "cell": index, "count": index + 1, "time": 0.0})
-            hear({"event": "cell_ended", "cell": index, "state": "done", "seconds": 0.5, "time": 0.0})
+        for number in range(1, 5):
+            hear({"event": "cell_began", "cell": number, "time": 0.0})
+            hear({"event": "cell_replied", "cell": number, "count": number, "time": 0.0})
+            hear({"event": "cell_ended", "cell": number, "state": "done", "seconds": 0.5, "time": 0.0})
         for output in outputs:
             hear({"event": "output", "output": output, "time": 0.0})
         return Outcome("succeeded")

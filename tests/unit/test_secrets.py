@@ -247,3 +247,26 @@ def test_a_wrong_setting_hides_no_error(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_passwords_of_a_url_without_one() -> None:
     assert passwords("postgresql://ann@db/crm") == passwords("sqlite:///a@b:c.db") == set()
+
+
+def test_the_file_of_another_folder_may_hold_some(folder: Path) -> None:
+    other = folder / "other"
+    other.mkdir()
+    (other / ".env").write_text(
+        "API_TOKEN=hunter2hunter2\nPLAIN=swordfish1\nOPEN=greenhouse\nURL=redis://ann:s3cr3tpw@db/0\n"
+    )
+    found = redactor(["PLAIN"], [other, folder / "missing"])
+    assert found.text("hunter2hunter2 swordfish1 s3cr3tpw greenhouse") == "*** *** *** greenhouse"
+    assert redactor(["PLAIN"]).text("hunter2hunter2 swordfish1") == "hunter2hunter2 swordfish1"
+
+
+def test_files_in_the_folder_of_secrets_are_secret_whoever_names_them(folder: Path) -> None:
+    (folder / "secrets" / "anything").write_text("greenhouse-of-ours\n")
+    (folder / "secrets" / "nested").mkdir()
+    assert redactor().text("it is greenhouse-of-ours.") == "it is ***."
+
+
+def test_a_picture_is_left_alone_but_for_exact_values() -> None:
+    picture = "iVBOR+redis://ann:s3cret@db"
+    found = Redactor(("hunter2hunter2",)).data({"image/png": f"{picture}hunter2hunter2", "text/plain": picture})
+    assert found["image/png"] == f"{picture}***" and found["text/plain"] != picture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datapipe.engine import CellResult, FrameOutput, NotebookResult, RunOptions
-from datapipe.engine.nested import Lineage, lineage, nested
+from datapipe.engine.nested import Lineage, lineage, nested, next_key
 from datapipe.errors import DataError
 from datapipe.notebooks.outputs import _value as shown_value
 from datapipe.notebooks.running import _value
@@ -124,7 +125,8 @@ def test_a_frame_that_is_gone_or_another_is_told(tmp_path: Path) -> None:
 def within(monkeypatch: pytest.MonkeyPatch) -> str:
     """The environment of a job's kernel; each test has a job of its own, for this process counts."""
     key = UUID(int=id(monkeypatch)).hex
-    for name, value in (("PARENT_RUN_ID", "outer"), ("CORRELATION_ID", "all"), ("JOB_KEY", key)):
+    names = {"PARENT_RUN_ID": "outer", "CORRELATION_ID": "all", "JOB_KEY": key, "JOB_PROCESS": str(os.getpid())}
+    for name, value in names.items():
         monkeypatch.setenv(f"DATAPIPE_{name}", value)
     return key
 
@@ -143,27 +145,56 @@ def test_outside_of_a_job_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("DATAPIPE_PARENT_RUN_ID", "DATAPIPE_CORRELATION_ID", "DATAPIPE_JOB_KEY"):
         monkeypatch.delenv(name, raising=False)
     options = RunOptions()
-    assert lineage() == Lineage() and nested(options, plan()) is options
+    assert lineage() == Lineage()
+    with nested(options, plan()) as found, next_key("f") as key:
+        assert found is options and key is None
+
+
+def begun(options: RunOptions, one: Plan) -> RunOptions:
+    """The options of a run that ends well."""
+    with nested(options, one) as found:
+        return found
 
 
 def test_loads_have_keys_of_the_job_the_plan_and_the_turn(within: str) -> None:
     one, other = plan(), plan("other")
-    first, second, third = nested(RunOptions(), one), nested(RunOptions(), one), nested(RunOptions(), other)
-    assert (first.parent_run_id, first.correlation_id) == ("outer", "all")
+    first, second, third = (begun(RunOptions(), found) for found in (one, one, other))
+    assert (first.parent_run_id, first.correlation_id, first.derived_key) == ("outer", "all", True)
     assert first.idempotency_key == f"{within}/{one.fingerprint}/1"
     assert second.idempotency_key == f"{within}/{one.fingerprint}/2"
     assert third.idempotency_key == f"{within}/{other.fingerprint}/1"
 
 
+def test_a_key_whose_run_fails_is_free_again(within: str) -> None:
+    with next_key("f") as first, pytest.raises(KeyboardInterrupt), next_key("f") as second:
+        assert (first, second) == (f"{within}/f/1", f"{within}/f/2")
+        raise KeyboardInterrupt
+    with next_key("f") as third, next_key("f") as fourth:
+        assert (third, fourth) == (f"{within}/f/2", f"{within}/f/3")
+    with pytest.raises(ValueError, match="no"), nested(RunOptions(), plan()):
+        raise ValueError("no")
+    assert str(begun(RunOptions(), plan()).idempotency_key).endswith("/1")
+
+
+def test_a_process_that_the_kernel_has_started_has_no_key(within: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPIPE_JOB_PROCESS", str(os.getppid()))
+    found = begun(RunOptions(), plan())
+    assert (found.parent_run_id, found.idempotency_key, found.derived_key) == ("outer", None, False)
+    monkeypatch.delenv("DATAPIPE_JOB_PROCESS")
+    with next_key("f") as key:
+        assert key is None
+
+
 def test_what_a_run_has_of_its_own_stays(within: str) -> None:
     options = RunOptions(idempotency_key="mine", parent_run_id="p", correlation_id="c")
-    assert nested(options, plan()) == options
+    assert begun(options, plan()) == options
 
 
 def test_what_has_no_ledger_gets_no_key(within: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert nested(RunOptions(), Plan(ingestion=FrameSource(frame=pd.DataFrame({"a": [1]})))).idempotency_key is None
+    frame = Plan(ingestion=FrameSource(frame=pd.DataFrame({"a": [1]})))
+    assert begun(RunOptions(), frame).idempotency_key is None
     monkeypatch.setenv("DATAPIPE_LEDGER", "off")
-    assert nested(RunOptions(), plan()).idempotency_key is None
+    assert begun(RunOptions(), plan()).idempotency_key is None
     assert isinstance(plan().persistence, TableTarget)
 
 

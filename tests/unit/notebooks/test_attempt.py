@@ -34,6 +34,7 @@ def told():
     return json.loads(sys.stdin.readline())
 """
 CELL = "tell('cell_began', cell=1)\n"
+NEXT = "tell('cell_began', cell=2)\n"
 ENDS = "tell('ended', state='succeeded', reason=None, error=None)\n"
 NONE = Limits()
 Attempt = Callable[..., tuple[Outcome, list[Mapping[str, Any]]]]
@@ -111,31 +112,32 @@ def test_time_passes_while_nothing_is_told(run: Attempt) -> None:
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "the process that executed the notebook was killed (SIGKILL)"),
         ("os.kill(os.getpid(), signal.SIGTERM)", "the process that executed the notebook was killed (SIGTERM)"),
-        ("sys.exit(1)", "the process that executed the notebook ended with 1"),
         ("print('no JSON', flush=True)\ntime.sleep(60)", "the process that executed the notebook"),
     ],
 )
 def test_one_that_dies_is_finished_by_another(source: str, message: str, run: Attempt, notes: Path) -> None:
     shown = "tell('output', output={'name': 'x', 'value': 1})\n"
-    outcome, _ = run(
-        f"tell('cell_began', cell=0)\ntell('cell_ended', cell=0, state='done', seconds=1)\n{shown}{CELL}{source}"
-    )
+    outcome, _ = run(f"{CELL}tell('cell_ended', cell=1, state='done', seconds=1)\n{shown}{NEXT}{source}")
     assert (outcome.state, outcome.reason) == ("failed", "kernel_died")
     assert outcome.error and outcome.error["message"].startswith(message) and outcome.error["cell"] == 2
     told = past(notes)
-    assert told["states"] == {"0": "done", "1": "running"} and told["outputs"] == {"x": {"name": "x", "value": 1}}
+    assert told["states"] == {"1": "done", "2": "running"} and told["outputs"] == {"x": {"name": "x", "value": 1}}
     assert {name: told[name] for name in ("state", "reason", "error")} == outcome.to_dict()
     assert here() == []
 
 
 def test_its_kernel_ends_with_it(run: Attempt) -> None:
-    starts = "import subprocess\nkernel = subprocess.Popen(['sleep', '60'], start_new_session=True)\ntell('kernel', pid=kernel.pid)\n"
+    # A kernel does not have the executor's own output, so its end is heard while the kernel lives.
+    begun = "subprocess.Popen(['sleep', '60'], start_new_session=True, stdout=subprocess.DEVNULL)"
+    starts = f"import subprocess\nkernel = {begun}\ntell('kernel', pid=kernel.pid)\n"
     kernels: list[int] = []
+    began = time.monotonic()
     run(
         f"{starts}os.kill(os.getpid(), signal.SIGKILL)",
         hear=lambda event: kernels.append(event["pid"]) if event["event"] == "kernel" else None,
     )
     until(lambda: not psutil.pid_exists(kernels[0]) or psutil.Process(kernels[0]).status() == "zombie", 3)
+    assert time.monotonic() - began < 30, "it did not end by itself"
 
 
 def test_a_wish_is_passed_on_and_heard_of(run: Attempt, notes: Path) -> None:
@@ -156,7 +158,7 @@ def test_the_reason_of_a_wish_is_passed_on(run: Attempt) -> None:
 @pytest.mark.parametrize(
     ("limits", "message", "hint"),
     [
-        (Limits(cell=0.3), "cell 2 took longer than 0.3 s", "Split the work, or give the job a greater cell_timeout"),
+        (Limits(cell=0.3), "cell 1 took longer than 0.3 s", "Split the work, or give the job a greater cell_timeout"),
         (Limits(until=0.0, whole=5.0), "the notebook took longer than 5 s", "Split the work, or give the job a greater timeout"),
     ],
 )  # fmt: skip
@@ -205,14 +207,42 @@ def test_an_error_of_whoever_listens_ends_it(run: Attempt) -> None:
 
 def test_the_scratch_folder_may_be_gone(run: Attempt, tmp_path: Path) -> None:
     outcome, _ = run("import shutil\nshutil.rmtree(os.path.dirname(sys.argv[0]) + '/scratch')\nsys.exit(1)")
-    assert outcome.reason == "kernel_died" and (tmp_path / "scratch").is_dir()
+    assert outcome.error and outcome.error["type"] == "ExecutionFailed" and (tmp_path / "scratch").is_dir()
+
+
+def test_one_that_ends_by_itself_is_told_with_the_last_line_of_its_log(run: Attempt, notes: Path) -> None:
+    outcome, _ = run(f"{CELL}print('first', file=sys.stderr)\nsys.exit('no module named x')")
+    message = "the process that executes notebooks ended with 1: no module named x"
+    assert (outcome.state, outcome.reason) == ("failed", None) and outcome.error is not None
+    assert (outcome.error["type"], outcome.error["message"], outcome.error["cell"]) == ("ExecutionFailed", message, 1)
+    assert outcome.error["traceback"].endswith("first\nno module named x")
+    assert past(notes)["error"] == outcome.error
+
+
+def test_a_fault_of_the_process_itself_is_told(run: Attempt) -> None:
+    error = {"type": "ExecutionFailed", "message": "the notebook could not be executed: OSError: no", "hint": "Do"}
+    outcome, _ = run(f"tell('crashed', error={error!r})\nsys.exit(1)")
+    assert outcome == Outcome("failed", None, error)
+
+
+def test_an_outcome_stays_when_its_artifacts_cannot_be_kept(run: Attempt, notes: Path) -> None:
+    told = "tell('outcome', state='succeeded', reason=None, error=None)\n"
+    outcome, heard = run(f"{told}os.kill(os.getpid(), signal.SIGKILL)")
+    assert outcome == Outcome("succeeded") and past(notes)["state"] == "succeeded"
+    assert heard[-1]["event"] == "note" and heard[-1]["text"].startswith("the artifacts could not be kept")
+
+
+def test_a_cell_that_is_heard_of_late_began_when_it_did() -> None:
+    heard = Heard()
+    heard.take({"event": "cell_began", "cell": 1, "time": time.time() - 50})
+    assert 49 < time.monotonic() - heard.began < 60
 
 
 def test_what_is_heard_adds_up() -> None:
     heard = Heard()
     for event in (
         {"event": "kernel", "pid": 7},
-        {"event": "cell_began", "cell": 3},
+        {"event": "cell_began", "cell": 3, "time": time.time()},
         {"event": "output", "output": {"name": "x", "value": 1}},
         {"event": "output", "output": {"name": "x", "value": 2}},
         {"event": "unheard of"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def test_a_run_within_a_run_belongs_to_it(monkeypatch: pytest.MonkeyPatch, job: 
     monkeypatch.setenv("DATAPIPE_PARENT_RUN_ID", "outer")
     monkeypatch.setenv("DATAPIPE_CORRELATION_ID", "all")
     monkeypatch.setenv("DATAPIPE_JOB_KEY", "outer key")
+    monkeypatch.setenv("DATAPIPE_JOB_PROCESS", str(os.getpid()))
     orders = executing(succeeding())
     result = job.run()
     again = job.run()

@@ -68,6 +68,13 @@ def test_values_are_checked_before_anything_runs(path: Path) -> None:
     }
 
 
+def test_a_parameter_may_have_any_name(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path / "many.ipynb", "# parameters\ntexts: int = 1\nparams: int = 2", "x = texts, params")
+    job = datapipe.notebook(path, {"texts": 5, "params": 6})
+    assert job.plan.notebook.parameters == {"texts": 5, "params": 6}
+    assert job.bind({"texts": "7"}, texts=True).plan.notebook.parameters["texts"] == 7
+
+
 def test_code_that_cannot_run_is_refused_unless_told_otherwise(tmp_path: Path) -> None:
     path = write_notebook(tmp_path / "wrong.ipynb", "x = 1", "print(y)\nprint(z)", "def f(:")
     with pytest.raises(

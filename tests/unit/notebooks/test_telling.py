@@ -96,11 +96,15 @@ def test_what_is_raised() -> None:
 
 
 @pytest.mark.parametrize("kind", [PlanError, DataError, TransientError, FatalError])
-def test_an_error_of_ours_keeps_its_class_and_its_hint(kind: type[DatapipeError]) -> None:
+def test_an_error_of_ours_that_a_cell_raises_keeps_its_hint_and_one_of_the_run_its_class(
+    kind: type[DatapipeError],
+) -> None:
     inner = kind("table t does not exist", hint="Check the name", column="a", row=3)
     found = failure(failed(**inner.to_dict() | {"type": kind.__name__}), "cell 5: said")
-    assert type(found) is kind and str(found) == "cell 5: said. Check the name"
+    assert type(found) is NotebookError and str(found) == "cell 5: said. Check the name"
     assert (found.column, found.row) == ("a", 3)
+    whole = failure(failed(**inner.to_dict() | {"type": kind.__name__, "cell": None}), "said")
+    assert type(whole) is kind and str(whole) == str(inner)
 
 
 def test_a_cell_that_says_it_was_cancelled_has_failed() -> None:
@@ -138,20 +142,20 @@ def event(kind: str, cell: int | None = None, **found: Any) -> dict[str, Any]:
 
 def test_its_steps_are_the_cells_that_are_executed(view: RunView) -> None:
     assert [(step.name, step.what) for step in view.steps] == [
-        ("cell 2", "Load"),
-        ("cell 3", "Load"),
-        ("cell 6", "Check"),
+        ("cell 1", "Load"),
+        ("cell 2", "y = 2"),
+        ("cell 3", "Check"),
     ]
     assert (view.kind, view.state, view.name, view.source) == ("notebook", "running", "daily", "daily.ipynb")
 
 
 def test_a_cell_from_its_beginning_to_its_end(view: RunView) -> None:
     began = followed(view, event("cell_began", 2), 1.0)
-    assert began.steps[1] == StepView("cell 3", "cell 3", "Load", state="running", begun=1.0) and began.elapsed == 1.0
+    assert began.steps[1] == StepView("cell 2", "cell 2", "y = 2", state="running", begun=1.0) and began.elapsed == 1.0
     done = followed(
         followed(began, event("cell_replied", 2, count=4), 2.0), event("cell_ended", 2, state="done", seconds=1.5), 2.5
     )
-    assert done.steps[1] == StepView("cell 3", "cell 3", "Load", "In[4]", "done", begun=1.0, seconds=1.5, busy=1.5)
+    assert done.steps[1] == StepView("cell 2", "cell 2", "y = 2", "In[4]", "done", begun=1.0, seconds=1.5, busy=1.5)
     assert done.steps[0] == view.steps[0]
 
 
@@ -188,7 +192,7 @@ def test_the_end_is_shown(view: RunView) -> None:
     result = NotebookResult(
         "r", "r", "failed", "n", "d", outputs={"x": 5}, artifacts="/kept", notices=("one",), seconds=9.0
     )
-    found = ended(noted(view, "one", 0.0), result, failed("KernelDied", cell=2, reason="kernel_died"))
+    found = ended(noted(view, "one", 0.0), result, failed("KernelDied", cell=1, reason="kernel_died"))
     assert (found.state, found.reason, found.elapsed, found.artifacts) == ("failed", "kernel_died", 9.0, "/kept")
     assert found.steps[0].state == "failed" and found.outputs == (("x", "5"),)
     assert found.error is not None and (found.error.kind, found.error.message) == ("", "no rows")
