@@ -101,6 +101,7 @@ class JobRun:
         self._started = dt.datetime.now(dt.UTC)
         self._first = dt.datetime.fromisoformat(row.created) if row is not None else self._started
         self._before = row.attempts if row is not None else 0  # attempts of other processes
+        self._begun_before = row is not None and bool(row.steps)
         self._attempts = self._number = 0
         self._last: Outcome | None = None  # of an attempt
         self._inside = Inside(store, options.run_id)
@@ -178,7 +179,7 @@ class JobRun:
         self._outputs = {}
         if self._attempts > 1:
             self.view = following.begun_again(self.view, self._before + self._attempts)
-        if self._record is not None:  # which may have those of an earlier attempt
+        if self._record is not None and (self._attempts > 1 or self._begun_before):
             for step in self.view.steps:
                 self._record.step(step.name, lambda known: StepRow(known.number, known.name))
         spec, options = self._job.plan.notebook, self._options

@@ -37,7 +37,7 @@ WAYS = {
     "an exception": Way(
         ["md:# Load", "def divide(a):\n    b = 0\n    return a / b", "x = 1\ndivide(x)", NEVER],
         "CFP",
-        r"cell 3 \(Load\): ZeroDivisionError: division by zero$",
+        r"cell 2 \(x = 1\): ZeroDivisionError: division by zero$",
         options={"retries": 2},
     ),
     "no Python": Way(
@@ -54,7 +54,6 @@ WAYS = {
         ],
         "CFP",
         r"cell 2 \(.*\): PlanError: .*nowhere",
-        kind=PlanError,
     ),
     "input nobody gives": Way(["input('name? ')"], "F", r"StdinNotImplementedError"),
     "killed": Way(
@@ -66,7 +65,7 @@ WAYS = {
     "a crash": Way(
         ["import ctypes", "ctypes.string_at(0)", NEVER],
         "CFP",
-        r"cell 2 \(.*\): the kernel died of signal 11 \(SIGSEGV\); .* see kernel\.log among the artifacts",
+        r"cell 2 \(.*\): the kernel died of signal 11 \(SIGSEGV\); .*The code of a library that it calls has failed",
         reason="kernel_died",
     ),
     "an exit of the process": Way(
@@ -129,8 +128,7 @@ WAYS = {
     "a kernel that dies at once": Way(
         [NEVER],
         "P",
-        r"^the kernel's process ended by itself with exit code 1",
-        reason="kernel_died",
+        r"^the kernel 'dies' ended before the first cell, with exit code 1",
         options={"kernel": "dies"},
     ),
     "an output that is missing": Way(
@@ -181,7 +179,7 @@ def test_it_ends_as_it_is_told_everywhere(name: str, begun: Side) -> None:
 
 def test_the_line_is_the_users_in_whichever_cell_it_is(begun: Side) -> None:
     run = begun.found("an exception")
-    assert run.told["line"] == 3 and run.told["cell"] == 3
+    assert run.told["line"] == 3 and run.told["cell"] == 2
     assert run.told["excerpt"]["file"] == "In[1]" and run.told["excerpt"]["function"] == "divide"
     assert [3, "    return a / b"] in run.told["excerpt"]["lines"]
     assert isinstance(run.error, NotebookError) and run.error.excerpt is not None
@@ -204,8 +202,6 @@ def test_what_a_dead_kernel_had_shown_is_kept(begun: Side) -> None:
     assert stubborn.shown(1).count("no") >= 1
     assert "the kernel did not stop within 2 s and was killed" in stubborn.result.notices
     assert "enough" in begun.found("a slow cell that ends early").shown(1)
-    crash = begun.found("a crash")
-    assert "kernel.log" in crash.files and "Segmentation fault" in crash.kept("kernel.log")
 
 
 def test_what_a_kernel_that_died_had_used_is_told(begun: Side) -> None:
@@ -228,7 +224,7 @@ def test_cells_that_may_raise_and_cells_that_are_skipped(side: Side) -> None:
     tagged(path, raises_exception=1, skip_execution=2)
     run = ended(datapipe.notebook(path))
     assert run.result.outputs == {"x": 1}
-    assert [cell.count for cell in run.result.cells] == [1, 2, None, 3]
+    assert [cell.count for cell in run.result.cells] == [1, 2, 3]
     sound(run)
 
 

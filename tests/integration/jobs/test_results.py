@@ -233,7 +233,9 @@ def test_without_a_record_it_runs_all_the_same(home: Path, monkeypatch: pytest.M
     result = datapipe.notebook(path).run()
     assert (result.state, result.outputs, result.cells[0].state) == ("succeeded", {"x": 1}, "done")
     assert Path(result.artifacts, "notebook.html").is_file() and not (home / "runs.db").exists()
-    with pytest.raises(PlanError, match="the key of a notebook's run is kept in the record of runs, which there is none of"):
+    with pytest.raises(
+        PlanError, match="the key of a notebook's run is kept in the record of runs, which there is none of"
+    ):
         datapipe.notebook(path).run(idempotency_key="k")
     with pytest.raises(PlanError, match="a run in the background is known by its record"):
         datapipe.notebook(path).run(background=True)
