@@ -130,7 +130,9 @@ def truthful(nb: Any, states: Mapping[int, str], outcome: Outcome | None, order:
     numbers = {index: number for number, index in enumerate(codes(found["cells"]), 1)}
     for index, cell in enumerate(found["cells"]):
         state = states.get(numbers.get(index, 0), "")
-        status = _STATUS.get(state, "pending" if index in numbers else "completed")
+        status = _STATUS.get(
+            state, "pending" if cell["cell_type"] == "code" and cell["source"].strip() else "completed"
+        )
         status = "failed" if status == "running" and outcome is not None else status
         known = cell["metadata"].setdefault("papermill", {})
         known |= {"status": status, "exception": status == "failed" if state else None}

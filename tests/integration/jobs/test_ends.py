@@ -225,7 +225,7 @@ def test_cells_that_may_raise_and_cells_that_are_skipped(side: Side) -> None:
     run = ended(datapipe.notebook(path))
     assert run.result.outputs == {"x": 1}
     assert [cell.count for cell in run.result.cells] == [1, 2, 3]
-    sound(run)
+    assert run.statuses == ["completed", "completed", "pending", "completed"]
 
 
 @pytest.mark.parametrize("name", ["an exception", "sys.exit()", "killed"])

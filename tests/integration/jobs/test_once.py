@@ -22,6 +22,8 @@ from datapipe.listing import runs
 from datapipe.notebooks.job import NotebookJob
 
 # A load of two rows into a file beside the notebook, and a mark for each time the cell has run.
+pytestmark = pytest.mark.soak  # each waits for processes that it has killed: minutes in all
+
 LOADS = """
 import datapipe
 from pathlib import Path

@@ -26,6 +26,8 @@ from datapipe.history import Run
 from datapipe.listing import runs
 
 # A cell that works on, beside a process that it has started, until it is interrupted.
+pytestmark = pytest.mark.soak  # each waits for processes that it has killed: minutes in all
+
 WORKS = """
 import subprocess, time
 from pathlib import Path
