@@ -21,7 +21,7 @@ from datapipe.notebooks.order import Order, Outcome
 from datapipe.secrets import redactor
 
 SOURCES = ("md:# Load", "x = 1", "1 / 0", "print(x)")
-FAILED = Outcome("failed", None, {"type": "ZeroDivisionError", "message": "division by zero", "cell": 3})
+FAILED = Outcome("failed", None, {"type": "ZeroDivisionError", "message": "division by zero", "cell": 2})
 STATES = {1: "done", 2: "failed"}
 SECRET = "s3cret-of-the-test"
 MARKDOWN = mistune.create_markdown(escape=False, plugins=["strikethrough", "table"])  # what nbconvert makes HTML with
@@ -72,7 +72,7 @@ def test_one_that_failed_has_a_banner_that_leads_to_the_cell(tmp_path: Path) -> 
     ]
     assert (
         found["cells"][0]["source"]
-        == "**✗ Failed in [cell 3](#papermill-error-cell).** ZeroDivisionError: division by zero"
+        == "**✗ Failed in [cell 2](#papermill-error-cell).** ZeroDivisionError: division by zero"
     )
     assert 'id="papermill-error-cell"' in found["cells"][3]["source"] and found["cells"][4]["source"] == "1 / 0"
     assert statuses(found)[2:] == ["completed", "completed", "failed", "pending"]
@@ -84,12 +84,12 @@ def test_one_that_failed_has_a_banner_that_leads_to_the_cell(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("outcome", "title"),
     [
-        (Outcome("cancelled", "interrupted"), "**✗ Cancelled (interrupted) in [cell 3](#papermill-error-cell).** It was told to stop."),
-        (Outcome("cancelled"), "**✗ Cancelled in [cell 3](#papermill-error-cell).** It was told to stop."),
-        (Outcome("lost", "nobody is there"), "**✗ Stopped (nobody is there) in [cell 3](#papermill-error-cell).** It was told to stop."),
-        (Outcome("failed", "kernel_died", {"message": "it died", "hint": "Do"}), "**✗ Failed (its kernel died) in [cell 3](#papermill-error-cell).** it died\n\nNext: Do"),
-        (Outcome("failed", "timed_out", {"message": "slow"}), "**✗ Failed (timed out) in [cell 3](#papermill-error-cell).** slow"),
-        (Outcome("failed", "out_of_memory", {"message": "big"}), "**✗ Failed (out of memory) in [cell 3](#papermill-error-cell).** big"),
+        (Outcome("cancelled", "interrupted"), "**✗ Cancelled (interrupted) in [cell 2](#papermill-error-cell).** It was told to stop."),
+        (Outcome("cancelled"), "**✗ Cancelled in [cell 2](#papermill-error-cell).** It was told to stop."),
+        (Outcome("lost", "nobody is there"), "**✗ Stopped (nobody is there) in [cell 2](#papermill-error-cell).** It was told to stop."),
+        (Outcome("failed", "kernel_died", {"message": "it died", "hint": "Do"}), "**✗ Failed (its kernel died) in [cell 2](#papermill-error-cell).** it died\n\nNext: Do"),
+        (Outcome("failed", "timed_out", {"message": "slow"}), "**✗ Failed (timed out) in [cell 2](#papermill-error-cell).** slow"),
+        (Outcome("failed", "out_of_memory", {"message": "big"}), "**✗ Failed (out of memory) in [cell 2](#papermill-error-cell).** big"),
     ],
 )  # fmt: skip
 def test_the_banner_says_how_it_ended(outcome: Outcome, title: str, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_what_is_finished_after_a_death_has_what_was_kept_before(tmp_path: Path)
     past = {
         "state": "failed",
         "reason": "kernel_died",
-        "error": {"message": "died", "cell": 3},
+        "error": {"message": "died", "cell": 2},
         "states": {"1": "done", "2": "running"},
     }
     told = finished(one, past)
