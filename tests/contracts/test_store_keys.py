@@ -101,7 +101,10 @@ def test_without_a_key_nothing_is_asked() -> None:
 
 
 def test_a_key_needs_the_record() -> None:
-    with pytest.raises(PlanError, match="kept in the record of runs, which is off"), claimed(None, "f", options("a")):
+    with (
+        pytest.raises(PlanError, match="kept in the record of runs, which there is none of"),
+        claimed(None, "f", options("a")),
+    ):
         pass
 
 
