@@ -20,7 +20,9 @@ KEY = "sales of 2013-05-01 ü" * 20  # as long as users like
 
 
 def options(run_id: str, if_running: str = "wait", key: str | None = KEY) -> Any:
-    return SimpleNamespace(run_id=run_id, idempotency_key=key, if_running=if_running, cancel=CancelToken())
+    return SimpleNamespace(
+        run_id=run_id, correlation_id=None, idempotency_key=key, if_running=if_running, cancel=CancelToken()
+    )
 
 
 def added(store: RunStore, *run_ids: str, **values: Any) -> None:
