@@ -20,7 +20,9 @@ KEY = "sales of 2013-05-01 ü" * 20  # as long as users like
 
 
 def options(run_id: str, if_running: str = "wait", key: str | None = KEY) -> Any:
-    return SimpleNamespace(run_id=run_id, idempotency_key=key, if_running=if_running, cancel=CancelToken())
+    return SimpleNamespace(
+        run_id=run_id, correlation_id=None, idempotency_key=key, if_running=if_running, cancel=CancelToken()
+    )
 
 
 def added(store: RunStore, *run_ids: str, **values: Any) -> None:
@@ -101,7 +103,10 @@ def test_without_a_key_nothing_is_asked() -> None:
 
 
 def test_a_key_needs_the_record() -> None:
-    with pytest.raises(PlanError, match="kept in the record of runs, which is off"), claimed(None, "f", options("a")):
+    with (
+        pytest.raises(PlanError, match="kept in the record of runs, which there is none of"),
+        claimed(None, "f", options("a")),
+    ):
         pass
 
 

@@ -162,7 +162,7 @@ def test_a_kernel_that_does_not_answer_is_told(session: Session) -> None:
 
 
 def test_outputs_are_told_and_the_last_of_a_name_counts(session: Session, told: Told) -> None:
-    from datapipe.notebooks.outputs import MIME
+    from datapipe.notebooks.order import MIME
 
     session.displayed({"text/plain": "1"})
     for value in (1, 2):
@@ -172,7 +172,7 @@ def test_outputs_are_told_and_the_last_of_a_name_counts(session: Session, told: 
 
 
 def test_an_output_that_is_none_of_ours_ends_it(session: Session) -> None:
-    from datapipe.notebooks.outputs import MIME
+    from datapipe.notebooks.order import MIME
 
     session.kernel = Process()  # type: ignore[assignment]  # it stands for one
     session.cell_began(1)
