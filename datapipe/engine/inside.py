@@ -11,6 +11,7 @@ from datapipe.errors import DatapipeError
 from datapipe.store import RunRow, RunStore
 
 _EVERY = 0.5  # seconds between two looks
+_PATIENCE = 10.0  # seconds that its last look may take
 _SHARE = 10  # how much longer than a look takes to wait for the next one
 
 
@@ -29,6 +30,7 @@ class Inside:
         self._looking = threading.Lock()
         self._ended = threading.Event()
         self._looked = 0.0
+        self._thread: threading.Thread | None = None
         self.views: tuple[RunView, ...] = ()
 
     def look(self) -> tuple[RunView, ...]:
@@ -39,12 +41,15 @@ class Inside:
 
     def start(self) -> None:
         """Look from now on, until the end, in a thread: the store may be slow."""
-        if self._store is not None:
-            threading.Thread(target=self._watch, name="datapipe inside", daemon=True).start()
+        if self._store is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="datapipe inside", daemon=True)
+            self._thread.start()
 
     def stop(self) -> tuple[RunView, ...]:
         """Look for the last time."""
         self._ended.set()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
         self._look()
         return self.views
 

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -65,21 +64,29 @@ def _listening(stop: Any) -> Iterator[None]:
                 stop(Outcome(found["state"], found.get("reason"), found.get("error")))
         stop(_LOST)
 
+    over = threading.Event()
+
     def on_signal(number: int, _: object) -> None:
         if number == signal.SIGTERM:  # as a service manager sends it to every process of a service
             stop(Outcome("cancelled", "told to stop by SIGTERM"))
 
-    for number in (signal.SIGTERM, signal.SIGINT):  # not ignored, which the kernel would inherit
-        signal.signal(number, on_signal)
+    # Not ignored, which the kernel would inherit.
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def watch(parent: int) -> None:
-        while os.getppid() == parent:  # what it has forked may keep the pipe open
-            time.sleep(_LOOK)
-        stop(_LOST)
+        while not over.wait(_LOOK):  # the pipe alone may stay open: what the parent has forked has it, too
+            if os.getppid() != parent:
+                stop(_LOST)
+                return
 
     threading.Thread(target=watch, args=(os.getppid(),), name="datapipe parent", daemon=True).start()
     threading.Thread(target=listen, name="datapipe orders", daemon=True).start()
-    yield
+    try:
+        yield
+    finally:
+        over.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -125,6 +125,8 @@ class JobRun:
         except BaseException as raised:  # such as a second Ctrl-C
             self._end(None, _outcome_of(raised))
             raise
+        finally:
+            self._inside.stop()
         result = self._end(result, outcome)
         if error is None:
             return result
