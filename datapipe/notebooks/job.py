@@ -49,7 +49,8 @@ def notebook(  # noqa: PLR0913  # what a job may be given is what it takes
     memory : str, optional
         What the kernel and its processes may have in memory, such as ``"2GB"``; beyond that they are killed.
     retries : int, optional
-        Further attempts when the kernel has died or a cell has raised a TransientError; MAX_RETRIES if left out.
+        Further attempts when the kernel has died or a cell has raised a TransientError; MAX_RETRIES if left out,
+        and none once a pipeline inside has ended well.
     artifacts : str or Path, optional
         Where executed notebooks go: a folder or an fsspec URL; DATAPIPE_ARTIFACTS_URL if left out.
     queue : str, optional

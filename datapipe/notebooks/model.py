@@ -39,7 +39,8 @@ class NotebookSpec(Value):
     memory : str, optional
         What its kernel may have in memory, such as ``2GB``; it is killed beyond that.
     retries : int, optional
-        Further attempts after an error that may pass, or the death of the kernel; MAX_RETRIES if left out.
+        Further attempts after an error that may pass, or the death of the kernel; MAX_RETRIES if left out, and none
+        once a pipeline inside has ended well.
     artifacts : str, optional
         Where the executed notebook goes: a folder or an fsspec URL; DATAPIPE_ARTIFACTS_URL if left out.
     """
