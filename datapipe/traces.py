@@ -21,10 +21,10 @@ _LIBRARIES = (
     *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
 _KERNELS = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py\Z")  # what ipykernel calls the file of a cell
-_IN_URL = re.compile(r"(?<=://)(?P<user>[^/\s:@'\"]*):(?:[^@\s'\"]|['\"](?=[^\s'\"/]*@))+(?=@)")
+_IN_URL = re.compile(r"(?<=://)(?P<user>[^/\s:@'\"]*):(?:[^@\s'\"]|['\"](?=[^\s'\"/]{0,256}@)){1,256}(?=@)")
 _SECRET = r"(?i:password|passwd|pwd|passphrase|secret|token|api_?key)"  # noqa: S105  # names, not a password
 _WORDS = ("pass", "pwd", "secret", "token", "key")  # one of them is in whatever the pattern finds
-_TYPE = r"(?::\s*[\w\[\]| .]+)"  # as in password: str = "…"
+_TYPE = r"(?::\s*[\w\[\]| .]{1,80})"  # as in password: str = "…"
 # password="…", {"password": "…"}, PASSWORD '…': a text that stands beside such a name.
 _GIVEN = re.compile(
     rf"(?P<name>{_SECRET}(?:[\"']?\s*{_TYPE}?[=:]\s*|(?<=(?i:password))\s+))(?P<quote>[\"'])(?P<text>[^\"'\n]+)(?P=quote)"

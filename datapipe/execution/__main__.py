@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from datapipe.notebooks.order import Order, Outcome
 from datapipe.secrets import redactor
 
 _LOST = Outcome("lost", "the process that had started it is gone")
+_STUCK = 600.0  # seconds in which no other thread of it could run
 _LOOK = 1.0  # seconds between two looks whether it is there
 
 
@@ -75,6 +77,9 @@ def _listening(stop: Any) -> Iterator[None]:
 
     def watch(parent: int) -> None:
         while not over.wait(_LOOK):  # the pipe alone may stay open: what the parent has forked has it, too
+            faulthandler.dump_traceback_later(
+                _STUCK, exit=True
+            )  # the kernel ends with a process that is stuck for ever
             if os.getppid() != parent:
                 stop(_LOST)
                 return
@@ -85,6 +90,7 @@ def _listening(stop: Any) -> Iterator[None]:
         yield
     finally:
         over.set()
+        faulthandler.cancel_dump_traceback_later()
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -111,7 +111,7 @@ class DatapipeEngine(Engine):  # type: ignore[misc]  # papermill has no types
             timeout=None,
             iopub_timeout=_IOPUB,
             raise_on_iopub_timeout=False,
-            coalesce_streams=True,
+            coalesce_streams=False,  # nbclient's takes hours for a line of a megabyte: see streams.py
             shell_timeout_interval=1,  # how soon the death of a kernel between two cells is noticed
         )
         client.session, client.owns_km = session, True

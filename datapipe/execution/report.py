@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime as dt
 import json
 import re
@@ -18,6 +17,7 @@ import nbformat
 
 from datapipe.errors import DatapipeError
 from datapipe.execution.page import as_html
+from datapipe.execution.streams import joined
 from datapipe.notebooks.artifacts import Artifacts
 from datapipe.notebooks.cells import codes
 from datapipe.notebooks.order import LOG, Order, Outcome
@@ -126,7 +126,7 @@ def truthful(nb: Any, states: Mapping[int, str], outcome: Outcome | None, order:
     outcome : Outcome, optional
         How it ended, if it has.
     """
-    found: dict[str, Any] = copy.deepcopy(_plain(nb))
+    found: dict[str, Any] = _plain(nb)  # a copy
     numbers = {index: number for number, index in enumerate(codes(found["cells"]), 1)}
     for index, cell in enumerate(found["cells"]):
         state = states.get(numbers.get(index, 0), "")
@@ -136,6 +136,8 @@ def truthful(nb: Any, states: Mapping[int, str], outcome: Outcome | None, order:
         status = "failed" if status == "running" and outcome is not None else status
         known = cell["metadata"].setdefault("papermill", {})
         known |= {"status": status, "exception": status == "failed" if state else None}
+        if "outputs" in cell:
+            cell["outputs"] = joined(cell["outputs"])
     metadata = found["metadata"]
     metadata.setdefault("papermill", {}).update(
         parameters=dict(order.parameters),
