@@ -176,6 +176,11 @@ class Side:
         return self.begun[name].result(180)
 
 
+def left_over(side: Side) -> list[str]:
+    """What is in the temporary folder, which is theirs alone, when they have ended."""
+    return sorted(found.name for found in (side.home / "tmp").iterdir())
+
+
 def calling(home: Path, *arguments: str, script: str | None = None, **environment: str) -> subprocess.Popen[str]:
     """Start the command ``datapipe``, or a script, in a process of its own."""
     command = [sys.executable, "-c", script] if script is not None else [sys.executable, "-m", "datapipe"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,10 @@ def test_a_plan_is_built_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: p
     gone.rmdir()
     assert label("/home/ann/etl.py") == "etl.py"
     assert call_site().startswith("test_traces.py:")
+
+
+@pytest.mark.parametrize("text", ["http://a:80/x,", "http://a:b", "password='", '"password=', "://a:'", "a@"])
+def test_a_long_line_is_masked_in_time(text: str) -> None:
+    began = time.monotonic()
+    masked(text * 10_000)
+    assert time.monotonic() - began < 3

@@ -36,6 +36,9 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
     home = tmp_path_factory.mktemp("side")
     with pytest.MonkeyPatch.context() as patch:
         _settled(patch, home)
+        (home / "tmp").mkdir()
+        patch.setenv("TMPDIR", str(home / "tmp"))
+        patch.setattr("tempfile.tempdir", None)  # so that it is looked for again
         # A cell that ignores that it is interrupted need not be waited for so long.
         patch.setattr("datapipe.notebooks.orders.Order", _hasty)
         import_module("IPython.core.inputtransformer2")  # which checks do, and which takes a while

@@ -11,7 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from jobside import Side, ended, remote_parts, sound
+from jobside import Side, ended, left_over, remote_parts, sound
 from notebookfiles import write_notebook
 
 import datapipe
@@ -118,6 +118,9 @@ WAYS = {
     "sys.exit(3)": Way(["import sys", "sys.exit(3)", NEVER], "CFP", r"the notebook ended itself: sys\.exit\(3\)\. sys\.exit\(\)"),
     "sys.exit()": Way(["import sys", "sys.exit()", NEVER], "CCP", state="succeeded", reason="the notebook ended itself in cell 2"),
     "exit()": Way(["x = 1", "exit()", NEVER], "CCP", state="succeeded", reason="the notebook ended itself in cell 2"),
+    "a long line": Way(
+        ["print('x' * 500_000)", "print('50 %\\r100 %')"], "CC", state="succeeded", options={"timeout": 40.0}
+    ),
     "no such kernel": Way(
         [NEVER],
         "P",
@@ -231,3 +234,14 @@ def test_cells_that_may_raise_and_cells_that_are_skipped(side: Side) -> None:
 @pytest.mark.parametrize("name", ["an exception", "sys.exit()", "killed"])
 def test_the_page_needs_nothing_from_anywhere(name: str, begun: Side) -> None:
     assert remote_parts(begun.found(name).kept("notebook.html")) == []
+
+
+def test_a_line_that_is_written_over_shows_its_end(begun: Side) -> None:
+    run = begun.found("a long line")
+    assert run.shown(0) == "x" * 500_000 + "\n" and run.shown(1) == "100 %\n"
+
+
+def test_nothing_is_left_in_the_temporary_folder(begun: Side) -> None:
+    for run in begun.begun.values():
+        run.exception()
+    assert left_over(begun) == []

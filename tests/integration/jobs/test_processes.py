@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from jobside import Ended, Side, calling, ended, processes_within, sound
+from jobside import Ended, Side, calling, ended, left_over, processes_within, sound
 from notebookfiles import kept, statuses, write_notebook
 from workerside import until
 
@@ -226,3 +226,9 @@ def test_cancelled_in_the_background(called: dict[str, Called], side: Side) -> N
     assert "tidied" in found.shown(1) and found.statuses == ["completed", "failed", "pending"]
     assert not run.cancel(), "it has ended"
     sound(found)
+
+
+def test_nothing_is_left_in_the_temporary_folder(called: dict[str, Called], side: Side) -> None:
+    for run in side.begun.values():
+        run.exception()
+    until(lambda: left_over(side) == [], 15)
