@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 import pickle
-import time
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,5 @@ def test_a_plan_is_built_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("text", ["http://a:80/x,", "http://a:b", "password='", '"password=', "://a:'", "a@"])
-def test_a_long_line_is_masked_in_time(text: str) -> None:
-    began = time.monotonic()
-    masked(text * 10_000)
-    assert time.monotonic() - began < 3
+def test_a_long_line_is_masked(text: str) -> None:
+    assert len(masked(text * 10_000)) > 10_000  # it would take hours, if it were quadratic

@@ -28,7 +28,7 @@ def failed(kind: str, reason: str | None = None, **values: Any) -> Outcome:
     [
         (failed("ValueError"), 1, "error: cell 3 (print(x)): ValueError: no rows"),
         (failed("SystemExit"), 1, "error: cell 3 (print(x)): no rows"),
-        (failed("PlanError", hint="Check it"), 2, "error: cell 3 (print(x)): PlanError: no rows. Check it"),
+        (failed("PlanError", hint="Check it"), 1, "error: cell 3 (print(x)): PlanError: no rows. Check it"),
         (failed("TimedOut", "timed_out"), 124, "error: cell 3 (print(x)): no rows"),
         (failed("KernelDied", "kernel_died"), 137, "error: cell 3 (print(x)): no rows"),
         (failed("KernelDied", "out_of_memory"), 137, "error: cell 3 (print(x)): no rows"),
