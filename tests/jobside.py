@@ -177,8 +177,9 @@ class Side:
 
 
 def left_over(side: Side) -> list[str]:
-    """What is in the temporary folder, which is theirs alone, when they have ended."""
-    return sorted(found.name for found in (side.home / "tmp").iterdir())
+    """What is in the temporary folder, which is theirs alone, when they have ended; locks stay, for the next run."""
+    names = (found.name for found in (side.home / "tmp").iterdir())
+    return sorted(name for name in names if not name.startswith("datapipe-locks"))
 
 
 def calling(home: Path, *arguments: str, script: str | None = None, **environment: str) -> subprocess.Popen[str]:
