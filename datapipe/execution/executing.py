@@ -39,11 +39,12 @@ def executed(order: Order, tell: Teller, listening: Listening) -> dict[str, Any]
     except DatapipeError as error:  # told before anything is executed
         return {**Outcome("failed", None, error.to_dict()).to_dict(), "not_kept": None}
     session = Session(order, tell, report.keep_copy, report.keep_output)
-    threading.Thread(target=_load, name="datapipe load", daemon=True).start()
+    promises = notebook_of(order.notebook, order.path).cell_for("outputs") is not None
+    threading.Thread(target=_load, args=(promises,), name="datapipe load", daemon=True).start()
     with listening(session.stop):
         papermill_engines.execute_notebook_with_engine(engine.NAME, nb, order.kernel, session=session)
         outcome = session.result(len(codes(nb.cells)))
-        if outcome.state == "succeeded":
+        if promises and outcome.state == "succeeded":
             from datapipe.notebooks.promises import broken_promise
 
             broken = broken_promise(notebook_of(order.notebook, order.path), session.outputs)
@@ -53,9 +54,9 @@ def executed(order: Order, tell: Teller, listening: Listening) -> dict[str, Any]
         return _finished(order, report, nb, session.states, outcome, facts)
 
 
-def _load() -> None:
-    """Load what is needed when the last cell has ended, and takes more than a second, while the kernel works."""
-    for name in ("datapipe.notebooks.promises", "nbconvert"):
+def _load(promises: bool) -> None:
+    """Load what is needed when the last cell has ended, and takes a second or two, while the kernel works."""
+    for name in ("nbconvert", *(["datapipe.notebooks.promises"] if promises else [])):
         import_module(name)
 
 

@@ -151,20 +151,25 @@ WAYS = {
 }  # fmt: skip
 
 
+# Each takes some seconds of a processor: the others are run by hand.
+OFTEN = ("an exception", "no Python", "a plan that fails", "killed", "a slow cell", "sys.exit()", "no such kernel")
+
+
 @pytest.fixture(scope="module")
-def begun(side: Side) -> Iterator[Side]:
-    """All of them, side by side."""
+def begun(side: Side, request: pytest.FixtureRequest) -> Iterator[Side]:
+    """All of them, or the usual ones, side by side."""
+    only = OFTEN if "not soak" in request.config.option.markexpr else WAYS
     spec = side.home / "specs" / "kernels" / "dies"
     spec.mkdir(parents=True)
     (spec / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "dies", "language": "python"}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(side.home / "specs"))
-        for name, way in WAYS.items():
+        for name, way in ((name, WAYS[name]) for name in only):
             side.begin(name, *way.cells, **way.options)
         yield side
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in OFTEN else pytest.mark.soak) for name in WAYS])
 def test_it_ends_as_it_is_told_everywhere(name: str, begun: Side) -> None:
     way, run = WAYS[name], begun.found(name)
     letters = {"completed": "C", "failed": "F", "pending": "P"}
@@ -199,6 +204,7 @@ def test_a_plan_that_fails_is_a_child_that_failed(begun: Side) -> None:
     assert child.id in run.result.pipelines
 
 
+@pytest.mark.soak
 def test_what_a_dead_kernel_had_shown_is_kept(begun: Side) -> None:
     assert "tidied" in begun.found("a slow cell").shown(1), "the user's own tidying up"
     stubborn = begun.found("a slow cell that does not stop")
@@ -220,6 +226,7 @@ def tagged(path: Path, **tags: int) -> None:
     nbformat.write(notebook, path)  # type: ignore[no-untyped-call]  # it has none
 
 
+@pytest.mark.soak
 def test_cells_that_may_raise_and_cells_that_are_skipped(side: Side) -> None:
     path = write_notebook(
         side.home / "tags.ipynb", "x = 1", "1 / 0", "x = 2", "import datapipe\ndatapipe.output('x', x)"
@@ -236,6 +243,7 @@ def test_the_page_needs_nothing_from_anywhere(name: str, begun: Side) -> None:
     assert remote_parts(begun.found(name).kept("notebook.html")) == []
 
 
+@pytest.mark.soak
 def test_a_line_that_is_written_over_shows_its_end(begun: Side) -> None:
     run = begun.found("a long line")
     assert run.shown(0) == "x" * 500_000 + "\n" and run.shown(1) == "100 %\n"

@@ -20,6 +20,8 @@ import datapipe
 from datapipe.engine import FrameOutput
 from datapipe.errors import DataError, PlanError
 
+pytestmark = pytest.mark.soak  # a minute of a processor
+
 NAME = "a {b} ü nö"
 DECLARED = """
 # parameters
