@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from datapipe.errors import PlanError
-from datapipe.notebooks.job import NotebookJob, load_job, notebook
-from datapipe.notebooks.model import is_job
 from datapipe.pipeline import Pipeline
 from datapipe.plan import Plan, build, document
 from datapipe.plan.given import source_of, variable_of
 from datapipe.traces import call_site, label
+
+if TYPE_CHECKING:
+    from datapipe.notebooks.job import NotebookJob
 
 
 def read(
@@ -78,6 +79,8 @@ def load(path: str | Path) -> Pipeline | NotebookJob:
     datapipe.errors.PlanError: cannot read 'recipes/missing.yaml': No such file or directory. Check the path
     """
     if str(path).endswith(".ipynb"):
+        from datapipe.notebooks.job import notebook
+
         return notebook(path)
     if str(path).endswith(".py"):
         found = variable_of(Path(path), "plan")
@@ -85,7 +88,9 @@ def load(path: str | Path) -> Pipeline | NotebookJob:
             raise PlanError(f"{str(path)!r} has no variable plan that is a pipeline", hint="plan = datapipe.read(…)…")
         return found
     data = document.read_file(path)
-    if is_job(data):
+    if isinstance(data, Mapping) and "notebook" in data:
+        from datapipe.notebooks.job import load_job
+
         return load_job(data)
     plan = document.parse(data)
     steps = 1 + len(plan.transformation) + (plan.persistence is not None)

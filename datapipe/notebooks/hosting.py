@@ -53,7 +53,7 @@ def run_job(job: Prepared, key: str | None, if_running: IfRunning) -> NotebookRe
     _check_installed()
     store = store_or_none()
     with next_key(job.fingerprint) as own:  # of a job in a job
-        options = options_of(key or (own if store is not None else None), if_running)
+        options = options_of(own if key is None and store is not None else key, if_running)
         record = None
         if store is not None:
             record = Record(store, options.run_id, str(uuid.uuid4()), options.cancel, keyed=key is not None)
@@ -71,7 +71,7 @@ def run_job_behind(job: Prepared, key: str | None, if_running: IfRunning) -> Run
     """
     _check_installed()
     with next_key(job.fingerprint) as own:
-        options = options_of(key or own, if_running)
+        options = options_of(own if key is None else key, if_running)
     store, lease = open_store(), str(uuid.uuid4())
     if store is None:
         raise PlanError("a run in the background is known by its record, and DATAPIPE_METADATA_URL is off")

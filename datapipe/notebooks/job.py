@@ -238,7 +238,7 @@ class NotebookJob:
 
         job = self._prepared(check=check)
         with next_key(job.fingerprint) as own:
-            options = options_of(idempotency_key or own, if_running)
+            options = options_of(own if idempotency_key is None else idempotency_key, if_running)
             host("queue").submit_job(job, options, queue=queue, pipeline_id=pipeline_id)
         run = Run(options.run_id)
         run.watch_behind()

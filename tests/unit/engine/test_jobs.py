@@ -8,7 +8,7 @@ import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import uuid4
 
 import pandas as pd
 import pytest
@@ -124,7 +124,7 @@ def test_a_frame_that_is_gone_or_another_is_told(tmp_path: Path) -> None:
 @pytest.fixture
 def within(monkeypatch: pytest.MonkeyPatch) -> str:
     """The environment of a job's kernel; each test has a job of its own, for this process counts."""
-    key = UUID(int=id(monkeypatch)).hex
+    key = uuid4().hex
     names = {"PARENT_RUN_ID": "outer", "CORRELATION_ID": "all", "JOB_KEY": key, "JOB_PROCESS": str(os.getpid())}
     for name, value in names.items():
         monkeypatch.setenv(f"DATAPIPE_{name}", value)

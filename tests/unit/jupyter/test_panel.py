@@ -118,7 +118,7 @@ def test_a_card_outlives_a_store_that_is_away_for_a_moment(
             raise TransientError("the store is away")
         return found
 
-    monkeypatch.setattr(run._store, "run", look)
+    monkeypatch.setattr(run.store, "run", look)
     sent.clear()
     run.watch_behind()
     end = time.monotonic() + 10

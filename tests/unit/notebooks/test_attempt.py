@@ -80,8 +80,18 @@ def past(notes: Path) -> Any:
     return found[1] if len(found) > 1 else None
 
 
+OTHERS: list[psutil.Process] = []  # servers of other tests
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS[:] = psutil.Process().children(recursive=True)
+
+
 def here() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children(recursive=True) if one.status() != "zombie"]
+    """The processes that a test has started and not ended."""
+    found = [one for one in psutil.Process().children(recursive=True) if one.status() != "zombie"]
+    return [one for one in found if one not in OTHERS]
 
 
 def test_it_is_heard_to_its_end(run: Attempt, notes: Path) -> None:
