@@ -36,7 +36,7 @@ from services import private_redis as running_private_redis
 from datapipe.data.connections import shared
 
 # How long an example takes says nothing on a busy machine.
-settings.register_profile("datapipe", deadline=None)
+settings.register_profile("datapipe", deadline=None, max_examples=60)
 settings.load_profile("datapipe")
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start would inherit that.

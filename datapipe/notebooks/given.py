@@ -96,7 +96,7 @@ def is_exactly(kind: Kind, value: Any, *, widened: bool = True) -> bool:
         case "date":
             return isinstance(value, dt.date) and not isinstance(value, dt.datetime)
         case "Literal":
-            return any(value == known and type(value) is type(known) for _, known in kind.choices)
+            return any(type(value) is type(known) and value == known for _, known in kind.choices)
         case "Enum":
             return (isinstance(value, EnumMember) and value.enum == kind.label) or type(value).__name__ == kind.label
     return isinstance(value, _CLASSES[kind.name])
@@ -194,7 +194,7 @@ def _member(kind: Kind, value: Any) -> EnumMember:
     if isinstance(value, EnumMember) and value.enum == kind.label:
         value = value.value
     for name, known in kind.choices:
-        if known == value and type(known) is type(value):
+        if type(known) is type(value) and known == value:
             return EnumMember(kind.label, name, known)
     for name, known in kind.choices:
         if name == value:

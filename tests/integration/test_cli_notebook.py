@@ -171,6 +171,7 @@ def broker(place: Place) -> Iterator[dict[str, str]]:
         yield {"REDIS_URL": server.url, "DATAPIPE_SIGNING_KEY": "k" * 40}
 
 
+@pytest.mark.soak
 def test_who_waits_for_a_worker_is_told_how_it_ends(place: Place, broker: dict[str, str], tmp_path: Path) -> None:
     submit = ("submit", "ends.ipynb", "--wait", "--queue")
     asked, left = (place.start(*submit, queue, **broker) for queue in ("asked", "left"))

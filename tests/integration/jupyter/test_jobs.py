@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from lab.cells import slow_plan
 from lab.notebook import Notebook
 
@@ -41,6 +42,7 @@ def test_a_job_is_seen_with_its_pipelines_and_stays_as_it_ended(shared: Notebook
     assert not shared.errors
 
 
+@pytest.mark.soak
 def test_the_button_stops_a_job_while_its_cell_is_busy(shared: Notebook) -> None:
     made, run, state = shared.add_all(
         job("stopped", 60),

@@ -202,6 +202,7 @@ def test_cancelled_from_another_process(worker: Worker, tmp_path: Path) -> None:
     assert kept(artifacts, "notebook.ipynb")["metadata"]["datapipe"]["state"] == "cancelled"
 
 
+@pytest.mark.soak
 def test_a_worker_that_stops_saves_the_notebook_and_puts_the_run_back(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
