@@ -135,8 +135,10 @@ class NotebookJob:
         """What is wrong, or doubtful, with the notebook's code: syntax, names, work that nobody waits for."""
         from datapipe.notebooks.cells import read_notebook
         from datapipe.notebooks.lint import findings
+        from datapipe.notebooks.parameters import declared
 
-        return findings(read_notebook(self.plan.notebook.path), [found.name for found in self.parameters])
+        notebook = read_notebook(self.plan.notebook.path)
+        return findings(notebook, [found.name for found in declared(notebook)])
 
     @property
     def fingerprint(self) -> str:
