@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from datapipe import __version__
-from datapipe.cli import notebook, queue, schema, stages, workers
+from datapipe.cli import api, notebook, queue, schema, stages, workers
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
 from datapipe.cli.jobs import How, completed, run_job
 from datapipe.cli.options import (
@@ -336,3 +336,4 @@ schema.add_to(app)  # schema list, show, history, diff, check
 stages.add_to(app)  # ingest, transform, persist
 queue.add_to(app)  # submit, cancel, retry, worker
 notebook.add_to(app)  # notebook run, params, check, submit, history
+api.add_to(app)  # api, keys create, list, revoke

@@ -101,7 +101,8 @@ class RunStore:
 
     def claim(self, run_id: str, lease: str, **place: Any) -> Claim | None:
         """Take a queued run; None if it is not there to take. From now on only the lease's owner writes to it."""
-        found = {"state": "running", "lease": lease, "reason": None, **place}
+        asker = sa.func.coalesce(RUNS.c.owner, place.pop("owner", None))  # whose run it is, whoever does it
+        found = {"state": "running", "lease": lease, "reason": None, **place, "owner": asker}
         found |= {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
         taken = RUNS.update().where(RUNS.c.id == run_id, RUNS.c.state == "queued").values(**found)
         with self.writing() as conn:
