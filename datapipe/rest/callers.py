@@ -39,6 +39,10 @@ class Caller:
         """Whether everybody's runs are there for it."""
         return self.scope == SCOPES[-1]
 
+    def reaches(self, scope: str) -> bool:
+        """Whether its scope is at least this one."""
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
     def check(self, scope: str) -> None:
         """Refuse what needs a wider scope.
 
@@ -46,7 +50,7 @@ class Caller:
         ------
         Refused
         """
-        if SCOPES.index(self.scope) < SCOPES.index(scope):
+        if not self.reaches(scope):
             raise Refused(403, f"this needs a key of scope {scope}, and this one has {self.scope}")
 
     def may_see(self, row: RunRow, store: RunStore) -> bool:

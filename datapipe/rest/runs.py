@@ -13,12 +13,13 @@ from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from datapipe.display import run_card
 from datapipe.errors import TransientError
 from datapipe.history import Run
+from datapipe.rest.callers import Caller
 from datapipe.rest.models import Asked, Filters, Log, RunDetail, RunList
 from datapipe.rest.needs import Asking, Row, Store, answers, needs, reading, sending
 from datapipe.rest.resources import detail, log_lines, summary
 from datapipe.rest.streams import log_stream, run_stream
 from datapipe.store import RunStore
-from datapipe.store.search import search
+from datapipe.store.search import Page, search
 from datapipe.workers.queue import retry
 
 router = APIRouter(tags=["runs"])
@@ -29,13 +30,7 @@ _STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 @router.get("/runs", response_model=RunList, **reading())
 def list_runs(filters: Annotated[Filters, Query()], request: Request, store: Store, caller: Asking) -> JSONResponse:
     """The latest runs, the newest first, a page at a time."""
-    sweep(request, store)
-    wanted = filters.model_dump(exclude={"since", "until", "limit", "after"})
-    if not caller.sees_all and filters.owner not in {None, caller.owner}:
-        return JSONResponse({"runs": [], "next": None})
-    wanted |= {} if caller.sees_all else {"owner": caller.owner}
-    since, until = _stamp(filters.since), _stamp(filters.until)
-    page = search(store, limit=filters.limit, after=filters.after, since=since, until=until, **wanted)
+    page = page_of(filters, request, store, caller)
     headers = {}
     if page.after:
         link = request.url.include_query_params(after=page.after)
@@ -104,6 +99,17 @@ def stream_run(row: Row, store: Store) -> StreamingResponse:
 def get_card(row: Row, store: Store) -> HTMLResponse:
     """The run's card."""
     return HTMLResponse(run_card(Run(row.id, store).view))
+
+
+def page_of(filters: Filters, request: Request, store: RunStore, caller: Caller) -> Page:
+    """The runs that a list has for this caller."""
+    sweep(request, store)
+    wanted = filters.model_dump(exclude={"since", "until", "limit", "after"})
+    if not caller.sees_all and filters.owner not in {None, caller.owner}:
+        return Page(())
+    wanted |= {} if caller.sees_all else {"owner": caller.owner}
+    since, until = _stamp(filters.since), _stamp(filters.until)
+    return search(store, limit=filters.limit, after=filters.after, since=since, until=until, **wanted)
 
 
 def sweep(request: Request, store: RunStore) -> None:

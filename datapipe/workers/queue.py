@@ -31,7 +31,7 @@ REFUSED = "the run is recorded in another run store"  # how a worker's refusal b
 _LONGEST_NAME = 128
 NOBODY: Mapping[str, str] = MappingProxyType({})  # else than this process
 RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
-_AGAIN = frozenset({"failed", "cancelled", "lost"})
+AGAIN = frozenset({"failed", "cancelled", "lost"})
 BROKEN = (OperationalError, KombuError, RedisError, OSError)
 
 
@@ -232,7 +232,7 @@ def retry(run_id: str) -> None:
     row, message = store.run(run_id), store.message(run_id)
     if message is None:
         raise PlanError(f"run {run_id} was never sent to workers", hint="Run its plan again where it was built")
-    if row.state not in _AGAIN:
+    if row.state not in AGAIN:
         raise PlanError(
             f"run {run_id} is {row.state}", hint="Only what failed, was cancelled or is lost is tried again"
         )
