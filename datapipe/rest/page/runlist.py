@@ -90,7 +90,8 @@ def _form(asked: Mapping[str, str], *, sees_all: bool) -> str:
         if name not in {*FIELDS, "after"}
     )
     buttons = f"<button>Filter</button> {link('/', 'All runs')}"
-    return f'<form id="filters" method="get" action="/" aria-label="Filters">{"".join(fields)}{hidden}<div>{buttons}</div></form>'
+    inner = f"{''.join(fields)}{hidden}<div>{buttons}</div>"
+    return f'<form id="filters" method="get" action="/" aria-label="Filters">{inner}</form>'
 
 
 def _choice(name: str, values: Sequence[str], asked: Mapping[str, str]) -> str:
