@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from datapipe.display.html import line, table
+from datapipe.display.html import line, table, titled
 from datapipe.display.words import aligned
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def health_text(found: Health) -> str:
 
 def health_html(found: Health) -> str:
     """The same as HTML."""
-    return line(_online(found)) + table(_PART, map(_part, found.parts), numbers=(2,), caption="Servers")
+    return titled(_online(found), table(_PART, map(_part, found.parts), numbers=(2,)))
 
 
 def duration(seconds: float | None) -> str:

@@ -6,12 +6,13 @@ import datetime as dt
 import hashlib
 from dataclasses import dataclass
 from html import escape
+from http import HTTPStatus
 
 from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from datapipe.rest.callers import Caller
-from datapipe.rest.page.assets import Asset, asset
+from datapipe.rest.page.assets import address
 from datapipe.rest.page.parts import moment, notice
 from datapipe.rest.problems import Refused
 
@@ -20,7 +21,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; connect-src 'self'; "
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_PLACES = (("/", "Runs"), ("/ui/workers", "Workers"), ("/docs", "Interface"))
+_PLACES = (("/", "Runs"), ("/ui/workers", "Workers"), ("/docs", "API"))
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,16 @@ def refusal(error: Refused, path: str, correlation_id: str | None) -> Response:
     problem = error.response(correlation_id)
     if not is_page(path):
         return problem
-    hint = "Reload this page to be asked for the key" if error.status == 401 else error.hint
+    hint = "Reload this page to be asked for the key" if error.status == HTTPStatus.UNAUTHORIZED else error.hint
     told = notice(f"{error.detail}.", *([f"{hint}."] if hint else []), f"Correlation id: {correlation_id}")
     body = f'<h1 tabindex="-1">{escape(error.kind or "This cannot be shown")}</h1>{told}'
     headers = {name: value for name, value in problem.headers.items() if name not in {"content-type", "content-length"}}
-    return HTMLResponse(_document("datapipe", body, path), error.status, headers)
+    return HTMLResponse(_document("datapipe", body, path, status=error.status), error.status, headers)
 
 
-def _document(title: str, body: str, path: str, live: str = "", who: str = "") -> str:
+def _document(title: str, body: str, path: str, live: str = "", who: str = "", status: int = HTTPStatus.OK) -> str:
+    # A browser whose user has no key would ask for it again for each of the files.
+    files = "" if status == HTTPStatus.UNAUTHORIZED else _files()
     links = "".join(
         f'<li><a href="{place}"{" aria-current=page" if place == path else ""}>{name}</a></li>'
         for place, name in _PLACES
@@ -92,14 +95,13 @@ def _document(title: str, body: str, path: str, live: str = "", who: str = "") -
 <meta name="color-scheme" content="light dark">
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="{_asset("page.css").url}">
-<script src="{_asset("page.js").url}" defer></script>
+{files}
 </head>
 <body>
 <a class="skip" href="#main">Skip to what this page is about</a>
 <header><p class="brand">datapipe</p><nav aria-label="Pages"><ul>{links}</ul></nav>{who}</header>
-<div class="when"><p id="as-of">As of {moment(now)}</p> <a href="">Refresh</a></div>
-<p id="said" role="status" aria-live="polite"></p>
+<div class="when"><p id="as-of">As of {moment(now)}</p> <a href="">Refresh</a>
+<p id="said" role="status" aria-live="polite"></p></div>
 <main id="main"{live}>
 {body}
 </main>
@@ -109,10 +111,9 @@ def _document(title: str, body: str, path: str, live: str = "", who: str = "") -
 """
 
 
-def _asset(name: str) -> Asset:
-    found = asset(name)
-    assert found is not None  # noqa: S101  # it is named above
-    return found
+def _files() -> str:
+    style, script = address("page.css"), address("page.js")
+    return f'<link rel="stylesheet" href="{style}">\n<script src="{script}" defer></script>'
 
 
 def _who(caller: Caller, *, is_open: bool) -> str:

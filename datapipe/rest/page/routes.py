@@ -16,7 +16,7 @@ from datapipe.plan.document import dumped
 from datapipe.rest.left import files_of
 from datapipe.rest.models import Filters
 from datapipe.rest.needs import Asking, Row, Store, needs
-from datapipe.rest.page.assets import BASE, asset
+from datapipe.rest.page.assets import BASE, MEDIA, content
 from datapipe.rest.page.layout import answered
 from datapipe.rest.page.onerun import run_page
 from datapipe.rest.page.runlist import first_page, runs_page
@@ -79,10 +79,9 @@ def platform_page(request: Request, store: Store, caller: Asking) -> Response:
 @router.get(f"{BASE}/{{name}}")
 def static_file(name: str) -> Response:
     """The style sheet and the script."""
-    found = asset(name)
-    if found is None:
+    if name not in MEDIA:
         raise Refused(404, "there is no such file")
-    return Response(found.content, media_type=found.media_type, headers=_KEPT)
+    return Response(content(name), media_type=MEDIA[name], headers=_KEPT)
 
 
 def _filters(asked: Mapping[str, str]) -> Filters:

@@ -67,7 +67,7 @@ def first_page(base: str, *, is_open: bool) -> Page:
         code(curl),
         notice("From a shell with a file:"),
         code("datapipe submit plan.yaml"),
-        notice(Html(f"{link('/docs', 'The interface')} has all there is to send, to be tried out.")),
+        notice(Html(f"{link('/docs', 'The API')} has all there is to send, to be tried out.")),
     ]
     return Page("Runs · datapipe", "".join(parts), _EVERY)
 

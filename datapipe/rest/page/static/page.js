@@ -107,7 +107,7 @@ async function look() {
   [busy, again] = [true, false];
   try {
     const headers = {"If-None-Match": main.dataset.tag};
-    const answer = await fetch(location.href, {headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE)});
+    const answer = await fetch(location.pathname + location.search, {headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE)});
     if (answer.ok) show(await answer.text());
     const fine = answer.ok || answer.status === 304;
     if (fine) seen = new Date();
