@@ -13,7 +13,6 @@ from datapipe.rest.problems import Refused
 from datapipe.store import RunRow, RunStore
 from datapipe.store.apikeys import SCOPES, find_key
 
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="datapipe", Basic realm="datapipe", charset="UTF-8"'}
 _HOW = "Send it as Authorization: Bearer KEY, or as the password of HTTP Basic; datapipe keys create makes one"
 
 
@@ -83,10 +82,10 @@ def identified(headers: Mapping[str, str], store: RunStore) -> Caller:
     """
     text = _shown(headers.get("authorization", ""))
     if text is None:
-        raise Refused(401, "this needs an API key", _HOW, _CHALLENGE)
+        raise Refused(401, "this needs an API key", _HOW)
     found = find_key(store, text)
     if found is None:
-        raise Refused(401, "the API key is not valid: it is none, was revoked, or has expired", _HOW, _CHALLENGE)
+        raise Refused(401, "the API key is not valid: it is none, was revoked, or has expired", _HOW)
     return Caller(found.owner, found.scope, found.id)
 
 

@@ -1,4 +1,4 @@
-"""The web page as users have it: ``datapipe api`` and a worker, in processes of their own, on a database and a broker."""
+"""The web page as users have it: ``datapipe api``, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from notebookfiles import KERNELSPEC
 from services import watched
-from workerside import running_worker
+
+from datapipe.store.apikeys import create_key
+from datapipe.store.store import store_at
 
 ROOT = Path(__file__).parents[2]
 ROWS = 4000
@@ -26,7 +29,7 @@ import time
 
 
 def slowly(df):
-    time.sleep(0.1)
+    time.sleep(1)
     return df
 
 
@@ -44,10 +47,20 @@ _TABLE = f"""CREATE TABLE orders AS
 
 @dataclass(frozen=True)
 class Site:
-    """An interface over HTTP, and the environment it was started with."""
+    """An interface over HTTP, the environment it was started with, and a key, where it needs one."""
 
-    url: str
+    process: subprocess.Popen[bytes]
     environment: Mapping[str, str]
+    log: Path
+    key: str = ""
+
+    @cached_property
+    def url(self) -> str:
+        """Where it is, once it is there."""
+        assert self.process.stdout is not None
+        told = self.process.stdout.readline()
+        assert told, self.log.read_text(errors="replace")[-3000:]
+        return str(json.loads(told)["url"])
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call of the interface, and the answer."""
@@ -81,44 +94,43 @@ class Site:
 
 
 @contextmanager
-def starting_site(folder: Path, database: str, broker: str) -> Iterator[Site]:
-    """An open interface with a worker, and a table of orders; it has no runs yet."""
+def serving(folder: Path, broker: str, database: str | None = None, *, key: str | None = None) -> Iterator[Site]:
+    """``datapipe api`` on a free port, while it starts and after; its record has no runs yet.
+
+    Parameters
+    ----------
+    database : str, optional
+        Where the record of runs is, and gets a table of orders; a file, if left out.
+    key : str, optional
+        The scope of a key, which it needs then.
+    """
     (folder / "functions.py").write_text(FUNCTIONS)
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "daily.ipynb").write_text(json.dumps(_notebook()))
-    with psycopg.connect(database) as conn:
-        conn.execute(_TABLE)
+    if database is not None:
+        with psycopg.connect(database) as conn:
+            conn.execute(_TABLE)
+    record = database or f"sqlite:///{folder / 'runs.db'}"
     environment = {
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
         "DATAPIPE_HOME": str(folder / "home"),
-        "DATAPIPE_METADATA_URL": database,
+        "DATAPIPE_METADATA_URL": record,
         "DATAPIPE_FUNCTION_MODULES": "functions",
         "DATAPIPE_NOTEBOOK_FOLDERS": str(folder / "notebooks"),
-        "SOURCE_DB_URL": database,
-        "DEST_DB_URL": database,
+        "SOURCE_DB_URL": record,
+        "DEST_DB_URL": record,
         "REDIS_URL": broker,
         "BATCH_SIZE": "100",
     }
-    with ExitStack() as ends:
-        site = ends.enter_context(serving(folder, environment))
-        ends.enter_context(running_worker(environment, folder, "w1", concurrency=2))
-        yield site
-
-
-@contextmanager
-def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Site]:
-    """``datapipe api`` on a free port."""
-    command = [sys.executable, "-m", "datapipe", "api", "--port", "0", "--json"]
-    with (folder / "api.log").open("wb") as log:
+    made = create_key(store_at(record), "ann", key)[1] if key else ""
+    command, log = [sys.executable, "-m", "datapipe", "api", "--port", "0", "--json"], folder / "api.log"
+    with log.open("wb") as stream:
         process = subprocess.Popen(
-            command, env={**os.environ, **environment}, cwd=folder, stdout=subprocess.PIPE, stderr=log
+            command, env={**os.environ, **environment}, cwd=folder, stdout=subprocess.PIPE, stderr=stream
         )
     try:
         with watched(str(process.pid), "TERM", folder):
-            assert process.stdout is not None
-            told = process.stdout.readline()
-            assert told, (folder / "api.log").read_text(errors="replace")[-3000:]
-            yield Site(json.loads(told)["url"], environment)
+            yield Site(process, environment, log, made)
     finally:
         process.terminate()
         process.communicate(timeout=30)

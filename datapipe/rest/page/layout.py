@@ -75,8 +75,9 @@ def refusal(error: Refused, path: str, correlation_id: str | None) -> Response:
     hint = "Reload this page to be asked for the key" if error.status == HTTPStatus.UNAUTHORIZED else error.hint
     told = notice(f"{error.detail}.", *([f"{hint}."] if hint else []), f"Correlation id: {correlation_id}")
     body = f'<h1 tabindex="-1">{escape(error.kind or "This cannot be shown")}</h1>{told}'
-    headers = {name: value for name, value in problem.headers.items() if name not in {"content-type", "content-length"}}
-    return HTMLResponse(_document("datapipe", body, path, status=error.status), error.status, headers)
+    page = HTMLResponse(_document("datapipe", body, path, status=error.status), error.status)
+    page.raw_headers += [pair for pair in problem.raw_headers if not pair[0].startswith(b"content-")]
+    return page
 
 
 def _document(title: str, body: str, path: str, live: str = "", who: str = "", status: int = HTTPStatus.OK) -> str:
@@ -101,7 +102,7 @@ def _document(title: str, body: str, path: str, live: str = "", who: str = "", s
 <a class="skip" href="#main">Skip to what this page is about</a>
 <header><p class="brand">datapipe</p><nav aria-label="Pages"><ul>{links}</ul></nav>{who}</header>
 <div class="when"><p id="as-of">As of {moment(now)}</p> <a href="">Refresh</a>
-<p id="said" role="status" aria-live="polite"></p></div>
+<div id="said" role="log" aria-label="What has changed"></div></div>
 <main id="main"{live}>
 {body}
 </main>

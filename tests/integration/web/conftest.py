@@ -8,35 +8,39 @@ from typing import Any
 
 import pytest
 from lab.browser import Chromium
-from lab.website import Site, serving, starting_site
-from playwright.sync_api import Page
+from lab.website import Site, serving
+from playwright.sync_api import Page, expect
 from services import postgresql_database, private_redis, redis_program
+from workerside import running_worker
 
 Opened = Callable[..., Page]
+expect.set_options(timeout=30_000)  # on a busy machine
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, postgresql_server: str) -> Iterator[Site]:
-    """An open interface, a worker, and what they need."""
+def sites(tmp_path_factory: pytest.TempPathFactory, postgresql_server: str) -> Iterator[tuple[Site, Site]]:
+    """An open interface with a worker; and one that needs a key, over a record without runs. They start side by side."""
+    folder = tmp_path_factory.mktemp("site")
     with (
         postgresql_database(postgresql_server) as database,
         private_redis(redis_program()) as broker,
-        starting_site(tmp_path_factory.mktemp("site"), database, broker.url) as found,
+        serving(tmp_path_factory.mktemp("keyed"), broker.url, key="read") as keyed,
+        serving(folder, broker.url, database) as found,
+        running_worker(found.environment, folder, "w1", concurrency=2),
     ):
-        yield found
+        yield found, keyed
 
 
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[tuple[Site, str]]:
-    """An interface that needs a key, over a record without runs; and a key that may only look."""
-    folder = tmp_path_factory.mktemp("empty")
-    own = {"DATAPIPE_HOME": str(folder), "DATAPIPE_METADATA_URL": f"sqlite:///{folder / 'runs.db'}"}
-    from datapipe.store import store_at
-    from datapipe.store.apikeys import create_key
+@pytest.fixture
+def site(sites: tuple[Site, Site]) -> Site:
+    """The interface that is open."""
+    return sites[0]
 
-    _, key = create_key(store_at(own["DATAPIPE_METADATA_URL"]), "ann", "read")
-    with serving(folder, {**site.environment, **own}) as found:
-        yield found, key
+
+@pytest.fixture
+def keyed(sites: tuple[Site, Site]) -> Site:
+    """The interface that needs a key."""
+    return sites[1]
 
 
 @pytest.fixture
@@ -56,4 +60,5 @@ def opened(chromium: Chromium) -> Iterator[Opened]:
 
         complaints: list[str] = []
         yield opened
-        assert [text for text in complaints if "net::ERR_INTERNET_DISCONNECTED" not in text] == []
+        # What a server refuses is what a test is about, and told on the page.
+        assert [text for text in complaints if not text.startswith("Failed to load resource")] == []

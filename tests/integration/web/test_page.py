@@ -15,16 +15,16 @@ FIRST_LOAD = 50_000  # bytes
 
 
 @pytest.fixture(scope="module")
-def notebook_run(site: Site) -> str:
+def notebook_run(sites: tuple[Site, Site]) -> str:
     """A notebook's run, which takes a while: it begins before whoever looks at it."""
-    return str(site.ask("POST", "/notebooks/daily.ipynb/runs", {})["run_id"])
+    return str(sites[0].ask("POST", "/notebooks/daily.ipynb/runs", {})["run_id"])
 
 
 @pytest.fixture(scope="module")
-def failed(site: Site, notebook_run: str) -> str:
+def failed(sites: tuple[Site, Site], notebook_run: str) -> str:
     """A run that has failed in a line of the user's own."""
-    run_id = site.submit("prices", "clean")
-    site.wait(run_id, "failed")
+    run_id = sites[0].submit("prices", "clean")
+    sites[0].wait(run_id, "failed")
     return run_id
 
 
@@ -34,12 +34,15 @@ def test_a_run_is_watched_and_cancelled_by_keys_alone(site: Site, failed: str, o
     row = page.locator(f"#run-{run_id}")
     expect(row).to_contain_text("RUNNING")
     card = page.locator(f"#card-{run_id}")
-    expect(card).to_contain_text(re.compile(r"[1-9][\d,]* of 4,000 rows|at step 1 of 1"))
+    expect(card).to_contain_text("at step 1 of 1: apply functions:slowly per batch")
+    said = card.inner_text()
+    page.wait_for_function(
+        "([id, said]) => document.getElementById(id).innerText !== said", arg=[f"card-{run_id}", said]
+    )
     link = row.get_by_role("link", name="nightly")
     link.focus()
-    site.wait(site.submit("orders"), "succeeded")
-    expect(page.get_by_role("row").nth(1)).to_contain_text("SUCCEEDED")
-    expect(page.get_by_role("row").nth(1)).to_contain_text("orders")
+    another = site.submit("orders")
+    expect(page.locator(f"#run-{another}")).to_contain_text("SUCCEEDED")
     expect(link).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("nightly")
@@ -52,31 +55,31 @@ def test_a_run_is_watched_and_cancelled_by_keys_alone(site: Site, failed: str, o
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_have_text(re.compile("The run was asked to stop|nightly: cancelled"))
+    expect(page.get_by_role("log")).to_contain_text("The run was asked to stop")
     expect(page.get_by_role("heading", level=1)).to_contain_text("CANCELLED")
-    expect(page.get_by_role("status")).to_have_text("nightly: cancelled")
+    expect(page.get_by_role("log")).to_contain_text("nightly: cancelled")
     expect(page.get_by_role("heading", level=1)).to_be_focused()
     expect(page.get_by_role("button", name="Retry run")).to_be_visible()
     assert page.title() == "nightly: cancelled · datapipe"
 
 
 def test_a_failure_is_shown_with_its_line_and_tried_again(site: Site, failed: str, opened: Opened) -> None:
+    before = site.wait(failed, "failed")["ended"]
     page = opened(f"{site.url}/ui/runs/{failed}")
     expect(page.locator("#card")).to_contain_text("functions.py:16 in as_number")
     expect(page.locator("#card pre").first).to_contain_text("--> 16     return float(text)")
     expect(page.locator("#card")).to_contain_text("Row 2,735")
     page.get_by_role("button", name="Retry run").click()
-    expect(page.get_by_role("status")).to_have_text("The run is queued again")
-    expect(page.locator("#card")).to_contain_text("attempt 2")
-    expect(page.locator("h1")).to_contain_text("FAILED")
-    assert site.ask("GET", f"/runs/{failed}")["attempts"] == 2
+    expect(page.get_by_role("log")).to_contain_text("The run is queued again")
+    expect(page.get_by_role("log")).to_contain_text("prices: failed")
+    assert site.wait(failed, "failed")["ended"] > before
 
 
 def test_what_is_asked_in_vain_is_told_with_its_hint(site: Site, failed: str, opened: Opened) -> None:
     page = opened(f"{site.url}/ui/runs/{failed}")
     page.locator("[data-post]").evaluate("button => button.dataset.post = '/runs/nobody/retry'")
     page.locator("[data-post]").click()
-    expect(page.get_by_role("status")).to_have_text("there is no run of this id. GET /runs lists those there are")
+    expect(page.get_by_role("log")).to_contain_text("there is no run of this id. GET /runs lists those there are")
 
 
 def test_a_page_says_since_when_it_is_old(site: Site, opened: Opened) -> None:
@@ -86,10 +89,10 @@ def test_a_page_says_since_when_it_is_old(site: Site, opened: Opened) -> None:
     old = page.locator("#as-of").inner_text()
     page.wait_for_timeout(2500)
     assert page.locator("#as-of").inner_text() == old, "it is as old as it says"
-    expect(page.get_by_role("status")).to_contain_text("no longer kept up to date")
+    expect(page.get_by_role("log")).to_contain_text("no longer kept up to date")
     page.context.set_offline(False)
-    expect(page.get_by_role("status")).to_have_text("This page is up to date again")
-    expect(page.locator("#as-of")).to_have_text(re.compile(r"As of \d\d:\d\d:\d\d\Z"))
+    expect(page.get_by_role("log")).to_contain_text("This page is up to date again")
+    expect(page.locator("#as-of")).to_have_text(re.compile(r"As of \d\d:\d\d:\d\d$"))
 
 
 def test_a_change_leaves_what_is_open_scrolled_and_focused(site: Site, opened: Opened) -> None:
@@ -139,29 +142,31 @@ def test_without_scripts_everything_can_be_read(site: Site, failed: str, opened:
     expect(page.get_by_role("button")).to_have_count(0)
     page.get_by_role("link", name="Refresh").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("prices")
-    page.get_by_role("link", name="Runs").click()
+    page.get_by_role("link", name="Runs", exact=True).click()
     page.get_by_label("state").select_option("failed")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
 def test_the_first_load_is_small_and_all_from_here(site: Site, failed: str, opened: Opened) -> None:
+    statuses: set[int] = set()
     for path in ("/", f"/ui/runs/{failed}", "/ui/workers"):
         page = opened("about:blank")
         sizes: dict[str, int] = {}
+        page.on("response", lambda response: statuses.add(response.status))
         page.on("requestfinished", lambda request: sizes.update({request.url: request.sizes()["responseBodySize"]}))  # noqa: B023  # it is of this page
         page.goto(site.url + path, wait_until="load")
         assert len(sizes) >= 3 and all(url.startswith((site.url, "data:")) for url in sizes)
         assert sum(sizes.values()) < FIRST_LOAD
+    assert statuses <= {200, 304}
 
 
-def test_a_key_that_may_only_look_shows_no_buttons(empty: tuple[Site, str], opened: Opened) -> None:
-    keyed, key = empty
-    page = opened(keyed.url, http_credentials={"username": "ann", "password": key})
+def test_a_browser_asks_for_the_key_and_shows_it_with_all_it_sends(keyed: Site, opened: Opened) -> None:
+    page = opened(keyed.url, http_credentials={"username": "ann", "password": keyed.key})
     expect(page.get_by_text("key of ann, scope read")).to_be_visible()
     expect(page.get_by_text("No runs yet")).to_be_visible()
+    expect(page.locator("#as-of")).to_have_text(re.compile(r"As of \d\d:\d\d:\d\d$"))  # its script was let in
     assert serious(page) == []
-    assert opened("about:blank").goto(keyed.url).status == 401  # type: ignore[union-attr]  # there is an answer
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -172,10 +177,12 @@ def test_everybody_can_use_it(scheme: str, site: Site, failed: str, notebook_run
     for path in ("/", *(f"/ui/runs/{run_id}" for run_id in (running, failed, notebook_run)), "/ui/workers", "/ui/none"):
         page.goto(site.url + path)
         assert serious(page) == [], path
-        page.set_viewport_size({"width": 320, "height": 640})
-        assert page.evaluate("document.documentElement.scrollWidth") == 320, path
-        assert serious(page) == [], f"{path}, narrow"
-        page.set_viewport_size({"width": 1280, "height": 900})
+        if scheme == "light":  # the colours of a narrow page are the same
+            page.set_viewport_size({"width": 320, "height": 640})
+            page.evaluate("new Promise(requestAnimationFrame)")
+            assert page.evaluate("document.documentElement.scrollWidth") == 320, path
+            assert serious(page) == [], f"{path}, narrow"
+            page.set_viewport_size({"width": 1280, "height": 900})
     site.ask("POST", f"/runs/{running}/cancel", {})
 
 

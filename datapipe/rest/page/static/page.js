@@ -5,11 +5,13 @@
 const main = document.querySelector("main"), said = document.getElementById("said"), asOf = document.getElementById("as-of");
 const clock = new Intl.DateTimeFormat(undefined, {timeStyle: "medium"});
 const calendar = new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle: "medium"});
-const PATIENCE = 15_000, PAUSE = 1_000; // milliseconds: for an answer, and between two looks
+const PATIENCE = 15_000, PAUSE = 1_000, LINES = 3; // milliseconds: for an answer, and between two looks
 let timer, stream, busy = false, again = false, away = false, seen = new Date();
 
+// The last few things that have changed; a screen reader says each once.
 function say(text) {
-  said.textContent = text;
+  said.append(Object.assign(document.createElement("p"), {textContent: `${clock.format(new Date())} ${text}`}));
+  if (said.childElementCount > LINES) said.firstElementChild.remove();
 }
 
 function localise(root) {
@@ -141,6 +143,7 @@ function follow() {
 }
 
 async function press(button) {
+  if (button.ariaDisabled) return; // a disabled one would lose the focus
   const dialog = button.dataset.ask && document.getElementById(button.dataset.ask);
   if (dialog) {
     dialog.returnValue = "";
@@ -148,23 +151,25 @@ async function press(button) {
     await new Promise(resolve => dialog.addEventListener("close", resolve, {once: true}));
     if (dialog.returnValue !== "yes") return;
   }
-  button.disabled = true;
+  button.ariaDisabled = "true";
   try {
     const headers = {"Content-Type": "application/json"};
     const answer = await fetch(button.dataset.post, {method: "POST", headers, signal: AbortSignal.timeout(PATIENCE)});
-    say(outcome(answer.ok, await answer.json()));
+    say(answer.ok ? done(await answer.json()) : refused(await answer.json()));
   } catch {
     say("The server does not answer: whether it has heard of this is not known");
   }
-  button.disabled = false;
+  button.ariaDisabled = null;
   look();
 }
 
-function outcome(ok, told) {
-  if (!ok) return [told.detail, told.hint].filter(Boolean).join(". ");
-  if (told.cancel_requested === false) return "The run had ended already";
-  if (told.state === "running") return "The run was asked to stop";
-  return told.state === "queued" ? "The run is queued again" : `The run is ${told.state}`;
+function done({cancel_requested: asked}) {
+  if (typeof asked !== "boolean") return "The run is queued again";
+  return asked ? "The run was asked to stop" : "The run had ended already";
+}
+
+function refused({detail, hint}) {
+  return [detail, hint].filter(Boolean).join(". ");
 }
 
 document.addEventListener("click", ({target}) => {
@@ -176,6 +181,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) clearTimeout(timer);
   else if (main.dataset.every) look();
 });
+addEventListener("resize", reachable);
 localise(document);
 document.getElementById("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
 reachable();
