@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datapipe.errors import PlanError, did_you_mean
@@ -25,6 +25,7 @@ def _redis_url(text: str) -> str:
 
 
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
 
 
 class Settings(BaseSettings):
@@ -94,6 +95,10 @@ class Settings(BaseSettings):
         Days after which what a job has left is removed (DATAPIPE_ARTIFACTS_DAYS).
     artifacts_runs : int
         How many runs of a notebook are kept (DATAPIPE_ARTIFACTS_RUNS).
+    log_level : {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
+        What programs of datapipe log, this and worse (LOG_LEVEL). The command line logs only where this is set.
+    log_format : {"json", "text", "console"}
+        How they do (LOG_FORMAT).
 
     Examples
     --------
@@ -139,6 +144,8 @@ class Settings(BaseSettings):
     artifacts_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_ARTIFACTS_URL")
     artifacts_days: float = Field(default=90, gt=0, validation_alias="DATAPIPE_ARTIFACTS_DAYS")
     artifacts_runs: int = Field(default=200, ge=1, validation_alias="DATAPIPE_ARTIFACTS_RUNS")
+    log_level: LogLevel = "INFO"
+    log_format: Annotated[Literal["json", "text", "console"], BeforeValidator(str.lower)] = "json"
 
     @property
     def broker_url(self) -> str:

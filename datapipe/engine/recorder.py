@@ -15,9 +15,11 @@ from typing import Any
 
 from datapipe.display import view_of_plan
 from datapipe.engine.events import Event
+from datapipe.engine.options import RunOptions
 from datapipe.engine.record import Record
 from datapipe.engine.result import RunResult
-from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
+from datapipe.engine.runlog import logged
+from datapipe.engine.runner import Taker, run_plan, stream_plan
 from datapipe.errors import DatapipeError, Interrupted, NotPortableError, PlanError
 from datapipe.plan import Plan, document
 from datapipe.schemas import SchemaRegistry
@@ -77,6 +79,7 @@ def run_claimed(plan: Plan, options: RunOptions, store: RunStore, lease: str, ta
 
 
 def _run(plan: Plan, options: RunOptions, take: Taker | None) -> RunResult:
+    options = dataclasses.replace(options, listeners=(*options.listeners, logged(plan)))
     return run_plan(plan, options) if take is None else stream_plan(plan, options, take)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import logging
 import os
 import socket
 import threading
@@ -18,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from datapipe.data.connections import shared, to_url
 from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
+from datapipe.logs import logger
 from datapipe.settings import data_home, expand, settings
 from datapipe.store.rows import FINAL, Claim, LogRow, Note, RunRow, StepRow
 from datapipe.store.schema import LOGS, META, RUNS, STEPS, VERSION, migrate, version_of
@@ -37,6 +37,7 @@ INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.
 _LOCK = 7_021_962_001  # any number, the same for every process
 _QUIET = 3.0  # seconds without a sign of life after which a worker vouches for its process
 _MOST_CHILDREN = 500
+_LOG = logger("datapipe.store")
 SILENT = 60.0  # seconds without a sign of life after which a run counts as lost
 
 
@@ -463,7 +464,7 @@ def store_or_none() -> RunStore | None:
     try:
         return open_store()
     except DatapipeError as error:
-        logging.getLogger("datapipe").warning("this run is not recorded: %s", error)
+        _LOG.warning("this run is not recorded: %s", error)
         return None
 
 
