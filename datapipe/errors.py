@@ -95,7 +95,8 @@ class DatapipeError(Exception):
         if self.outside == self.message:
             return f"{self.step}: {type(self).__name__}" if self.step else type(self).__name__
         if self.outside is not None:
-            return self._told(self.message.replace(self.outside, self.outside.partition(":")[0]))
+            place = f" ({self.excerpt.place})" if self.excerpt is not None else ""
+            return self._told(self.message.replace(self.outside, self.outside.partition(":")[0] + place))
         if self.excerpt is not None:  # of code of the user's, and told before
             return self._told(f"failed at {self.excerpt.place}")
         return str(self)
@@ -121,6 +122,7 @@ class DatapipeError(Exception):
         """The error as plain JSON values; :func:`from_dict` makes one of the same class of them."""
         fields = ("message", "step", "hint", "column", "row")
         found = {"type": type(self).__name__, **{name: getattr(self, name) for name in fields}}
+        found |= {"outside": self.outside} if self.outside is not None else {}
         return found if self.excerpt is None else {**found, "excerpt": self.excerpt.to_dict()}
 
     def _render_traceback_(self) -> list[str]:
@@ -232,6 +234,7 @@ def from_dict(found: Mapping[str, Any], unknown: type[DatapipeError] = FatalErro
     values = {name: found.get(name) for name in ("step", "hint", "column", "row")}
     error = known.get(str(found.get("type")), unknown)(str(found.get("message", "")), **values)
     error.excerpt = Excerpt.from_dict(found["excerpt"]) if found.get("excerpt") else None
+    error.outside = found.get("outside")
     return error
 
 

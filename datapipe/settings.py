@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,8 +25,12 @@ def _redis_url(text: str) -> str:
     return text
 
 
+def _case(change: Callable[[str], str]) -> Callable[[Any], Any]:
+    return lambda given: change(given) if isinstance(given, str) else given
+
+
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_case(str.upper))]
 
 
 class Settings(BaseSettings):
@@ -145,7 +150,7 @@ class Settings(BaseSettings):
     artifacts_days: float = Field(default=90, gt=0, validation_alias="DATAPIPE_ARTIFACTS_DAYS")
     artifacts_runs: int = Field(default=200, ge=1, validation_alias="DATAPIPE_ARTIFACTS_RUNS")
     log_level: LogLevel = "INFO"
-    log_format: Annotated[Literal["json", "text", "console"], BeforeValidator(str.lower)] = "json"
+    log_format: Annotated[Literal["json", "text", "console"], BeforeValidator(_case(str.lower))] = "json"
 
     @property
     def broker_url(self) -> str:

@@ -8,8 +8,8 @@ other ones, :func:`ids` knows them. A program of ours (the command line, a worke
 
 from __future__ import annotations
 
-from datapipe.logs.context import bound, carried, ids, of_run
+from datapipe.logs.context import bound, carried, ids, of_run, session_name
 from datapipe.logs.handler import configure_logs
 from datapipe.logs.loggers import RUNS, logger
 
-__all__ = ["RUNS", "bound", "carried", "configure_logs", "ids", "logger", "of_run"]
+__all__ = ["RUNS", "bound", "carried", "configure_logs", "ids", "logger", "of_run", "session_name"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -10,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from datapipe.surroundings import CORRELATION, PARENT, PIPELINE
 
+_NO_SIGN = re.compile(r"[^\w.:/ -]", re.ASCII)  # others would be changed by the server, or would have to be quoted
 P = ParamSpec("P")
 T = TypeVar("T")
 _AROUND = {"correlation_id": CORRELATION, "run_id": PARENT, "pipeline_id": PIPELINE}
@@ -63,6 +65,28 @@ def ids() -> dict[str, str]:
     """The ids that are bound here; in the kernel of a notebook job, and in what it starts, those of the job, too."""
     around = {name: value for name, variable in _AROUND.items() if (value := os.environ.get(variable))}
     return {**around, **_ids.get()}
+
+
+def session_name(most: int) -> str:
+    """What a database is told that a session is for: the run's id, or its first 8 signs and the correlation id.
+
+    Parameters
+    ----------
+    most : int
+        Characters at most.
+
+    Examples
+    --------
+    >>> with of_run("7d7d5f5c-8a5f", "order-17"):
+    ...     session_name(63)
+    'datapipe 7d7d5f5c order-17'
+    >>> session_name(63)
+    'datapipe'
+    """
+    found = ids()
+    run, correlation = found.get("run_id", ""), found.get("correlation_id", "")
+    names = [run] if run == correlation else [run[:8], correlation]
+    return _NO_SIGN.sub("?", " ".join(["datapipe", *filter(None, names)]))[:most]
 
 
 def carried(call: Callable[P, T]) -> Callable[P, T]:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import Literal, TextIO
 
+from datapipe.logs.loggers import RUNS
 from datapipe.secrets import Redactor, redactor
 
 _FRESH = 1.0  # seconds in which a secret that is new may go unnoticed
@@ -16,7 +17,11 @@ _PROGRAMS = ("uvicorn", "uvicorn.error", "uvicorn.access")  # they may have hand
 
 
 def configure_logs(
-    level: str = "INFO", form: Literal["json", "text", "console"] = "json", stream: TextIO | None = None
+    level: str = "INFO",
+    form: Literal["json", "text", "console"] = "json",
+    stream: TextIO | None = None,
+    *,
+    runs: bool = True,
 ) -> None:
     """Have everything that is logged in this process go to one stream, in one form. For programs, not for libraries.
 
@@ -30,6 +35,8 @@ def configure_logs(
         One JSON object a line; one line of text; for people, in colours on a terminal.
     stream : text file, optional
         What ``sys.stderr`` is at the time, if left out.
+    runs : bool
+        Whether how runs go is logged, too; not where the program shows that itself.
 
     Notes
     -----
@@ -51,6 +58,7 @@ def configure_logs(
     root.handlers = [handler]
     root.setLevel(max(number, logging.INFO))
     logging.getLogger("datapipe").setLevel(number)
+    logging.getLogger(RUNS).setLevel(logging.NOTSET if runs else logging.CRITICAL + 1)
     for name in _PROGRAMS:
         found = logging.getLogger(name)
         found.handlers, found.propagate = [], True

@@ -26,6 +26,7 @@ _LONGEST = 8_000  # characters of one text; Docker breaks lines of 16 KB
 _DEEPEST = 6
 _SURE = ("time", "level", "logger")  # these are nobody's secrets, whatever they look like
 _FIRST = ("time", "level", "logger", "message")
+_LAST = ("task_name", "run_id", "correlation_id", "pipeline_id", "task_id", "parent_run_id")
 # What a program would be told twice on a console, where the run's own id is.
 _REPEATED = ("correlation_id", "pipeline_id", "task_id")
 
@@ -82,7 +83,8 @@ def _fields(_: Any, __: str, event: Fields) -> Fields:
         "logger": record.name,
         "message": message,
     }
-    found |= {name: value for name, value in further.items() if name not in _FIRST}
+    about = {name: further.pop(name) for name in _LAST if name in further}
+    found |= {name: value for name, value in further.items() if name not in _FIRST} | about
     if error:
         found["exception"] = chain(error, record.name)
     plain: Fields = _plain(found)

@@ -23,7 +23,7 @@ def told(logger: str, data: Any) -> dict[str, Any] | None:
     """
     if not isinstance(data, Mapping) or not {"id", "name"} <= set(data):
         return None
-    found: dict[str, Any] = {"task_id": data["id"], "task_name": data["name"]}
+    found: dict[str, Any] = {"task_id": data["id"], "task_name": data["name"], "run_id": data["id"]}
     task = f"Task {data['name']}[{data['id']}]"
     if "return_value" in data:
         seconds = float(data["runtime"])

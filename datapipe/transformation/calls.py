@@ -63,8 +63,7 @@ class UserFunction:
             raise self._failed(error, frame, index, where) from error
 
     def _failed(self, error: Exception, frame: Any, index: Any, where: Part) -> DataError:
-        said, own = masked(f"{type(error).__name__}: {error}").strip().removesuffix(":"), _file(self.call)
-        text = said
+        text, own = masked(f"{type(error).__name__}: {error}").strip().removesuffix(":"), _file(self.call)
         code = users_code(error, own)
         if code is not None:
             line = dict(code.lines).get(code.line, "").strip()
@@ -73,7 +72,7 @@ class UserFunction:
         number = None if row is None else row + where.first_row - 1
         at = f" at row {number:,}" if number else ""
         failed = DataError(f"function {self.name!r} failed{at}{where}: {text}", row=number)
-        failed.excerpt, failed.cells, failed.outside = code, cells, said
+        failed.excerpt, failed.cells, failed.outside = code, cells, text
         return failed
 
 
