@@ -57,7 +57,7 @@ class Record:
         self._notes: deque[Note] = deque()  # not written yet
         self._changed = threading.Lock()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=carried(self._beat), name="datapipe record", daemon=True)
+        self._thread: threading.Thread
         self._warned = False
 
     def add(self, **values: Any) -> None:
@@ -76,6 +76,7 @@ class Record:
 
     def start(self) -> None:
         """Give signs of life from now on."""
+        self._thread = threading.Thread(target=carried(self._beat), name="datapipe record", daemon=True)
         self._thread.start()
 
     def say(self, note: Note) -> None:

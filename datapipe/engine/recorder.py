@@ -10,7 +10,7 @@ import socket
 import traceback
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from datapipe.display import view_of_plan
@@ -21,6 +21,7 @@ from datapipe.engine.result import RunResult
 from datapipe.engine.runlog import logged
 from datapipe.engine.runner import Taker, run_plan, stream_plan
 from datapipe.errors import DatapipeError, Interrupted, NotPortableError, PlanError
+from datapipe.logs import of_run
 from datapipe.plan import Plan, document
 from datapipe.schemas import SchemaRegistry
 from datapipe.store import NOT_AWAITED, Note, RunStore, StepRow, open_store, store_or_none
@@ -43,12 +44,17 @@ def run_recorded(plan: Plan, options: RunOptions, take: Taker | None = None) -> 
     DatapipeError, KeyboardInterrupt
         As :func:`~datapipe.engine.run_plan` does.
     """
-    store = store_or_none()
-    if store is None:
-        return _run(plan, options, take)
-    recorder = Recorder(store, options, str(uuid.uuid4()))
-    recorder.begin(plan)
-    return recorder.run(plan, take)
+    with _about(options):
+        store = store_or_none()
+        if store is None:
+            return _run(plan, options, take)
+        recorder = Recorder(store, options, str(uuid.uuid4()))
+        recorder.begin(plan)
+        return recorder.run(plan, take)
+
+
+def _about(options: RunOptions) -> AbstractContextManager[None]:
+    return of_run(options.run_id, options.correlation_id or options.run_id, options.parent_run_id)
 
 
 def begin_recorded(plan: Plan, options: RunOptions) -> Callable[[RunOptions], RunResult]:
@@ -96,6 +102,10 @@ class Recorder:
 
     def run(self, plan: Plan, take: Taker | None = None) -> RunResult:
         """Run the plan, and record how that goes and ends."""
+        with _about(self._options):
+            return self._recorded(plan, take)
+
+    def _recorded(self, plan: Plan, take: Taker | None) -> RunResult:
         self._record.start()
         options = dataclasses.replace(self._options, listeners=(*self._options.listeners, self))
         try:
