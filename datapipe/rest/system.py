@@ -36,7 +36,7 @@ def list_workers(store: Store, caller: Asking) -> dict[str, Any]:
 )
 def health(request: Request) -> JSONResponse:
     """Whether all that runs need answers, and a worker is online; in detail for callers with a key."""
-    found = WorkerMonitor().health()
+    found = request.app.state.health()
     body: dict[str, Any] = {"status": "ok" if found.ok else "failing"}
     if request.state.caller.owner:
         body |= {"version": __version__, "workers": found.workers}
@@ -81,6 +81,6 @@ def get_schema(
 
 def _is_theirs(store: Any, run_id: str, caller: Any) -> bool:
     try:
-        return bool(caller.may_see(store.run(run_id), store))
+        return bool(caller.may_see(store.run(run_id)))
     except PlanError:
         return False

@@ -79,6 +79,9 @@ class RunStore:
     def add(self, run_id: str, *, state: str, **values: Any) -> None:
         """Record a run that is new; ``values`` are columns of the table of runs."""
         values = {"pipeline_id": run_id, "correlation_id": run_id, **_texts(values)}
+        if parent := values.get("parent_run_id"):  # what a run begins belongs to whose it is itself
+            others = sa.select(RUNS.c.owner).where(RUNS.c.id == parent).scalar_subquery()
+            values["owner"] = sa.func.coalesce(others, values.get("owner"))
         if state == "running":
             values |= {"started": self._now, "heartbeat": self._now}
         if state == "queued":

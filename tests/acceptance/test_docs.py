@@ -45,7 +45,14 @@ _TIMING = re.compile(r"in [\d.,]+ s(?:, [\d,]+ rows/s)?")
 _TAKEN = re.compile(r" · [\d.]+ m?s · ")
 _PROGRAMS = ("datapipe ", "pipeline-cli ", "export ", "echo ")
 # Servers of their own, with tests of their own.
-_ELSEWHERE = ("datapipe api", "datapipe demo", "datapipe up", "datapipe lab", "datapipe metrics --port", "datapipe worker ")
+_ELSEWHERE = (
+    "datapipe api",
+    "datapipe demo",
+    "datapipe up",
+    "datapipe lab",
+    "datapipe metrics --port",
+    "datapipe worker ",
+)
 _WITH_A_WORKER = "<!-- with a worker -->"
 _WITH_REST, _REST = "<!-- with the REST interface -->", "http://localhost:8000"
 
