@@ -54,6 +54,9 @@ class Caller:
         return self.sees_all or row.owner == self.owner
 
 
+NOBODY = Caller("", SCOPES[0])  # of whom it is not known who they are
+
+
 def anybody() -> Caller:
     """Whoever calls an open interface: the user of this process."""
     owner = "anybody"

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datapipe.errors import DatapipeError
 from datapipe.rest.body import checked, replayed, whole
-from datapipe.rest.callers import Caller, anybody, identified
+from datapipe.rest.callers import NOBODY, Caller, anybody, identified
 from datapipe.rest.problems import Refused, refused
 from datapipe.rest.rates import Rates
 from datapipe.workers.queue import needed_store
@@ -126,17 +126,17 @@ class Gate:
         self._check_host(headers)
         _check_origin(scope, headers)
         address = (scope.get("client") or ("",))[0]
-        if self._terms.is_open or scope["path"] in OPEN_PATHS:
+        if self._terms.is_open:
             self._take(address)
-            return anybody() if self._terms.is_open else Caller("", "read")
+            return anybody()
         try:
             store = await to_thread.run_sync(needed_store)
             caller = await to_thread.run_sync(identified, headers, store)
-        except Refused:
+        except (Refused, DatapipeError) as error:
             self._take(address)
-            raise
-        except DatapipeError as error:
-            raise refused(error) from None
+            if scope["path"] in OPEN_PATHS:
+                return NOBODY
+            raise error if isinstance(error, Refused) else refused(error) from None
         self._take(caller.key)
         return caller
 
