@@ -80,6 +80,9 @@ class RunStore:
     def add(self, run_id: str, *, state: str, **values: Any) -> None:
         """Record a run that is new; ``values`` are columns of the table of runs."""
         values = {"pipeline_id": run_id, "correlation_id": run_id, **_texts(values)}
+        if parent := values.get("parent_run_id"):  # what a run begins belongs to whose it is itself
+            others = sa.select(RUNS.c.owner).where(RUNS.c.id == parent).scalar_subquery()
+            values["owner"] = sa.func.coalesce(others, values.get("owner"))
         if state == "running":
             values |= {"started": self._now, "heartbeat": self._now}
         if state == "queued":
@@ -102,7 +105,8 @@ class RunStore:
 
     def claim(self, run_id: str, lease: str, **place: Any) -> Claim | None:
         """Take a queued run; None if it is not there to take. From now on only the lease's owner writes to it."""
-        found = {"state": "running", "lease": lease, "reason": None, **place}
+        asker = sa.func.coalesce(RUNS.c.owner, place.pop("owner", None))  # whose run it is, whoever does it
+        found = {"state": "running", "lease": lease, "reason": None, **place, "owner": asker}
         found |= {"started": sa.func.coalesce(RUNS.c.started, self._now), "heartbeat": self._now}
         taken = RUNS.update().where(RUNS.c.id == run_id, RUNS.c.state == "queued").values(**found)
         with self.writing() as conn:
