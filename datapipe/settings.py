@@ -100,12 +100,6 @@ class Settings(BaseSettings):
         Days after which what a job has left is removed (DATAPIPE_ARTIFACTS_DAYS).
     artifacts_runs : int
         How many runs of a notebook are kept (DATAPIPE_ARTIFACTS_RUNS).
-<<<<<<< HEAD
-    log_level : {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
-        What programs of datapipe log, this and worse (LOG_LEVEL). The command line logs only where this is set.
-    log_format : {"json", "text", "console"}
-        How they do (LOG_FORMAT).
-=======
     api_open : bool, optional
         Whether the REST interface takes requests without a key; if left out, it does on a loopback address, as long
         as no key was made (DATAPIPE_API_OPEN).
@@ -120,7 +114,10 @@ class Settings(BaseSettings):
         (DATAPIPE_API_FOLDERS).
     api_rate : int
         Requests a minute that one caller may make (DATAPIPE_API_RATE).
->>>>>>> main
+    log_level : {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
+        What programs of datapipe log, this and worse (LOG_LEVEL). The command line logs only where this is set.
+    log_format : {"json", "text", "console"}
+        How they do (LOG_FORMAT).
 
     Examples
     --------
@@ -166,16 +163,13 @@ class Settings(BaseSettings):
     artifacts_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_ARTIFACTS_URL")
     artifacts_days: float = Field(default=90, gt=0, validation_alias="DATAPIPE_ARTIFACTS_DAYS")
     artifacts_runs: int = Field(default=200, ge=1, validation_alias="DATAPIPE_ARTIFACTS_RUNS")
-<<<<<<< HEAD
-    log_level: LogLevel = "INFO"
-    log_format: Annotated[Literal["json", "text", "console"], BeforeValidator(_case(str.lower))] = "json"
-=======
     api_open: bool | None = Field(default=None, validation_alias="DATAPIPE_API_OPEN")
     api_hosts: str = Field(default="", validation_alias="DATAPIPE_API_HOSTS")
     api_databases: str = Field(default="", validation_alias="DATAPIPE_API_DATABASES")
     api_folders: str = Field(default="", validation_alias="DATAPIPE_API_FOLDERS")
     api_rate: int = Field(default=6000, ge=1, validation_alias="DATAPIPE_API_RATE")
->>>>>>> main
+    log_level: LogLevel = "INFO"
+    log_format: Annotated[Literal["json", "text", "console"], BeforeValidator(_case(str.lower))] = "json"
 
     @property
     def broker_url(self) -> str:

@@ -12,7 +12,7 @@ from datapipe.traces import label, of_library
 
 # Whose errors are told without their messages: a driver, or a user's function, may quote a row in one. What anybody
 # else logs is theirs.
-_LIBRARIES = ("datapipe", "celery", "kombu", "billiard", "sqlalchemy", "psycopg", "pymysql", "adbc_driver_manager")
+_LIBRARIES = ("datapipe", "celery", "kombu", "billiard", "sqlalchemy", "psycopg", "pymysql", "uvicorn", "asyncio")
 _MOST_ERRORS, _MOST_FRAMES = 5, 20
 
 

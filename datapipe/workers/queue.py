@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-<<<<<<< HEAD
 from contextlib import AbstractContextManager, contextmanager, suppress
-=======
-from contextlib import contextmanager, suppress
 from types import MappingProxyType
->>>>>>> main
 from typing import Any
 
 from celery.exceptions import OperationalError
@@ -34,11 +30,8 @@ TASK, NOTEBOOK_TASK = "datapipe.run_pipeline", "datapipe.run_notebook"
 _TASKS = {"plan": TASK, "notebook": NOTEBOOK_TASK}  # by the kind of run
 REFUSED = "the run is recorded in another run store"  # how a worker's refusal begins
 _LONGEST_NAME = 128
-<<<<<<< HEAD
 _LOG = logger("datapipe.workers")
-=======
 NOBODY: Mapping[str, str] = MappingProxyType({})  # else than this process
->>>>>>> main
 RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
 _AGAIN = frozenset({"failed", "cancelled", "lost"})
 BROKEN = (OperationalError, KombuError, RedisError, OSError)
@@ -78,14 +71,9 @@ def submit(
         If the broker cannot be reached; nothing is queued then.
     """
     check_runnable(plan)
-<<<<<<< HEAD
-    store, run_id = recorded(plan, options, queue, pipeline_id, key=settings().signing_key)
+    store, run_id = recorded(plan, options, queue, pipeline_id, key=settings().signing_key, by=by)
     with about(run_id, options.correlation_id, pipeline_id):
         publish(store, run_id, queue_of(plan, queue), new=True)
-=======
-    store, run_id = recorded(plan, options, queue, pipeline_id, key=settings().signing_key, by=by)
-    publish(store, run_id, queue_of(plan, queue), new=True)
->>>>>>> main
     return run_id
 
 
@@ -123,14 +111,9 @@ def submit_job(
     PlanError, TransientError
         As :func:`submit` does.
     """
-<<<<<<< HEAD
-    store, run_id = recorded_job(job, options, queue, pipeline_id, key=settings().signing_key)
+    store, run_id = recorded_job(job, options, queue, pipeline_id, key=settings().signing_key, by=by)
     with about(run_id, options.correlation_id, pipeline_id):
         publish(store, run_id, queue_of(job.plan, queue), new=True, kind="notebook")
-=======
-    store, run_id = recorded_job(job, options, queue, pipeline_id, key=settings().signing_key, by=by)
-    publish(store, run_id, queue_of(job.plan, queue), new=True, kind="notebook")
->>>>>>> main
     return run_id
 
 
@@ -217,7 +200,7 @@ def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, kind
                 queue=queue,
                 retry=True,
                 retry_policy=RETRY,
-                **{**options, "headers": {**(options.get("headers") or {}), HEADER: _travelling()}},
+                **with_ids(options),
             )
             _LOG.info("run queued", extra={"queue": queue})
             return sent
@@ -227,9 +210,11 @@ def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, kind
         raise
 
 
-def _travelling() -> dict[str, str]:
+def with_ids(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a message, with the ids that are bound here among its headers."""
     known = ids()
-    return {name: known[name] for name in ("correlation_id", "pipeline_id") if name in known}
+    sent = {name: known[name] for name in ("correlation_id", "pipeline_id") if name in known}
+    return {**options, "headers": {**(options.get("headers") or {}), HEADER: sent}}
 
 
 @contextmanager
