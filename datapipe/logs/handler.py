@@ -25,7 +25,8 @@ def configure_logs(
 ) -> None:
     """Have everything that is logged in this process go to one stream, in one form. For programs, not for libraries.
 
-    Whatever handlers the root logger had are replaced. Calling it again changes level, form and stream.
+    Whatever handlers the root logger had are replaced; Python's warnings are logged, too. Calling it again changes level,
+    form and stream.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(number, logging.INFO))
+    logging.captureWarnings(True)
     logging.getLogger("datapipe").setLevel(number)
     logging.getLogger(RUNS).setLevel(logging.NOTSET if runs else logging.CRITICAL + 1)
     for name in _PROGRAMS:

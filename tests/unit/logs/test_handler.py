@@ -39,6 +39,7 @@ def logging_as_it_was() -> Iterator[None]:
     for log, (level, handlers) in zip(loggers, before, strict=True):
         log.setLevel(level)
         log.handlers = handlers
+    logging.captureWarnings(False)
 
 
 def test_the_library_configures_nothing_and_says_nothing(tmp_path: Path):
