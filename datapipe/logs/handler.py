@@ -25,8 +25,8 @@ def configure_logs(
 ) -> None:
     """Have everything that is logged in this process go to one stream, in one form. For programs, not for libraries.
 
-    Whatever handlers the root logger had are replaced; Python's warnings are logged, too. Calling it again changes level,
-    form and stream.
+    Whatever handlers the root logger had are replaced; Python's warnings are logged, too. Calling it again changes
+    level, form and stream.
 
     Parameters
     ----------

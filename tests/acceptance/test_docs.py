@@ -188,9 +188,11 @@ def runs(command: str) -> bool:
 
 
 def timeless(text: str) -> str:
-    """The text without what differs from run to run: durations, and of log lines times and ids."""
+    """The text without what differs from run to run: durations, and of log lines ids and their order."""
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
-    lines = _SECONDS.sub(r"\1…", _ID.sub("…", _LOGGED.sub("…", lines)))
+    if _LOGGED.search(lines):  # steps work at the same time, so their lines may come in another order
+        found = _SECONDS.sub(r"\1…", _ID.sub("…", _LOGGED.sub("…", lines)))
+        return "\n".join(sorted(found.splitlines()))
     return _MOMENT.sub("at … UTC", _TIMING.sub("in … s", _TAKEN.sub(" · … ms · ", lines)))
 
 
