@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datapipe.errors import PlanError, did_you_mean
@@ -24,7 +25,12 @@ def _redis_url(text: str) -> str:
     return text
 
 
+def _case(change: Callable[[str], str]) -> Callable[[Any], Any]:
+    return lambda given: change(given) if isinstance(given, str) else given
+
+
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_case(str.upper))]
 
 
 class Settings(BaseSettings):
@@ -108,6 +114,10 @@ class Settings(BaseSettings):
         (DATAPIPE_API_FOLDERS).
     api_rate : int
         Requests a minute that one caller may make (DATAPIPE_API_RATE).
+    log_level : {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
+        What programs of datapipe log, this and worse (LOG_LEVEL). The command line logs only where this is set.
+    log_format : {"json", "text", "console"}
+        How they do (LOG_FORMAT).
 
     Examples
     --------
@@ -158,6 +168,8 @@ class Settings(BaseSettings):
     api_databases: str = Field(default="", validation_alias="DATAPIPE_API_DATABASES")
     api_folders: str = Field(default="", validation_alias="DATAPIPE_API_FOLDERS")
     api_rate: int = Field(default=6000, ge=1, validation_alias="DATAPIPE_API_RATE")
+    log_level: LogLevel = "INFO"
+    log_format: Annotated[Literal["json", "text", "console"], BeforeValidator(_case(str.lower))] = "json"
 
     @property
     def broker_url(self) -> str:

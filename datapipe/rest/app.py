@@ -20,16 +20,19 @@ from datapipe.rest.page.layout import refusal
 from datapipe.rest.page.routes import router as page
 from datapipe.rest.problems import Problem, Refused, refused
 from datapipe.rest.rates import Rates
+from datapipe.rest.recent import Recent
 from datapipe.rest.vetting import listed
 from datapipe.settings import settings
 from datapipe.store import RunStore, open_store
 from datapipe.store.apikeys import has_keys
+from datapipe.workers.monitor import WorkerMonitor
 
 _ABOUT = """Plans and notebooks sent to workers; runs, workers, schemas.
 
 Show an API key as `Authorization: Bearer KEY`, or as the password of HTTP Basic. Repeat a request that begins something
 with the same `Idempotency-Key`, and it begins once. Errors are `application/problem+json`.
 """
+_FRESH = 2.0  # seconds that a look at all servers does for everybody, who need no key for it
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -63,6 +66,7 @@ def create_app(address: str = "127.0.0.1") -> FastAPI:
         app.include_router(part.router)
     app.include_router(page)
     app.state.is_open = terms.is_open
+    app.state.health = Recent(lambda: WorkerMonitor().health(), _FRESH)
     app.add_middleware(Gate, terms=terms)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)

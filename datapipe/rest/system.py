@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from datapipe import __version__
 from datapipe.errors import PlanError
-from datapipe.rest.callers import Caller
+from datapipe.rest.callers import NOBODY, Caller
 from datapipe.rest.needs import Asking, Store, answers, needs, reading
 from datapipe.rest.problems import Refused
 from datapipe.schemas import SchemaRegistry
@@ -35,9 +35,9 @@ def list_workers(store: Store, caller: Asking) -> dict[str, Any]:
 )
 def health(request: Request) -> JSONResponse:
     """Whether all that runs need answers, and a worker is online; in detail for callers with a key."""
-    found = WorkerMonitor().health()
+    found = request.app.state.health()
     body: dict[str, Any] = {"status": "ok" if found.ok else "failing"}
-    if request.state.caller.owner:
+    if request.state.caller != NOBODY:
         body |= {"version": __version__, "workers": found.workers}
         body |= {"parts": [dataclasses.asdict(part) for part in found.parts]}
     return JSONResponse(body, 200 if found.ok else 503)
@@ -93,6 +93,6 @@ def overview_for(store: RunStore, caller: Caller) -> Overview:
 
 def _is_theirs(store: RunStore, run_id: str, caller: Caller) -> bool:
     try:
-        return caller.may_see(store.run(run_id), store)
+        return caller.may_see(store.run(run_id))
     except PlanError:
         return False

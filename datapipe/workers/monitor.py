@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from datapipe.logs import logger
 from datapipe.secrets import redactor
 from datapipe.settings import settings
 from datapipe.store import open_store
@@ -17,7 +17,7 @@ from datapipe.workers.checks import Finding, checks
 from datapipe.workers.deadline import Outcome, together
 from datapipe.workers.values import Health, Overview, Part, QueueStatus, WorkerStatus
 
-_LOG = logging.getLogger("datapipe")
+_LOG = logger("datapipe.workers")
 _PATIENCE = 3.0  # seconds for what should answer at once
 
 

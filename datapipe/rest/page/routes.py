@@ -53,7 +53,7 @@ def one_page(row: Row, request: Request, store: Store, caller: Asking) -> Respon
     """One run."""
     sweep(request, store)
     row = store.run(row.id)
-    children = [summary(vars(child)) for child in store.children(row.id)]
+    children = [summary(vars(child)) for child in store.children(row.id) if caller.may_see(child)]
     left = files_of(row)
     page = run_page(
         detail(row),
