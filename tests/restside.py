@@ -18,9 +18,8 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from datapipe.rest import create_app
-from datapipe.store import RunStore
+from datapipe.store import RunStore, store_at
 from datapipe.store.apikeys import create_key
-from datapipe.store.store import store_at
 
 Pairs = Sequence[tuple[str, str | bytes]]
 
@@ -184,8 +183,8 @@ def routes(app: FastAPI) -> list[tuple[str, str]]:
     """Every method and path that is answered: of the interface, of its documentation, of files."""
     found = []
     for route in flat(app.routes):
-        for method in sorted(getattr(route, "methods", None) or {"GET"}):
-            found.append((method, route.path))  # type: ignore[attr-defined]  # every route here has one
+        methods = sorted(getattr(route, "methods", None) or {"GET"})
+        found += [(method, route.path) for method in methods]  # type: ignore[attr-defined]  # every route here has one
     return found
 
 

@@ -19,8 +19,8 @@ import psycopg
 from notebookfiles import KERNELSPEC
 from services import watched
 
+from datapipe.store import store_at
 from datapipe.store.apikeys import create_key
-from datapipe.store.store import store_at
 
 ROOT = Path(__file__).parents[2]
 ROWS = 4000
