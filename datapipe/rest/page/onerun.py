@@ -47,19 +47,24 @@ def run_page(
 
 def _buttons(run: Mapping[str, Any]) -> str:
     """What can be done with a run; a script does it."""
-    found, base = "", run["links"]
+    found = ""
     if run["state"] in {"queued", "running", "lost"} and not run["cancel_requested"]:
-        found += f'<button type="button" data-post="{escape(base["cancel"])}" data-ask="cancel">Cancel run</button>'
+        found += _button(run, "cancel", "Cancel run", ' data-ask="ask"')
     if run["state"] in AGAIN and run["queue"]:
-        found += f'<button type="button" data-post="{escape(base["retry"])}">Retry run</button>'
+        found += _button(run, "retry", "Retry run")
     if not found:
         return ""
     ask = (
-        '<dialog id="cancel" aria-labelledby="ask"><form method="dialog">'
-        '<p id="ask">Cancel this run? What it has not committed is rolled back.</p>'
+        '<dialog id="ask" aria-labelledby="question"><form method="dialog">'
+        '<p id="question">Cancel this run? What it has not committed is rolled back.</p>'
         '<button value="no" autofocus>Keep it running</button> <button value="yes">Cancel it</button></form></dialog>'
     )
     return f'<div class="actions">{found}{ask}<noscript>Cancel and retry need scripts.</noscript></div>'
+
+
+def _button(run: Mapping[str, Any], what: str, text: str, more: str = "") -> str:
+    """A button with an id, so that it never becomes another one under somebody's finger."""
+    return f'<button type="button" id="{what}" data-post="{escape(run["links"][what])}"{more}>{text}</button>'
 
 
 def _about(run: Mapping[str, Any]) -> list[tuple[str, object]]:
