@@ -1,0 +1,107 @@
+"""What the site has beyond the pages: a page of docstrings for each module; links and code fences as mkdocs has them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REPOSITORY = PROJECT["urls"]["Documentation"].removesuffix("/docs")
+
+# The public names: those of the package, and those of its modules that the pages import.
+PUBLIC = {
+    "datapipe": (
+        "read",
+        "load",
+        "connect",
+        "notebook",
+        "output",
+        "runs",
+        "attach",
+        "Pipeline",
+        "Plan",
+        "Run",
+        "RunResult",
+        "Settings",
+        "WriteStrategy",
+        "DatapipeError",
+    ),
+    "datapipe.ingestion": ("BatchIngestor", "ConnectionManager"),
+    "datapipe.transformation": ("SQLTransformer", "CodeTransformer", "ConfigTransformer"),
+    "datapipe.schemas": (
+        "SchemaValidator",
+        "SchemaRegistry",
+        "SchemaVersion",
+        "Contract",
+        "ColumnSpec",
+        "SchemaDiff",
+        "SchemaChange",
+        "Failure",
+        "infer",
+        "contract_of",
+        "row_wise",
+        "columns_of",
+        "version_of",
+        "diff",
+        "diff_target",
+        "landed",
+    ),
+    "datapipe.persistence": ("BatchWriter", "WriteStrategy", "remove_leftovers"),
+    "datapipe.engine": ("StepResult", "NotebookResult", "CellResult", "FrameOutput", "Event", "retry_with_backoff"),
+    "datapipe.workers": ("WorkerMonitor", "IdempotencyStore"),
+    "datapipe.workers.tasks": ("run_pipeline", "run_notebook", "ingest", "transform", "persist"),
+    "datapipe.workers.metrics": ("metrics_text", "serve_metrics", "Collector"),
+    "datapipe.plan": ("parse",),
+    "datapipe.secrets": ("secret",),
+    "datapipe.errors": (
+        "PlanError",
+        "NotPortableError",
+        "IdempotencyConflict",
+        "DataError",
+        "SchemaError",
+        "TransientError",
+        "InProgress",
+        "FatalError",
+        "StaleRun",
+        "NotebookError",
+        "OutcomeUnknown",
+        "RunCancelled",
+    ),
+}
+
+_LINK = re.compile(r"(?<=\]\()\.\.?/[^)\s]+(?=\))")
+_FENCE = re.compile(r"^```(\w+) (.+)$", re.M)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add a page of docstrings for each module."""
+    for module, names in PUBLIC.items():
+        text = "\n\n".join([f"# {module}", *(f"::: {module}.{name}" for name in names)])
+        files.append(File.generated(config, f"reference/python/{module}.md", content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """The page with fences that mkdocs knows, and with addresses of what lies outside docs/."""
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def address(found: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join("docs", folder, found[0]))
+        return found[0] if path.startswith("docs/") else f"{REPOSITORY}/{path}"
+
+    return _FENCE.sub(fence, _LINK.sub(address, markdown))
+
+
+def fence(found: re.Match[str]) -> str:
+    """``csv title=a.csv`` as ``csv title="a.csv"``; what only the tests read (``exit=2``) is left out."""
+    options = dict(word.partition("=")[::2] for word in found[2].split())
+    title = options.get("title") or ("Output" if "output" in options else "")
+    return f'```{found[1]} title="{title}"' if title else f"```{found[1]}"
