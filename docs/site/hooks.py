@@ -45,7 +45,7 @@ PUBLIC = {
         "SchemaDiff",
         "SchemaChange",
         "Failure",
-        "infer",
+        "infer.infer",
         "contract_of",
         "row_wise",
         "columns_of",
