@@ -195,8 +195,8 @@ class Pipeline:
         latest : str, optional
             Of different rows with one key, the one with the greatest value in this column wins.
         schema_mode : str, optional
-            Where they differ: ``evolve`` alters the table as far as nothing is lost, ``strict`` fails, ``discard`` leaves
-            out what the table lacks. If left out, tables that datapipe created evolve, and all others are strict.
+            Where they differ: ``evolve`` alters the table as far as nothing is lost, ``strict`` fails, ``discard``
+            leaves out what the table lacks. If left out, tables that datapipe created evolve, all others are strict.
         rename : mapping of str to str, optional
             Columns of the table that get another name first, old to new.
 

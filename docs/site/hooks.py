@@ -1,4 +1,4 @@
-"""What the site has beyond the pages: a page of docstrings for each module; links and code fences as mkdocs has them."""
+"""What the site has beyond the pages: docstrings, a page for each module; links and fences as mkdocs has them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PUBLIC = {
         "SchemaDiff",
         "SchemaChange",
         "Failure",
-        "infer.infer",
+        "infer",
         "contract_of",
         "row_wise",
         "columns_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from datapipe.notebooks.kinds import KNOWN
 from datapipe.notebooks.model import NotebookPlan, NotebookSpec
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("recipes/*.md"))]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "recipes/README.md", ROOT / "tests/README.md"]
 ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.DatapipeError)]
 MODELS = [getattr(plan, name) for name in plan.__all__ if inspect.isclass(getattr(plan, name))]
 FIELDS = {
@@ -127,6 +127,31 @@ def test_types(carrier: Carrier) -> None:
     assert "| " + " | ".join(f"`{name}`" if name != "-" else name for name in map(str, found)) + " |" in reference(
         "types"
     )
+
+
+def operations(document: Mapping[str, Any]) -> list[str]:
+    """What an OpenAPI document offers, as the reference writes it: ``POST /pipelines``."""
+    known = {"get", "post", "put", "patch", "delete"}
+    return [
+        f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item if method in known
+    ]
+
+
+def test_operations_of_a_document() -> None:
+    found = {"paths": {"/runs": {"get": {}, "post": {}, "summary": "runs"}, "/runs/{run_id}": {"get": {}}}}
+    assert set(operations(found)) == {"GET /runs", "POST /runs", "GET /runs/{run_id}"}
+
+
+def quoted_messages() -> list[str]:
+    """What the tables of errors in troubleshooting.md quote, piece by piece."""
+    _, *tables = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").split("\n| the error says |")
+    rows = [row for table in tables for row in table.partition("\n\n")[0].splitlines()[2:]]
+    return [piece for row in rows for piece in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+
+
+@pytest.mark.parametrize("message", quoted_messages())
+def test_troubleshooting_quotes_messages_that_exist(message: str) -> None:
+    assert any(message in path.read_text(encoding="utf-8") for path in ROOT.glob("datapipe/**/*.py"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
