@@ -187,7 +187,8 @@ class Pipeline:
         to : str or sqlalchemy.Engine, optional
             A database URL, a named connection, or an engine; DEST_DB_URL if left out.
         strategy : WriteStrategy or str, optional
-            ``append``, ``insert``, ``upsert`` or ``replace``; if left out, ``append`` for tables, ``replace`` for files.
+            ``append``, ``insert``, ``upsert`` or ``replace``. If left out, ``append`` for tables and
+            ``replace`` for files.
         keys : sequence of str
             The key columns of an upsert or insert.
         schema : str, optional

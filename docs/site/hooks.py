@@ -12,28 +12,20 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+import datapipe
+from datapipe import errors
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REPOSITORY = PROJECT["urls"]["Documentation"].removesuffix("/docs")
 
+ERRORS = [
+    name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.DatapipeError)
+]
+
 # The public names: those of the package, and those of its modules that the pages import.
 PUBLIC = {
-    "datapipe": (
-        "read",
-        "load",
-        "connect",
-        "notebook",
-        "output",
-        "runs",
-        "attach",
-        "Pipeline",
-        "Plan",
-        "Run",
-        "RunResult",
-        "Settings",
-        "WriteStrategy",
-        "DatapipeError",
-    ),
+    "datapipe": datapipe.__all__,
     "datapipe.ingestion": ("BatchIngestor", "ConnectionManager"),
     "datapipe.transformation": ("SQLTransformer", "CodeTransformer", "ConfigTransformer"),
     "datapipe.schemas": (
@@ -61,31 +53,46 @@ PUBLIC = {
     "datapipe.workers.metrics": ("metrics_text", "serve_metrics", "Collector"),
     "datapipe.plan": ("parse",),
     "datapipe.secrets": ("secret",),
-    "datapipe.errors": (
-        "PlanError",
-        "NotPortableError",
-        "IdempotencyConflict",
-        "DataError",
-        "SchemaError",
-        "TransientError",
-        "InProgress",
-        "FatalError",
-        "StaleRun",
-        "NotebookError",
-        "OutcomeUnknown",
-        "RunCancelled",
-    ),
+    "datapipe.errors": ERRORS,
 }
 
+_DOCSTRINGS = "reference/python/{}.md"
+_PAGE = re.compile(r"- \[[^\]]+\]\(([\w/-]+\.md)\)")
 _LINK = re.compile(r"(?<=\]\()\.\.?/[^)\s]+(?=\))")
 _FENCE = re.compile(r"^```(\w+) (.+)$", re.M)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Take the navigation from the index, docs/README.md."""
+    config.nav = [{"Home": "README.md"}, *navigation((ROOT / "docs" / "README.md").read_text(encoding="utf-8"))]
+    return config
+
+
+def navigation(index: str) -> list[dict[str, list[Any]]]:
+    """The index's sections, their parts, and the page that each line begins with; docstrings end the reference."""
+    sections: list[dict[str, list[Any]]] = []
+    section: list[Any] = []
+    pages = section
+    for line in index.splitlines():
+        mark, _, title = line.partition(" ")
+        if mark == "##":
+            pages = section = []
+            sections.append({title: section})
+        elif mark == "###":
+            pages = []
+            section.append({title: pages})
+        elif page := _PAGE.match(line):
+            pages.append(page[1])
+    reference = next(found["Reference"] for found in sections if "Reference" in found)
+    reference.append({"Docstrings": [_DOCSTRINGS.format(module) for module in PUBLIC]})
+    return sections
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page of docstrings for each module."""
     for module, names in PUBLIC.items():
         text = "\n\n".join([f"# {module}", *(f"::: {module}.{name}" for name in names)])
-        files.append(File.generated(config, f"reference/python/{module}.md", content=text))
+        files.append(File.generated(config, _DOCSTRINGS.format(module), content=text))
     return files
 
 
