@@ -14,7 +14,7 @@ import pytest
 import typer.main
 
 import datapipe
-from datapipe import errors, ingestion, persistence, plan, transformation
+from datapipe import engine, errors, ingestion, persistence, plan, schemas, transformation, workers
 from datapipe.cli.app import app
 from datapipe.data.types import CARRIERS, Carrier
 from datapipe.engine import CellResult, FrameOutput, NotebookResult
@@ -33,6 +33,7 @@ FIELDS = {
     for name, info in model.model_fields.items()
     if model is not plan.FrameSource  # no document holds one
 }
+REFERENCE = "\n".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/reference/*.md"))
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -75,6 +76,39 @@ STAGES = ["BatchIngestor", "SQLTransformer", "CodeTransformer", "ConfigTransform
 def test_classes_of_the_specification(name: str) -> None:
     assert any(hasattr(folder, name) for folder in (ingestion, transformation, persistence))
     assert f"\n## {name}\n" in reference("stages")
+
+
+HELD = (
+    *(getattr(engine, name) for name in ("RunResult", "StepResult", "Event")),
+    *(
+        getattr(schemas, name)
+        for name in ("SchemaValidator", "SchemaRegistry", "SchemaVersion", "SchemaDiff", "SchemaChange")
+    ),
+    *(getattr(workers, name) for name in ("WorkerMonitor", "IdempotencyStore")),
+    *(
+        getattr(folder, name)
+        for folder in (ingestion, transformation, persistence)
+        for name in STAGES
+        if hasattr(folder, name)
+    ),
+    datapipe.Run,
+)
+ATTRIBUTES = {
+    f"{kind.__name__}.{name}": name
+    for kind in HELD
+    for name in {*vars(kind), *getattr(kind, "__dataclass_fields__", ())}
+    if not name.startswith("_")
+}
+
+
+@pytest.mark.parametrize("name", sorted(ATTRIBUTES))
+def test_attributes_of_what_people_hold_in_their_hands(name: str) -> None:
+    assert re.search(rf"`[^`\n]*\b{ATTRIBUTES[name]}\b[^`\n]*`", REFERENCE)
+
+
+@pytest.mark.parametrize("task", ["run_pipeline", "run_notebook", "ingest", "transform", "persist"])
+def test_tasks(task: str) -> None:
+    assert f"| `{task}` |" in reference("tasks")
 
 
 @pytest.mark.parametrize(("name", "text"), [pytest.param(*pair, id=pair[0]) for pair in commands()])
