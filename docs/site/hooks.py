@@ -112,3 +112,8 @@ def fence(found: re.Match[str]) -> str:
     options = dict(word.partition("=")[::2] for word in found[2].split())
     title = options.get("title") or ("Output" if "output" in options else "")
     return f'```{found[1]} title="{title}"' if title else f"```{found[1]}"
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """The page with a name for its search, which the theme leaves out, for screen readers."""
+    return output.replace('"search" role="dialog"', '"search" role="dialog" aria-label="Search"')
