@@ -51,6 +51,7 @@ PUBLIC = {
     "datapipe.workers": ("WorkerMonitor", "IdempotencyStore"),
     "datapipe.workers.tasks": ("run_pipeline", "run_notebook", "ingest", "transform", "persist"),
     "datapipe.workers.metrics": ("metrics_text", "serve_metrics", "Collector"),
+    "datapipe.rest": ("create_app",),
     "datapipe.plan": ("parse",),
     "datapipe.secrets": ("secret",),
     "datapipe.errors": ERRORS,

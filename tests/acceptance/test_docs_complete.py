@@ -21,6 +21,7 @@ from datapipe.engine import CellResult, FrameOutput, NotebookResult
 from datapipe.notebooks.job import NotebookJob
 from datapipe.notebooks.kinds import KNOWN
 from datapipe.notebooks.model import NotebookPlan, NotebookSpec
+from datapipe.rest import create_app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "recipes/README.md", ROOT / "tests/README.md"]
@@ -169,6 +170,12 @@ def operations(document: Mapping[str, Any]) -> list[str]:
     return [
         f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item if method in known
     ]
+
+
+def test_endpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", f"sqlite:///{tmp_path}/runs.db")  # it takes no request without a record
+    page = reference("rest")
+    assert {operation for operation in operations(create_app().openapi()) if f"| `{operation}` |" not in page} == set()
 
 
 def test_operations_of_a_document() -> None:
