@@ -29,7 +29,7 @@ PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAg
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory, no variables but a few, and a folder of secrets."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("datapipe.settings._connections", {})
+    monkeypatch.setattr("datapipe.settings.connections._connections", {})
     for name in [name for name in os.environ if names_secret(name) or "://" in os.environ[name]]:
         monkeypatch.delenv(name)
     (tmp_path / "secrets").mkdir()

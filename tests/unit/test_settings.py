@@ -5,9 +5,9 @@ import os
 import pytest
 import sqlalchemy as sa
 
-from datapipe import settings as module
 from datapipe.errors import PlanError
 from datapipe.settings import connect, connection, expand, named_connections, settings
+from datapipe.settings import connections as module
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from datapipe import settings as settings_module
 from datapipe.data.connections import ConnectionManager, complete, resolve, to_url
 from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.plan import DatabaseUrl
+from datapipe.settings import connections as settings_module
 
 
 @pytest.fixture(autouse=True)

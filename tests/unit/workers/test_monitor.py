@@ -31,7 +31,7 @@ LOADS = Loads({"w1@here": BUSY, "w2@here": WorkerLoad("w2@here", processed=3)}, 
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REDIS_URL", "redis://:c4n4ry@127.0.0.1:1/0")
-    monkeypatch.setattr("datapipe.settings._connections", {})
+    monkeypatch.setattr("datapipe.settings.connections._connections", {})
 
 
 def test_a_worker_that_answers_has_its_counts_from_the_store() -> None:
