@@ -35,10 +35,10 @@ class PoolOptions(TypedDict, total=False):
 
 
 OPTIONS: Mapping[str, tuple[type[int] | type[float], int, str]] = {
-    "pool_size": (int, 1, "connections kept open; `DB_POOL_SIZE` if left out"),
-    "max_overflow": (int, 0, "how many more may open under load; `DB_MAX_OVERFLOW` if left out"),
-    "recycle": (float, 1, "seconds after which a connection is replaced; 1800 if left out"),
-    "timeout": (float, 0, "seconds to wait for a connection when all are in use; 30 if left out"),
+    "pool_size": (int, 1, "Connections kept open; DB_POOL_SIZE if left out."),
+    "max_overflow": (int, 0, "How many more may open under load; DB_MAX_OVERFLOW if left out."),
+    "recycle": (float, 1, "Seconds after which a connection is replaced; 1800 if left out."),
+    "timeout": (float, 0, "Seconds to wait for a connection when all are in use; 30 if left out."),
 }
 
 
@@ -95,18 +95,42 @@ def connection(name: str) -> Any:
     PlanError
         If nothing has that name, or the file with its URL cannot be read.
     """
-    found = _target(name, _variables())
-    if found is None:
+    known = _variables()
+    if name.lower() not in _names(known):
         raise PlanError(
             f"no connection is called {name!r}",
-            hint=did_you_mean(name, connection_names())
+            hint=did_you_mean(name, _names(known))
             or f"Set {PREFIX}{name.upper()} or call datapipe.connect({name!r}, url)",
         )
-    return found
+    return _target(name, known)
 
 
 def connection_names() -> list[str]:
     """The names of all connections: of the environment, of ``.env``, and those given by :func:`connect`."""
+    return _names(_variables())
+
+
+def named_connections() -> dict[str, Any]:
+    """Every named connection; without those whose file cannot be read, of which :func:`connection` tells why."""
+    found, known = {}, _variables()
+    for name in _names(known):
+        with suppress(PlanError):
+            found[name] = _target(name, known)
+    return found
+
+
+def pool_options(name: str) -> Mapping[str, float]:
+    """The options of a connection's pool: those given to :func:`connect`, over those of variables such as
+    DATAPIPE_CONNECTION_CRM__POOL_SIZE.
+
+    Raises
+    ------
+    PlanError
+        If there is no such option, or it cannot have this value.
+    """
+    given = _connections.get(name.lower())
+    if given is not None and not isinstance(given.target, str):
+        return {}  # an engine has its own pool
     found = {}
     for key, text in _variables().items():
         own, option = _parts(key)
@@ -117,9 +141,14 @@ def connection_names() -> list[str]:
 
 def pools_without_connection() -> list[str]:
     """The variables that are options of connections that nobody knows here."""
-    known = connection_names()
-    parts = {key: _parts(key) for key in _variables()}
-    return sorted(key for key, (name, option) in parts.items() if option and name not in known)
+    known = _variables()
+    parts = {key: _parts(key) for key in known}
+    return sorted(key for key, (name, option) in parts.items() if option and name not in _names(known))
+
+
+def _names(known: Mapping[str, str]) -> list[str]:
+    named = {name for name, option in map(_parts, known) if name and not option}
+    return sorted({*named, *_connections})
 
 
 def _target(name: str, known: Mapping[str, str]) -> Any:
