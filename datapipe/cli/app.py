@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from datapipe import __version__
+from datapipe.cli import config as configuration
 from datapipe.cli import notebook, queue, schema, stages, workers
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
 from datapipe.cli.jobs import How, completed, run_job
@@ -335,4 +336,5 @@ workers.add_to(app)  # workers, health, metrics
 schema.add_to(app)  # schema list, show, history, diff, check
 stages.add_to(app)  # ingest, transform, persist
 queue.add_to(app)  # submit, cancel, retry, worker
+configuration.add_to(app)  # config show
 notebook.add_to(app)  # notebook run, params, check, submit, history

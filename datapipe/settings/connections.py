@@ -34,11 +34,21 @@ class PoolOptions(TypedDict, total=False):
     timeout: float
 
 
-OPTIONS: Mapping[str, tuple[type[int] | type[float], int, str]] = {
-    "pool_size": (int, 1, "Connections kept open; DB_POOL_SIZE if left out."),
-    "max_overflow": (int, 0, "How many more may open under load; DB_MAX_OVERFLOW if left out."),
-    "recycle": (float, 1, "Seconds after which a connection is replaced; 1800 if left out."),
-    "timeout": (float, 0, "Seconds to wait for a connection when all are in use; 30 if left out."),
+@dataclass(frozen=True)
+class PoolOption:
+    """What an option may be, what holds if it is left out, and what it does."""
+
+    kind: type[int] | type[float]
+    least: int
+    default: str
+    meaning: str
+
+
+OPTIONS = {
+    "pool_size": PoolOption(int, 1, "DB_POOL_SIZE", "Connections kept open to NAME."),
+    "max_overflow": PoolOption(int, 0, "DB_MAX_OVERFLOW", "How many more may open to NAME under load."),
+    "recycle": PoolOption(float, 1, "1800", "Seconds after which a connection to NAME is replaced."),
+    "timeout": PoolOption(float, 0, "30", "Seconds to wait for a connection to NAME when all are in use."),
 }
 
 
@@ -172,12 +182,12 @@ def _checked(option: str, value: Any, where: str) -> float:
     if option not in OPTIONS:
         hint = did_you_mean(option, OPTIONS, what="options")
         raise PlanError(f"{where}: a connection has no option {option!r}", hint=hint)
-    kind, least, _ = OPTIONS[option]
+    wanted = OPTIONS[option]
     try:
-        number = kind(value)
+        number = wanted.kind(value)
     except (TypeError, ValueError):
-        number = kind(-1)
-    if isinstance(value, bool) or not least <= number < float("inf") or float(number) != float(value):
-        what = "a whole number" if kind is int else "a number"
-        raise PlanError(f"{where}: {option} must be {what}, {least} or more")
+        number = wanted.kind(-1)
+    if isinstance(value, bool) or not wanted.least <= number < float("inf") or float(number) != float(value):
+        what = "a whole number" if wanted.kind is int else "a number"
+        raise PlanError(f"{where}: {option} must be {what}, {wanted.least} or more")
     return number

@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         "Where datapipe keeps what outlives a run: the record of runs, and the embedded servers of datapipe demo and "
         "datapipe up.",
         None,
-        otherwise="datapipe in your data directory (~/.local/share), for root /var/lib/datapipe",
+        otherwise="~/.local/share/datapipe, for root /var/lib/datapipe",
         example="~/datapipe",
         validation_alias="DATAPIPE_HOME",
     )
@@ -197,8 +197,8 @@ class Settings(BaseSettings):
     signing_key: str | None = _setting(
         "Workers",
         "Signs the plans and notebooks that are sent to workers: the same 32 characters or more on both sides. With "
-        "it, functions of a notebook cell can travel, and workers refuse what is not signed. Make one with "
-        'python -c "import secrets; print(secrets.token_hex(32))"',
+        "it, functions of a notebook cell can travel, and workers refuse what is not signed "
+        '(make one with: python -c "import secrets; print(secrets.token_hex(32))").',
         None,
         repr=False,
         min_length=32,

@@ -55,7 +55,7 @@ class Entry:
         field = f"`{self.field}`" if self.field else ""
         default = f"`{self.default}`" if self.default else self.otherwise
         meaning = self.meaning[0].lower() + self.meaning[1:].removesuffix(".")
-        return f"| `{self.variable}` | {field} | {default} | {meaning} |".replace("|  |", "| |")
+        return re.sub(r"(?<=\|)  (?=\|)", " ", f"| `{self.variable}` | {field} | {default} | {meaning} |")
 
     @property
     def lines(self) -> list[str]:
@@ -92,10 +92,10 @@ def _of_connections() -> Iterator[Entry]:
     name = f"{PREFIX}<NAME>"
     meaning = "The URL that NAME stands for as a source or a destination."
     yield Entry("Connections", name, meaning, example=_EXAMPLE)
-    examples = {"pool_size": "5", "max_overflow": "10", "recycle": "1800", "timeout": "30"}
-    for option, (_, _, does) in OPTIONS.items():
-        meaning = f"Of the pool of NAME alone: {does[0].lower()}{does[1:]}"
-        yield Entry("Connections", f"{name}__{option.upper()}", meaning, example=examples[option])
+    for option, about in OPTIONS.items():
+        variable, number = f"{name}__{option.upper()}", about.default if about.default.isdecimal() else ""
+        otherwise = "" if number else about.default
+        yield Entry("Connections", variable, about.meaning, default=number, otherwise=otherwise, example="2")
 
 
 def _written(value: Any) -> str:
