@@ -201,6 +201,7 @@ class Settings(BaseSettings):
         '(make one with: python -c "import secrets; print(secrets.token_hex(32))").',
         None,
         repr=False,
+        otherwise="nothing is signed",
         min_length=32,
         validation_alias="DATAPIPE_SIGNING_KEY",
     )

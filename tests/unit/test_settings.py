@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from datapipe.errors import PlanError
+from datapipe.notebooks.environs import lasting
 from datapipe.settings import (
     connect,
     connection,
@@ -215,3 +216,11 @@ def test_a_name_is_no_option_and_no_file(monkeypatch, name):
         connect(name, "sqlite://")
     with pytest.raises(PlanError, match="no connection is called"):
         connection(name)
+
+
+def test_a_kernel_finds_the_same_files_though_it_works_elsewhere(tmp_path):
+    given = {"REDIS_URL_FILE": "redis", "DATAPIPE_CONNECTION_CRM_FILE": "crm", "SOURCE_DB_URL_FILE": "/run/secrets/x"}
+    assert lasting({**given, "SSL_CERT_FILE": "own"}, tmp_path) == {
+        "REDIS_URL_FILE": f"{tmp_path}/redis",
+        "DATAPIPE_CONNECTION_CRM_FILE": f"{tmp_path}/crm",
+    }
