@@ -14,7 +14,7 @@ from rich.console import Console
 
 from datapipe import __version__
 from datapipe.cli import config as configuration
-from datapipe.cli import notebook, queue, schema, stages, workers
+from datapipe.cli import init, notebook, queue, schema, stages, workers
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
 from datapipe.cli.jobs import How, completed, run_job
 from datapipe.cli.options import (
@@ -336,5 +336,6 @@ workers.add_to(app)  # workers, health, metrics
 schema.add_to(app)  # schema list, show, history, diff, check
 stages.add_to(app)  # ingest, transform, persist
 queue.add_to(app)  # submit, cancel, retry, worker
+init.add_to(app)  # init
 configuration.add_to(app)  # config show
 notebook.add_to(app)  # notebook run, params, check, submit, history
