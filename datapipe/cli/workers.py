@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from datapipe.cli.installed import Extra, extras, versions
-from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.cli.reporting import Debug, Json, ready_line, reported
 from datapipe.hosts import part
 
 
@@ -71,20 +71,27 @@ def _installed(found: tuple[Extra, ...]) -> str:
 def metrics(
     port: Annotated[int | None, typer.Option(help="Serve them there until Ctrl-C; else they are printed once.")] = None,
     address: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the metrics, or where they are served.")] = False,
     debug: Debug = False,
 ) -> None:
     """Runs, queues, workers and servers in the form that Prometheus reads.
 
     \b
+    datapipe metrics
     datapipe metrics --port 9464
     """
-    with reported(debug=debug):
+    with reported(debug=debug, as_json=as_json):
         found = part("datapipe.workers.metrics", "workers")
         if port is None:
-            typer.echo(found.metrics_text(), nl=False)
+            told = json.dumps(found.metrics_list(), indent=2) if as_json else found.metrics_text().decode()
+            typer.echo(told, nl=as_json)
             return
         served = found.serve_metrics(port, address)
-        typer.echo(f"metrics at http://{address}:{served.port}/metrics, until Ctrl-C", err=True)
+        place = f"http://{address}:{served.port}/metrics"
+        if as_json:
+            ready_line({"address": place})
+        else:
+            typer.echo(f"metrics at {place}, until Ctrl-C", err=True)
         try:
             while True:
                 time.sleep(3600)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -23,7 +25,14 @@ _TRY = (
 )
 
 
-def up(console: Console, *, env_file: Path | None = None, flower: bool = False, concurrency: int | None = None) -> None:
+def up(
+    console: Console,
+    *,
+    env_file: Path | None = None,
+    flower: bool = False,
+    concurrency: int | None = None,
+    ready: Callable[[Mapping[str, Any]], object] = lambda _: None,
+) -> None:
     """Keep the embedded PostgreSQL, with the flights in it, the embedded Valkey and one worker until Ctrl-C.
 
     SIGTERM and a closed terminal end them, too: the worker first, which has time to put back what it runs.
@@ -38,6 +47,8 @@ def up(console: Console, *, env_file: Path | None = None, flower: bool = False, 
         Also start Flower, Celery's monitor, with a password.
     concurrency : int, optional
         Runs at a time in the worker; WORKER_CONCURRENCY if left out.
+    ready : callable
+        Told the variables and the addresses once everything works.
 
     Raises
     ------
@@ -58,15 +69,17 @@ def up(console: Console, *, env_file: Path | None = None, flower: bool = False, 
             show(console, f"{env_file}: wrote {', '.join(written) or 'nothing new'}; mode 0600")
         prepare(variables["DEST_DB_URL"], console)
         children.append(stack.worker(variables, concurrency))
-        login = ""
+        login, addresses = "", {}
         if flower:
             monitor, address, password = stack.flower(variables)
             children.append(monitor)
+            addresses["flower"] = {"address": address, "login": password}
             login = f"Flower: {address}, user and password {password}\n"
         with running(children, console, _ENDING):
             show(console, "\nPaste this into another terminal (or, without export, into .env):\n")
             show(console, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
             show(console, f"The worker is ready; its log: {children[0].log}\n{login}")
             show(console, f"Then try:\n\n{_TRY}\n\nCtrl-C stops everything; the data stay.")
+            ready({"environment": variables, "worker_log": str(children[0].log), **addresses})
             look_after(children, console)
     show(console, "\nstopped")
