@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -112,4 +114,10 @@ def worker(
     with reported(debug=debug, as_json=as_json):
         part("datapipe.workers.app", "workers")  # Celery is there, or it is said what to install
         run = part("datapipe.workers.run_worker", "workers").run_worker
-        raise typer.Exit(run(concurrency, queues, name, ready=ready_line if as_json else None))
+        raise typer.Exit(run(concurrency, queues, name, ready=_ready if as_json else None))
+
+
+def _ready(told: Mapping[str, Any]) -> None:
+    """Say so on standard output, which is for nothing else from then on: Celery says there that it stops."""
+    ready_line(told)
+    os.dup2(2, 1)
