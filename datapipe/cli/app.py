@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from datapipe import __version__
+from datapipe.cli import api as rest
 from datapipe.cli import config as configuration
 from datapipe.cli import init, local, notebook, queue, runs, schema, stages, workers
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
@@ -207,3 +208,4 @@ local.add_to(app)  # demo, up, lab
 init.add_to(app)  # init
 configuration.add_to(app)  # config show
 notebook.add_to(app)  # notebook run, params, check, submit, history
+rest.add_to(app)  # api, keys create, list, revoke

@@ -49,6 +49,7 @@ def up(
     env_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the environment there, too; other lines of it stay.")
     ] = None,
+    api: Annotated[bool, typer.Option("--api", help="Start the REST interface and the web page, and Flower.")] = False,
     flower: Annotated[bool, typer.Option("--flower", help="Start Flower, too, with a password.")] = False,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Runs at a time in the worker.")] = None,
     as_json: ReadyJson = False,
@@ -60,6 +61,7 @@ def up(
 
     \b
     datapipe up --env-file .env
+    datapipe up --api
     """
     with reported(debug=debug, as_json=as_json):
         from datapipe.local.up import up as keep  # needs the extra "local"
@@ -67,6 +69,7 @@ def up(
         keep(
             _console(as_json=as_json),
             env_file=env_file,
+            api=api,
             flower=flower,
             concurrency=concurrency,
             ready=_telling(as_json=as_json),

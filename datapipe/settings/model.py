@@ -265,6 +265,44 @@ class Settings(BaseSettings):
         validation_alias="DATAPIPE_ARTIFACTS_RUNS",
     )
 
+    api_open: bool | None = _setting(
+        "REST interface",
+        "Whether requests need no API key.",
+        None,
+        otherwise="none on a loopback address, as long as no key was made",
+        example="0",
+        validation_alias="DATAPIPE_API_OPEN",
+    )
+    api_hosts: str = _setting(
+        "REST interface",
+        "Names by which it may be called, beside localhost and its own address, with commas between them.",
+        "",
+        example="etl.example.com",
+        validation_alias="DATAPIPE_API_HOSTS",
+    )
+    api_databases: str = _setting(
+        "REST interface",
+        "Servers that URLs in requests may lead to, beside the connections that have a name: host or host:port, with "
+        "commas between them.",
+        "",
+        example="db.example.com:5432",
+        validation_alias="DATAPIPE_API_DATABASES",
+    )
+    api_folders: str = _setting(
+        "REST interface",
+        "Folders in which plans of requests may read and write files, with commas between them.",
+        "",
+        example="/srv/exchange",
+        validation_alias="DATAPIPE_API_FOLDERS",
+    )
+    api_rate: int = _setting(
+        "REST interface",
+        "Requests a minute that one caller may make.",
+        6000,
+        ge=1,
+        validation_alias="DATAPIPE_API_RATE",
+    )
+
     @property
     def broker_url(self) -> str:
         """Where Celery queues tasks."""
