@@ -54,6 +54,7 @@ PUBLIC = {
     "datapipe.rest": ("create_app",),
     "datapipe.plan": ("parse",),
     "datapipe.secrets": ("secret",),
+    "datapipe.logs": ("bound", "ids", "configure_logs"),
     "datapipe.errors": ERRORS,
 }
 
