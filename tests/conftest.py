@@ -14,7 +14,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts nothing there by itself
 
-from forkedcli import forked_cli as found_forked_cli
+from forked import forked_cli as found_forked_cli
 from services import (
     MYSQL_URL_VARIABLE,
     REDIS_URL_VARIABLE,

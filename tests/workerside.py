@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forkedcli import Forked
+from forked import Forked
 
 ROOT = Path(__file__).parents[1]
-MODULE = "datapipe.workers.run_worker"
-PROGRAM = (sys.executable, "-m", MODULE)
+_MODULE = ("-m", "datapipe.workers.run_worker")
+PROGRAM = (sys.executable, *_MODULE)
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Worker:
                     start_new_session=True,
                 )
             else:
-                self.process = Forked(MODULE, arguments, environment, self.folder, log.fileno())
+                self.process = Forked([*_MODULE, *arguments], env=environment, cwd=self.folder, output=log.fileno())
         until = time.monotonic() + 60
         while wait and self.log.count(" ready.") == seen:
             assert self.process.poll() is None, self.log[-3000:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from contracts.sinks import KINDS, Sink
+from forked import forked_python
 
 import datapipe
 from datapipe.data.types import tagged
@@ -229,7 +229,7 @@ datapipe.read(data).write("t", to=sys.argv[1], rename={"note": "remark"}).run()
 def test_a_kill_in_the_middle_leaves_the_old_schema_and_rows(sink: Sink) -> None:
     plan(sink, pa.table({"id": [1], "price": pa.array([1], pa.decimal128(8, 2)), "note": ["a"]})).run()
     before = sink.columns()
-    done = subprocess.run([sys.executable, "-c", KILLED, sink.url], check=False, capture_output=True)
+    done = subprocess.run([forked_python(), "-c", KILLED, sink.url], check=False, capture_output=True)
     assert done.returncode == -9, done.stderr.decode()
     if sink.kind == "mysql":  # commits DDL by itself
         assert list(sink.columns()) == ["id", "price", "remark", "color"]
@@ -238,7 +238,7 @@ def test_a_kill_in_the_middle_leaves_the_old_schema_and_rows(sink: Sink) -> None
         assert sink.columns() == before
         assert sink.sql("SELECT id, note FROM t") == [(1, "a")]
     script = KILLED.replace("ledger.record = ", "unused = ")
-    subprocess.run([sys.executable, "-c", script, sink.url], check=True)
+    subprocess.run([forked_python(), "-c", script, sink.url], check=True)
     assert sink.sql("SELECT id, remark, color FROM t ORDER BY id") == [(1, "a", None), (2, "b", "red")]
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 from contracts.sinks import Sink
+from forked import forked_python
 
 import datapipe
 from datapipe.errors import DataError, DatapipeError, PlanError, StaleRun, TransientError
@@ -220,7 +220,7 @@ def child(tmp_path: Path, sink: Sink) -> Iterator[Any]:
 
     def start(action: str, run_id: str = "", kill: str = "") -> subprocess.CompletedProcess[str]:
         command = [
-            sys.executable,
+            forked_python(),
             str(tmp_path / "child.py"),
             kill,
             action,

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from forked import forked_cli
 
 PROGRAMS = ["datapipe", "pipeline-cli"]
 UPPER = json.dumps({"sql_query": "SELECT id, UPPER(name) AS name FROM input_data"})
@@ -39,8 +40,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def cli(*arguments: str, program: str = "datapipe", **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name(program)), *arguments]
+def cli(*arguments: str, program: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program of a name; without one, the forked one, which starts sooner and does the same."""
+    command = [str(Path(sys.executable).with_name(program)) if program else forked_cli(), *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | environment
     )
@@ -231,7 +233,7 @@ def test_a_python_file_that_fails_gets_no_traceback_unless_asked(folder: Path) -
 
 
 def test_the_version(folder: Path) -> None:
-    done = cli("--version")
+    done = cli("--version", program="datapipe")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("datapipe 0.")
 

@@ -8,7 +8,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 from contracts.sinks import Sink
+from forked import forked_python
 from services import find_mysql, mysql_database, running_mysql
 
 import datapipe
@@ -53,7 +53,7 @@ print(json.dumps(left))
 
 @pytest.mark.parametrize("case", ["parquet", "csv", "jsonl", "sqlite", "spill"])
 def test_a_file_that_may_not_grow(tmp_path: Path, case: str) -> None:
-    command = [sys.executable, "-c", CHILD, case, str(tmp_path)]
+    command = [forked_python(), "-c", CHILD, case, str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     (kind, step, message), left = map(json.loads, done.stdout.splitlines())
     assert kind == "FatalError", message
@@ -177,7 +177,7 @@ except datapipe.DatapipeError as error:
 def test_a_full_disk_under_the_temporary_tables_of_sqlite(disk: Path, tmp_path: Path) -> None:
     """Where they are is decided once in a process."""
     with sqlite_database(tmp_path / "t.db"):
-        command = [sys.executable, "-c", UPSERT, f"sqlite:///{tmp_path / 't.db'}"]
+        command = [forked_python(), "-c", UPSERT, f"sqlite:///{tmp_path / 't.db'}"]
         environment = os.environ | {"TMPDIR": str(disk)}
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         assert done.stdout.startswith("FatalError persistence: sqlite t.db: database or disk is full")

@@ -3,13 +3,12 @@
 import contextlib
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import psycopg
 import pytest
 from contracts.sinks import Sink, mysql_connected
+from forked import Forked
 
 CHILD = """
 import json, sys, threading, time
@@ -69,8 +68,7 @@ def test_ctrl_c_stops_everything_and_changes_nothing(kind, case, request):
     sink = Sink(kind, request.getfixturevalue(f"{kind}_url"))
     sink.sql("CREATE TABLE target (id integer PRIMARY KEY, t text)", "INSERT INTO target VALUES (-1, 'before')")
     with blocked(sink, LOCKS.get((kind, case))):
-        command = [sys.executable, "-c", CHILD, sink.url, case, json.dumps(READS[kind])]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        with Forked(["-c", CHILD, sink.url, case, json.dumps(READS[kind])]) as child:
             assert child.stdout.readline().strip() == "ready"
             time.sleep(0.3)
             sent = time.monotonic()

@@ -9,8 +9,6 @@ import contextlib
 import itertools
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ import psycopg
 import pytest
 from contracts.sinks import Sink, mysql_connected
 from faults import Fault, Proxy, proxied
+from forked import Forked
 from stages import ROWS, STAGES, plan, prepared
 
 import datapipe
@@ -225,9 +224,7 @@ def test_ctrl_c_ends_a_stalled_run(server: Server, stage: str, monkeypatch: pyte
     with proxied(server.url) as (proxy, through):
         ends = {"source": server.url, "target": server.url} | {end: through}
         proxy.arm(fault)
-        command = [sys.executable, str(PROGRAM), stage, ends["source"], ends["target"]]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
+        with Forked([str(PROGRAM), stage, ends["source"], ends["target"]]) as child:
             assert child.stdout.readline() == "ready\n"
             assert proxy.struck.wait(20)
             time.sleep(0.5)

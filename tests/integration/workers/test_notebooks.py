@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from forked import forked_cli
 from notebookfiles import kept, kernels_of, processes_of, statuses, write_notebook
 from services import postgresql_database, private_redis, redis_program
 from workerside import Worker, fresh_workers, running_worker, until
@@ -116,9 +116,7 @@ def rows(table: str) -> int:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "datapipe", *arguments], capture_output=True, text=True, check=False, timeout=120
-    )
+    return subprocess.run([forked_cli(), *arguments], capture_output=True, text=True, check=False, timeout=120)
 
 
 def outputs(found: Any) -> dict[str, Any]:
