@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,7 +178,7 @@ except datapipe.DatapipeError as error:
 def test_a_full_disk_under_the_temporary_tables_of_sqlite(disk: Path, tmp_path: Path) -> None:
     """Where they are is decided once in a process."""
     with sqlite_database(tmp_path / "t.db"):
-        command = [forked_python(), "-c", UPSERT, f"sqlite:///{tmp_path / 't.db'}"]
+        command = [sys.executable, "-c", UPSERT, f"sqlite:///{tmp_path / 't.db'}"]
         environment = os.environ | {"TMPDIR": str(disk)}
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         assert done.stdout.startswith("FatalError persistence: sqlite t.db: database or disk is full")
