@@ -52,7 +52,7 @@ def test_a_cell_runs_and_its_text_is_seen(notebook: Open) -> None:
 
 
 def test_a_widget_is_seen_to_move_while_its_cell_is_busy(shared: Notebook) -> None:
-    widget = shared.add(WIDGET)
+    widget = shared.add(WIDGET.replace("30", "600"))
     shared.run(widget)
     seen = []
     for _ in range(3):
@@ -63,6 +63,7 @@ def test_a_widget_is_seen_to_move_while_its_cell_is_busy(shared: Notebook) -> No
     traffic = shared.measure(0.5)
     assert 5 <= traffic.kinds["comm_msg"] <= 30
     assert traffic.bytes_per_second > traffic.frames_per_second > 10
+    shared.interrupt()
     shared.wait(widget)
 
 
