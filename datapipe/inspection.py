@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from datapipe.data.cancel import CancelToken
 from datapipe.data.stream import Workspace, scratch_directory
 from datapipe.data.types import describe
 from datapipe.display import Explanation, Preview, Section
@@ -32,9 +33,9 @@ from datapipe.schemas import (
 from datapipe.transformation import compile_config
 
 
-def explain(plan: Plan) -> Explanation:
+def explain(plan: Plan, cancel: CancelToken | None = None) -> Explanation:
     """Bind the whole plan and say what it would do."""
-    outline = outline_plan(plan, RunOptions())
+    outline = outline_plan(plan, RunOptions(cancel=cancel or CancelToken()))
     schemas = dict(outline.schemas)
     columns = [tuple((f.name, describe(f)) for f in schema) for schema in schemas.values()]
     sent = dedent(source_sql(plan.ingestion) or plan.ingestion.label).strip()
@@ -125,7 +126,7 @@ def _in_file(plan: Plan) -> tuple[ColumnSpec, ...]:
     return columns_of(_output(build(Plan, {"ingestion": {"files": str(path)}})))
 
 
-def preview(plan: Plan, n: int, step: int | None, sample: int) -> Preview:
+def preview(plan: Plan, n: int, step: int | None, sample: int, cancel: CancelToken | None = None) -> Preview:
     """The first ``n`` rows after a step, from at most ``sample`` source rows."""
     if n < 0:
         raise PlanError(f"cannot show {n} rows", hint="Give 0 or more")
@@ -134,7 +135,7 @@ def preview(plan: Plan, n: int, step: int | None, sample: int) -> Preview:
     if not 0 <= upto <= count:
         raise PlanError(f"there is no step {step}", hint=f"0 is the source, {count} the last transformation")
     part = plan.model_copy(update={"transformation": plan.transformation[:upto], "persistence": None})
-    table, result = collect_plan(part, RunOptions(limit=sample))
+    table, result = collect_plan(part, RunOptions(limit=sample, cancel=cancel or CancelToken()))
     return Preview(
         table.slice(0, n),
         "ingestion" if not upto else result.steps[upto].name,

@@ -94,6 +94,20 @@ class Settings(BaseSettings):
         Days after which what a job has left is removed (DATAPIPE_ARTIFACTS_DAYS).
     artifacts_runs : int
         How many runs of a notebook are kept (DATAPIPE_ARTIFACTS_RUNS).
+    api_open : bool, optional
+        Whether the REST interface takes requests without a key; if left out, it does on a loopback address, as long
+        as no key was made (DATAPIPE_API_OPEN).
+    api_hosts : str
+        The names, with commas between them, by which the REST interface may be called beside localhost and its own
+        address (DATAPIPE_API_HOSTS).
+    api_databases : str
+        The servers, with commas between them, that URLs of requests may lead to beside the connections that have a
+        name: ``host`` or ``host:port`` (DATAPIPE_API_DATABASES).
+    api_folders : str
+        The folders, with commas between them, in which plans of requests may read and write files
+        (DATAPIPE_API_FOLDERS).
+    api_rate : int
+        Requests a minute that one caller may make (DATAPIPE_API_RATE).
 
     Examples
     --------
@@ -139,6 +153,11 @@ class Settings(BaseSettings):
     artifacts_url: str | None = Field(default=None, repr=False, validation_alias="DATAPIPE_ARTIFACTS_URL")
     artifacts_days: float = Field(default=90, gt=0, validation_alias="DATAPIPE_ARTIFACTS_DAYS")
     artifacts_runs: int = Field(default=200, ge=1, validation_alias="DATAPIPE_ARTIFACTS_RUNS")
+    api_open: bool | None = Field(default=None, validation_alias="DATAPIPE_API_OPEN")
+    api_hosts: str = Field(default="", validation_alias="DATAPIPE_API_HOSTS")
+    api_databases: str = Field(default="", validation_alias="DATAPIPE_API_DATABASES")
+    api_folders: str = Field(default="", validation_alias="DATAPIPE_API_FOLDERS")
+    api_rate: int = Field(default=6000, ge=1, validation_alias="DATAPIPE_API_RATE")
 
     @property
     def broker_url(self) -> str:

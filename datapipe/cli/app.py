@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from datapipe import __version__
+from datapipe.cli import api as rest
 from datapipe.cli import notebook, queue, schema, stages, workers
 from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
 from datapipe.cli.jobs import How, completed, run_job
@@ -262,6 +263,7 @@ def up(
     env_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the environment there, too; other lines of it stay.")
     ] = None,
+    api: Annotated[bool, typer.Option("--api", help="Start the REST interface and the web page, and Flower.")] = False,
     flower: Annotated[bool, typer.Option("--flower", help="Start Flower, too, with a password.")] = False,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Runs at a time in the worker.")] = None,
     debug: Debug = False,
@@ -272,11 +274,12 @@ def up(
 
     \b
     datapipe up --env-file .env
+    datapipe up --api
     """
     with reported(debug=debug):
         from datapipe.local.up import up as keep  # needs the extra "local"
 
-        keep(out, env_file=env_file, flower=flower, concurrency=concurrency)
+        keep(out, env_file=env_file, api=api, flower=flower, concurrency=concurrency)
 
 
 @app.command()
@@ -336,3 +339,4 @@ schema.add_to(app)  # schema list, show, history, diff, check
 stages.add_to(app)  # ingest, transform, persist
 queue.add_to(app)  # submit, cancel, retry, worker
 notebook.add_to(app)  # notebook run, params, check, submit, history
+rest.add_to(app)  # api, keys create, list, revoke

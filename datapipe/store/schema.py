@@ -62,11 +62,36 @@ KEYS = sa.Table(
     sa.Column("key", sa.String(64), primary_key=True),  # SHA-256 of the user's own
     sa.Column("run_id", sa.String(128), nullable=False),
 )
+# Who may use the REST interface. The secret itself is nowhere.
+API_KEYS = sa.Table(
+    "datapipe_api_keys",
+    _METADATA,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of a secret that is random enough for it
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("scope", sa.String(10), nullable=False),
+    sa.Column("created", sa.String(30), nullable=False),
+    sa.Column("expires", sa.String(30)),
+    sa.Column("revoked", sa.String(30)),
+)
+# What was answered to a request with an Idempotency-Key; without an answer it goes on.
+REQUESTS = sa.Table(
+    "datapipe_requests",
+    _METADATA,
+    sa.Column("key", sa.String(64), primary_key=True),  # SHA-256 of the owner and the caller's key
+    sa.Column("fingerprint", sa.String(64), nullable=False),  # of the request
+    sa.Column("run_id", sa.String(128), nullable=False),
+    sa.Column("created", sa.String(30), nullable=False, index=True),
+    sa.Column("taken", sa.String(30), nullable=False),  # when somebody last began to answer it
+    sa.Column("status", sa.Integer),
+    sa.Column("answer", sa.Text),
+)
 # What totals are added up from, so that nobody reads all documents for it.
 _TOTALS = sa.Index(
     "datapipe_runs_totals", RUNS.c.state, RUNS.c.rows_read, RUNS.c.rows_written, RUNS.c.started, RUNS.c.ended
 )
 _CHILDREN = sa.Index("datapipe_runs_children", RUNS.c.parent_run_id)
+_NEWEST = sa.Index("datapipe_runs_newest", RUNS.c.created, RUNS.c.id)
 STEPS = sa.Table(
     "datapipe_steps",
     _METADATA,
@@ -133,6 +158,12 @@ def _add_keys(conn: sa.Connection) -> None:
     _CHILDREN.create(conn, checkfirst=True)
 
 
+def _add_access(conn: sa.Connection) -> None:
+    API_KEYS.create(conn, checkfirst=True)
+    REQUESTS.create(conn, checkfirst=True)
+    _NEWEST.create(conn, checkfirst=True)
+
+
 # Each makes of a store of one version the next.
 _MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create,
@@ -141,6 +172,7 @@ _MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_schemas,
     _add_columns,
     _add_keys,
+    _add_access,
 )
 
 

@@ -176,19 +176,38 @@ def _check_age(expires: float, now: float) -> None:
 
 
 def _check_named(ref: FunctionRef, wanted: str | None, key: str | None, modules: str) -> None:
-    module = ref.name.partition(":")[0]
-    allowed = [name.strip() for name in modules.split(",") if name.strip()]
-    if key is None and not _is_in(module, allowed):
-        hint = f"Set DATAPIPE_FUNCTION_MODULES={','.join([*allowed, module])} on the worker, or sign plans: {KEY_HINT}"
-        raise PlanError(f"this worker may not call {ref.name!r}", hint=hint)
-    if key is None and not _is_at_home(ref, allowed):  # a module's imports are not its own: recipes:os.system
-        hint = f"Name it where it is defined, in one of {', '.join(allowed)}; or sign plans: {KEY_HINT}"
-        raise PlanError(f"this worker may not call {ref.name!r}, which {module} has from elsewhere", hint=hint)
+    if key is None:
+        check_function(ref, modules, f"on the worker, or sign plans: {KEY_HINT}")
     if wanted is not None and reference_version(ref) != wanted:
         raise PlanError(
             f"the function {ref.name!r} is not the one the plan was submitted with: this worker has other code",
             hint="Install the same version on both sides and restart the worker",
         )
+
+
+def check_function(ref: FunctionRef, modules: str, cure: str = "on the server") -> None:
+    """Refuse a function that is not of an allowed module.
+
+    Parameters
+    ----------
+    modules : str
+        DATAPIPE_FUNCTION_MODULES.
+    cure : str
+        Where to set it, or what to do instead.
+
+    Raises
+    ------
+    PlanError
+        If it may not be called.
+    """
+    module = ref.name.partition(":")[0]
+    allowed = [name.strip() for name in modules.split(",") if name.strip()]
+    if not _is_in(module, allowed):
+        hint = f"Set DATAPIPE_FUNCTION_MODULES={','.join([*allowed, module])} {cure}"
+        raise PlanError(f"this process may not call {ref.name!r}", hint=hint)
+    if not _is_at_home(ref, allowed):  # a module's imports are not its own: recipes:os.system
+        hint = f"Name it where it is defined, in one of {', '.join(allowed)}; or set DATAPIPE_FUNCTION_MODULES {cure}"
+        raise PlanError(f"this process may not call {ref.name!r}, which {module} has from elsewhere", hint=hint)
 
 
 def _is_in(module: str, allowed: Sequence[str]) -> bool:

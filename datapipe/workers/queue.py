@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import Any
 
 from celery.exceptions import OperationalError
@@ -28,6 +29,7 @@ TASK, NOTEBOOK_TASK = "datapipe.run_pipeline", "datapipe.run_notebook"
 _TASKS = {"plan": TASK, "notebook": NOTEBOOK_TASK}  # by the kind of run
 REFUSED = "the run is recorded in another run store"  # how a worker's refusal begins
 _LONGEST_NAME = 128
+NOBODY: Mapping[str, str] = MappingProxyType({})  # else than this process
 RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
 _AGAIN = frozenset({"failed", "cancelled", "lost"})
 BROKEN = (OperationalError, KombuError, RedisError, OSError)
@@ -39,6 +41,7 @@ def submit(
     *,
     queue: str | None = None,
     pipeline_id: str | None = None,
+    by: Mapping[str, str] = NOBODY,
 ) -> str:
     """Record a run and queue it.
 
@@ -50,6 +53,8 @@ def submit(
         The plan's own queue, or DATAPIPE_QUEUE, if left out.
     pipeline_id : str, optional
         The caller's name for the run.
+    by : mapping of str to str
+        ``owner`` and ``via``, where this process asks for somebody else.
 
     Returns
     -------
@@ -64,13 +69,19 @@ def submit(
         If the broker cannot be reached; nothing is queued then.
     """
     check_runnable(plan)
-    store, run_id = recorded(plan, options, queue, pipeline_id, key=settings().signing_key)
+    store, run_id = recorded(plan, options, queue, pipeline_id, key=settings().signing_key, by=by)
     publish(store, run_id, queue_of(plan, queue), new=True)
     return run_id
 
 
 def recorded(
-    plan: Plan, options: RunOptions, queue: str | None, pipeline_id: str | None, *, key: str | None
+    plan: Plan,
+    options: RunOptions,
+    queue: str | None,
+    pipeline_id: str | None,
+    *,
+    key: str | None,
+    by: Mapping[str, str] = NOBODY,
 ) -> tuple[RunStore, str]:
     """Record a run that is about to be queued, signed if there is a key."""
     name = queue_of(plan, queue)
@@ -78,12 +89,18 @@ def recorded(
         options.run_id,
         pipeline_id,
         lambda: seal(plan, options.run_id, _sent(options), key=key),
-        queue=name,
-        **described(plan, options),
+        **{**described(plan, options), "queue": name, **by},
     )
 
 
-def submit_job(job: Prepared, options: JobOptions, *, queue: str | None = None, pipeline_id: str | None = None) -> str:
+def submit_job(
+    job: Prepared,
+    options: JobOptions,
+    *,
+    queue: str | None = None,
+    pipeline_id: str | None = None,
+    by: Mapping[str, str] = NOBODY,
+) -> str:
     """Record a run of a notebook and queue it; see :func:`submit`.
 
     Raises
@@ -91,13 +108,19 @@ def submit_job(job: Prepared, options: JobOptions, *, queue: str | None = None, 
     PlanError, TransientError
         As :func:`submit` does.
     """
-    store, run_id = recorded_job(job, options, queue, pipeline_id, key=settings().signing_key)
+    store, run_id = recorded_job(job, options, queue, pipeline_id, key=settings().signing_key, by=by)
     publish(store, run_id, queue_of(job.plan, queue), new=True, kind="notebook")
     return run_id
 
 
 def recorded_job(
-    job: Prepared, options: JobOptions, queue: str | None, pipeline_id: str | None, *, key: str | None
+    job: Prepared,
+    options: JobOptions,
+    queue: str | None,
+    pipeline_id: str | None,
+    *,
+    key: str | None,
+    by: Mapping[str, str] = NOBODY,
 ) -> tuple[RunStore, str]:
     """Record a run of a notebook that is about to be queued, signed if there is a key."""
     name = queue_of(job.plan, queue)
@@ -105,8 +128,7 @@ def recorded_job(
         options.run_id,
         pipeline_id,
         lambda: seal_job(job, options.run_id, _sent(options), key=key),
-        queue=name,
-        **described_job(job, options),
+        **{**described_job(job, options), "queue": name, **by},
     )
 
 
@@ -117,7 +139,7 @@ def _recorded(
         raise PlanError(f"a pipeline_id has 1 to {_LONGEST_NAME} characters, not {len(pipeline_id)}")
     store = needed_store()
     owner = {name: value for name, value in place().items() if name == "owner"}
-    values |= {"message": sealed(), "pipeline_id": pipeline_id or run_id, **owner}
+    values = {**owner, **values, "message": sealed(), "pipeline_id": pipeline_id or run_id}
     store.add(run_id, state="queued", **values)
     return store, run_id
 

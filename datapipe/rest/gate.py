@@ -1,0 +1,184 @@
+"""The gate every request goes through: what it may say, who sends it, how much of it; before anything is routed.
+
+What is not let in is answered here, so that no route can be forgotten. Only ``/health`` is there for everybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import socket
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyio import to_thread
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from datapipe.errors import DatapipeError
+from datapipe.rest.body import checked, replayed, whole
+from datapipe.rest.callers import NOBODY, Caller, anybody, identified
+from datapipe.rest.problems import Refused, refused
+from datapipe.rest.rates import Rates
+from datapipe.workers.queue import needed_store
+
+_LOG = logging.getLogger("datapipe.rest")
+OPEN_PATHS = frozenset({"/health"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_ID = re.compile(r"[\w.-]{1,64}")
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+_POLICY = "Content-Security-Policy"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    _POLICY: "default-src 'none'; frame-ancestors 'none'",
+}
+# The interactive documentation, which is scripts of ours on pages of ours.
+_DOCUMENTATION = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "worker-src blob:; frame-ancestors 'none'"
+)
+_POLICIES = {"/docs": _DOCUMENTATION, "/redoc": _DOCUMENTATION}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms requests are taken.
+
+    Parameters
+    ----------
+    is_open : bool
+        Whether no key is needed.
+    hosts : frozenset of str
+        The names by which it may be called, without ports.
+    rates : Rates
+    """
+
+    is_open: bool
+    hosts: frozenset[str]
+    rates: Rates = field(repr=False)
+
+
+def host_names(address: str, further: Iterable[str]) -> frozenset[str]:
+    """The names that lead here.
+
+    Examples
+    --------
+    >>> sorted(host_names("127.0.0.1", ["etl.example"]) - {socket.gethostname().lower()})
+    ['127.0.0.1', '[::1]', 'etl.example', 'localhost']
+    """
+    own = f"[{address}]" if ":" in address else address
+    everywhere = {"0.0.0.0", "[::]"}  # noqa: S104  # no name of anything
+    return frozenset(name.lower() for name in (*_LOCAL, own, socket.gethostname(), *further)) - everywhere
+
+
+class Gate:
+    """ASGI middleware; see the module."""
+
+    def __init__(self, app: ASGIApp, terms: Terms) -> None:
+        self._app = app
+        self._terms = terms
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        correlation_id = _correlation_id(headers)
+        has_begun = False
+
+        async def answer(message: Message) -> None:
+            nonlocal has_begun
+            if message["type"] == "http.response.start":
+                has_begun = True
+                found, path = MutableHeaders(scope=message), scope["path"]
+                policy = {_POLICY: _POLICIES[path]} if path in _POLICIES else {}
+                for name, value in {**_HEADERS, **policy, "X-Correlation-ID": correlation_id}.items():
+                    found.setdefault(name, value)
+            await send(message)
+
+        try:
+            caller = await self._let_in(scope, headers)
+            body = b"" if scope["method"] in _SAFE else await _read(headers, receive)
+            known = {"caller": caller, "correlation_id": correlation_id, "digest": hashlib.sha256(body).hexdigest()}
+            scope.setdefault("state", {}).update(known)
+            receive = receive if scope["method"] in _SAFE else replayed(body)
+            await self._app(scope, receive, answer)
+        except Refused as error:
+            await error.response(correlation_id)(scope, receive, answer)
+        except Exception:
+            if has_begun:
+                raise
+            _LOG.exception(
+                "a request failed: %s %s", scope["method"], scope["path"], extra={"correlation": correlation_id}
+            )
+            failure = Refused(500, "the server failed", "Its log has more, under the correlation id")
+            await failure.response(correlation_id)(scope, receive, answer)
+
+    async def _let_in(self, scope: Scope, headers: Headers) -> Caller:
+        self._check_host(headers)
+        _check_origin(scope, headers)
+        address = (scope.get("client") or ("",))[0]
+        if self._terms.is_open:
+            self._take(address)
+            return anybody()
+        try:
+            store = await to_thread.run_sync(needed_store)
+            caller = await to_thread.run_sync(identified, headers, store)
+        except (Refused, DatapipeError) as error:
+            self._take(address)
+            if scope["path"] in OPEN_PATHS:
+                return NOBODY
+            raise error if isinstance(error, Refused) else refused(error) from None
+        self._take(caller.key)
+        return caller
+
+    def _take(self, caller: str) -> None:
+        seconds = self._terms.rates.wait(caller)
+        if seconds:
+            after = {"Retry-After": str(int(seconds) + 1)}
+            raise Refused(429, "too many requests", f"At most {self._terms.rates.per_minute} a minute", after)
+
+    def _check_host(self, headers: Headers) -> None:
+        given = headers.getlist("host")
+        name = re.sub(r":\d*\Z", "", given[0]).lower() if len(given) == 1 else ""
+        if name not in self._terms.hosts:
+            hint = "Call it by localhost, or set DATAPIPE_API_HOSTS to the names that lead here"
+            raise Refused(421, "this server is not known by the name in the Host header", hint)
+
+
+def _check_origin(scope: Scope, headers: Headers) -> None:
+    """Refuse what a page of another site has a browser send."""
+    origin = headers.get("origin")
+    own = {f"{scheme}://{headers['host']}".lower() for scheme in ("http", "https")}
+    is_foreign = origin is not None and origin.lower() not in own
+    is_sent = scope["method"] not in _SAFE and headers.get("sec-fetch-site") in {"cross-site", "same-site"}
+    if is_foreign or is_sent:
+        raise Refused(403, "this request comes from a page of another site")
+
+
+async def _read(headers: Headers, receive: Receive) -> bytes:
+    body = await whole(receive, headers.get("content-length"))
+    kind = headers.get("content-type")
+    if body or kind is not None:
+        if _media(kind or "") != "application/json":
+            raise Refused(415, "the body must be application/json", "Send it with Content-Type: application/json")
+        if body:
+            checked(body)
+    return body
+
+
+def _media(kind: str) -> str:
+    return kind.partition(";")[0].strip().lower()
+
+
+def _correlation_id(headers: Mapping[str, Any]) -> str:
+    given = headers.get("x-correlation-id", "")
+    return given if _ID.fullmatch(given) else str(uuid.uuid4())

@@ -1,0 +1,127 @@
+"""``/runs``: lists, one run, its log and progress as streams; to cancel it, and to try it again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
+
+from datapipe.display import run_card
+from datapipe.errors import TransientError
+from datapipe.history import Run
+from datapipe.rest.models import Asked, Filters, Log, RunDetail, RunList
+from datapipe.rest.needs import Asking, Row, Store, answers, needs, reading, sending
+from datapipe.rest.resources import detail, log_lines, summary
+from datapipe.rest.streams import log_stream, run_stream
+from datapipe.store import RunStore
+from datapipe.store.search import search
+from datapipe.workers.queue import retry
+
+router = APIRouter(tags=["runs"])
+_SWEEP = 1.0  # seconds between two looks for runs that have fallen silent
+_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+
+
+@router.get("/runs", response_model=RunList, **reading())
+def list_runs(filters: Annotated[Filters, Query()], request: Request, store: Store, caller: Asking) -> JSONResponse:
+    """The latest runs, the newest first, a page at a time."""
+    sweep(request, store)
+    wanted = filters.model_dump(exclude={"since", "until", "limit", "after"})
+    if not caller.sees_all and filters.owner not in {None, caller.owner}:
+        return JSONResponse({"runs": [], "next": None})
+    wanted |= {} if caller.sees_all else {"owner": caller.owner}
+    since, until = _stamp(filters.since), _stamp(filters.until)
+    page = search(store, limit=filters.limit, after=filters.after, since=since, until=until, **wanted)
+    headers = {}
+    if page.after:
+        link = request.url.include_query_params(after=page.after)
+        headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
+    return JSONResponse({"runs": [summary(row) for row in page.rows], "next": page.after}, headers=headers)
+
+
+@router.get("/runs/{run_id}", response_model=RunDetail, **reading())
+def get_run(row: Row, request: Request, store: Store) -> JSONResponse:
+    """One run: its state, how far its steps are, what came of it."""
+    sweep(request, store)
+    return JSONResponse(detail(store.run(row.id)))
+
+
+@router.post("/runs/{run_id}/cancel", response_model=Asked, **sending())
+def cancel_run(row: Row, store: Store) -> JSONResponse:
+    """Ask a run to stop, which it does within about a second. One that has ended stays as it is."""
+    asked = store.cancel(row.id)
+    return JSONResponse({"run_id": row.id, "state": store.run(row.id).state, "cancel_requested": asked}, 202)
+
+
+@router.post("/runs/{run_id}/retry", response_model=RunDetail, **sending())
+def retry_run(row: Row, store: Store) -> JSONResponse:
+    """Queue a run that failed, was cancelled or is lost again, under its id; what took effect is not done twice."""
+    retry(row.id)
+    return JSONResponse(detail(store.run(row.id)), 202, {"Location": f"/runs/{row.id}"})
+
+
+@router.get("/runs/{run_id}/logs", response_model=Log, **reading())
+def get_logs(row: Row, store: Store, after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> JSONResponse:
+    """What a run had to say: notes and failed attempts, those after a line."""
+    return JSONResponse({"lines": log_lines(store.logs(row.id, after=after))})
+
+
+@router.get(
+    "/runs/{run_id}/logs/stream",
+    response_class=StreamingResponse,
+    dependencies=[needs("read")],
+    responses={**answers(), 200: {"description": "Server-sent events, one a line.", "content": _STREAM}},
+)
+def stream_logs(row: Row, store: Store, request: Request) -> StreamingResponse:
+    """The same as server-sent events, until the run ends. Last-Event-ID goes on behind a line."""
+    last = request.headers.get("last-event-id", "")
+    return StreamingResponse(
+        log_stream(store, row.id, int(last) if last.isdecimal() else 0), media_type="text/event-stream"
+    )
+
+
+@router.get(
+    "/runs/{run_id}/events",
+    response_class=StreamingResponse,
+    dependencies=[needs("read")],
+    responses={**answers(), 200: {"description": "Server-sent events: run, and end.", "content": _STREAM}},
+)
+def stream_run(row: Row, store: Store) -> StreamingResponse:
+    """The run as server-sent events: ``run`` whenever something has changed, ``end`` when it has ended."""
+    return StreamingResponse(run_stream(store, row.id), media_type="text/event-stream")
+
+
+@router.get(
+    "/runs/{run_id}/card",
+    response_class=HTMLResponse,
+    dependencies=[needs("read")],
+    responses={**answers(), 200: {"description": "A piece of HTML, as notebooks show it."}},
+)
+def get_card(row: Row, store: Store) -> HTMLResponse:
+    """The run's card."""
+    return HTMLResponse(run_card(Run(row.id, store).view))
+
+
+def sweep(request: Request, store: RunStore) -> None:
+    """Mark runs that have fallen silent as lost, at most once a second."""
+    state: Any = request.app.state
+    now = time.monotonic()
+    if now - getattr(state, "swept", 0.0) > _SWEEP:
+        state.swept = now
+        with suppress(TransientError):  # somebody else may write
+            store.find_lost()
+
+
+def _stamp(time: dt.datetime | None) -> str | None:
+    """A time as the store writes it; one without an offset is in UTC."""
+    if time is None:
+        return None
+    aware = time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+    try:
+        return aware.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except OverflowError:  # at the end of all times
+        return aware.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

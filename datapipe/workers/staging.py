@@ -1,0 +1,54 @@
+"""Single stages sent for somebody else: checked by the sender, recorded, then queued under an id of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from datapipe.engine import RunOptions, described
+from datapipe.plan import Plan
+from datapipe.settings import settings
+from datapipe.store import RunStore
+from datapipe.workers import stages
+from datapipe.workers.envelope import seal
+from datapipe.workers.jobs import Job
+
+
+def queue_stage(
+    store: RunStore,
+    job: Job,
+    sent: Plan,
+    previous: Mapping[str, Any] | None,
+    options: RunOptions,
+    by: Mapping[str, str],
+) -> None:
+    """Record a stage as a run, and queue it.
+
+    Parameters
+    ----------
+    job : Job
+        What it does, with the rows it reads.
+    sent : Plan
+        The same as it travels, without them.
+    previous : mapping, optional
+        The result of the task that has left the rows.
+    by : mapping of str to str
+        ``owner`` and ``via``.
+
+    Raises
+    ------
+    PlanError
+        If a function cannot travel.
+    TransientError
+        If the broker cannot be reached; nothing is queued or recorded then.
+    """
+    run_id, key = options.run_id, settings().signing_key
+    message = seal(sent, run_id, {"stage": job.stage, "keep": job.keep}, key=key)
+    values = {**described(job.plan, options), **by}
+    store.add(run_id, state="queued", pipeline_id=run_id, **values)
+    try:
+        arguments = () if previous is None else (dict(previous),)
+        getattr(stages, job.stage).apply_async(arguments, {"sealed": message}, task_id=run_id)
+    except BaseException:
+        if store.remove(run_id):
+            raise
