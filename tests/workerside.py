@@ -126,3 +126,8 @@ def until(condition: object, seconds: float = 30, every: float = 0.05) -> float:
         assert time.monotonic() - began < seconds, f"not within {seconds} s"
         time.sleep(every)
     return time.monotonic() - began
+
+
+def patient(seconds: float) -> float:
+    """Seconds that are promised, times the processes that there are for each processor now, if it is not alone."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
