@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
 _TEMPORARY, _ENVIRONMENT = tempfile.gettempdir(), dict(os.environ)  # before a test changes them for itself
@@ -85,6 +85,7 @@ class Forked:
         asked = json.dumps(
             ["python", list(arguments), dict(os.environ if env is None else env), str(cwd or Path.cwd()), True]
         ).encode()
+        self.stdout: Any = None
         self._code: int | None = None
         self._conn = socket.socket(socket.AF_UNIX)
         self._conn.connect(str(_programs() / "socket"))
@@ -104,7 +105,7 @@ class Forked:
 
     def __exit__(self, *_: object) -> None:
         self.wait()
-        if hasattr(self, "stdout"):
+        if self.stdout is not None:
             self.stdout.close()
 
     @property
