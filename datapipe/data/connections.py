@@ -19,6 +19,7 @@ from datapipe.data.cancel import CancelToken, unless_cancelled
 from datapipe.data.links import close_idle
 from datapipe.data.sockets import is_silent
 from datapipe.errors import FatalError, PlanError, TransientError
+from datapipe.logs import session_name
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import connection, expand, named_connections, pool_options, settings
 
@@ -26,6 +27,7 @@ _PATIENCE = 30.0  # seconds to wait for a connection when all are in use
 _FRESH = 5.0  # seconds in which a connection that has been used need not be asked whether it answers
 _EXTRAS = {"mysql": "mysql", "mariadb": "mysql"}
 _FOUND_ROWS, _LOCAL_FILES = 1 << 1, 1 << 7  # of MySQL's protocol
+_LONGEST_NAME = 64
 _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -121,6 +123,7 @@ class ConnectionManager:
             sa.event.listen(engine, "checkout", _check_out)
         if url.drivername == "mysql+pymysql":
             sa.event.listen(engine, "connect", functools.partial(_let_wait, url.query))
+            sa.event.listen(engine, "do_connect", _name)
         return engine
 
     def health_check(self, target: str | DatabaseUrl | Engine) -> bool:
@@ -179,6 +182,7 @@ def _postgresql(seconds: int) -> dict[str, int | str]:
     probe = max(1, seconds // 6)
     return {
         "client_encoding": "utf8",
+        "fallback_application_name": "datapipe",
         "connect_timeout": seconds,
         "keepalives_idle": max(1, seconds // 2),
         "keepalives_interval": probe,
@@ -191,6 +195,11 @@ def _let_wait(given: Mapping[str, Any], raw: Any, _: object) -> None:
     """Let statements take their time, once PyMySQL has connected: its time limit is one for everything."""
     for name in {"read_timeout", "write_timeout"} - set(given):
         setattr(raw, f"_{name}", None)
+
+
+def _name(_: object, __: object, ___: object, parameters: dict[str, Any]) -> None:
+    """Tell MySQL whose session it is, in an attribute of the connection; each read and write makes one of its own."""
+    parameters.setdefault("program_name", session_name(_LONGEST_NAME))
 
 
 def _check_out(raw: Any, record: Any, _: object) -> None:

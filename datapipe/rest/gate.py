@@ -9,6 +9,7 @@ import hashlib
 import logging
 import re
 import socket
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,13 +20,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datapipe.errors import DatapipeError
+from datapipe.logs import bound, logger
 from datapipe.rest.body import checked, replayed, whole
 from datapipe.rest.callers import NOBODY, Caller, anybody, identified
 from datapipe.rest.problems import Refused, refused
 from datapipe.rest.rates import Rates
 from datapipe.workers.queue import needed_store
 
-_LOG = logging.getLogger("datapipe.rest")
+_LOG = logger("datapipe.rest")
+_ASKED_OFTEN = ("/health", "/metrics")  # by machines
 OPEN_PATHS = frozenset({"/health"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _ID = re.compile(r"[\w.-]{1,64}")
@@ -92,12 +95,17 @@ class Gate:
             return
         headers = Headers(scope=scope)
         correlation_id = _correlation_id(headers)
-        has_begun = False
+        with bound(correlation_id=correlation_id):
+            await self._answer(scope, headers, correlation_id, receive, send)
+
+    async def _answer(self, scope: Scope, headers: Headers, correlation_id: str, receive: Receive, send: Send) -> None:
+        began, has_begun = time.perf_counter(), False
 
         async def answer(message: Message) -> None:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
+                _log(scope, message["status"], time.perf_counter() - began)
                 found, path = MutableHeaders(scope=message), scope["path"]
                 policy = {_POLICY: _POLICIES[path]} if path in _POLICIES else {}
                 for name, value in {**_HEADERS, **policy, "X-Correlation-ID": correlation_id}.items():
@@ -116,9 +124,7 @@ class Gate:
         except Exception:
             if has_begun:
                 raise
-            _LOG.exception(
-                "a request failed: %s %s", scope["method"], scope["path"], extra={"correlation": correlation_id}
-            )
+            _LOG.exception("a request failed: %s %s", scope["method"], scope["path"])
             failure = Refused(500, "the server failed", "Its log has more, under the correlation id")
             await failure.response(correlation_id)(scope, receive, answer)
 
@@ -177,6 +183,11 @@ async def _read(headers: Headers, receive: Receive) -> bytes:
 
 def _media(kind: str) -> str:
     return kind.partition(";")[0].strip().lower()
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    level = logging.DEBUG if scope["path"] in _ASKED_OFTEN else logging.INFO
+    _LOG.log(level, "%s %s", scope["method"], scope["path"], extra={"status": status, "seconds": round(seconds, 3)})
 
 
 def _correlation_id(headers: Mapping[str, Any]) -> str:

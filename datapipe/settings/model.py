@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from datapipe.settings.environ import IN_FILE, environment, variable
@@ -21,7 +21,13 @@ def _redis_url(text: str) -> str:
     return text
 
 
+def _case(change: Callable[[str], str]) -> Callable[[Any], Any]:
+    return lambda given: change(given) if isinstance(given, str) else given
+
+
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_case(str.upper))]
+LogFormat = Annotated[Literal["json", "text", "console"], BeforeValidator(_case(str.lower))]
 
 
 def _setting(
@@ -265,6 +271,17 @@ class Settings(BaseSettings):
         validation_alias="DATAPIPE_ARTIFACTS_RUNS",
     )
 
+    log_level: LogLevel = _setting(
+        "Logs",
+        "What is logged, this and worse: DEBUG, INFO, WARNING, ERROR, CRITICAL. While it is not set, commands log "
+        "WARNING and worse.",
+        "INFO",
+    )
+    log_format: LogFormat = _setting(
+        "Logs",
+        "json, text or console. While it is not set, commands take console on a terminal, and text elsewhere.",
+        "json",
+    )
     api_open: bool | None = _setting(
         "REST interface",
         "Whether requests need no API key.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 from contextlib import suppress
 from typing import Any
@@ -12,8 +11,11 @@ import sqlalchemy as sa
 
 from datapipe.data.connections import shared, to_url
 from datapipe.errors import DatapipeError, FatalError
+from datapipe.logs import logger
 from datapipe.settings import data_home, expand, settings
 from datapipe.store.store import ELSEWHERE, RunStore
+
+_LOG = logger("datapipe.store")
 
 
 def open_store() -> RunStore | None:
@@ -56,7 +58,7 @@ def store_or_none() -> RunStore | None:
     try:
         return open_store()
     except DatapipeError as error:
-        logging.getLogger("datapipe").warning("this run is not recorded: %s", error)
+        _LOG.warning("this run is not recorded: %s", error)
         return None
 
 

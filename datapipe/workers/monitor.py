@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from datapipe.logs import logger
 from datapipe.settings import settings
 from datapipe.store import open_store
 from datapipe.store.statistics import QueueLoad, WorkerLoad, queue_loads, worker_loads
@@ -16,7 +16,7 @@ from datapipe.workers.deadline import Outcome, together
 from datapipe.workers.health import PATIENCE, health, reason
 from datapipe.workers.values import Health, Overview, QueueStatus, WorkerStatus
 
-_LOG = logging.getLogger("datapipe")
+_LOG = logger("datapipe.workers")
 
 
 class WorkerMonitor:

@@ -42,6 +42,9 @@ _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```[ \t]*(?:\n|\Z)", re.M | re.S)
 _CELL = re.compile(r"^# %%(.*)\n", re.M)
 _MOMENT = re.compile(r"at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 _TIMING = re.compile(r"in [\d.,]+ s(?:, [\d,]+ rows/s)?")
+_LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_SECONDS = re.compile(r"(?<=\bseconds)(\"?[=:] ?)[\d.]+")
 _TAKEN = re.compile(r" · [\d.]+ m?s · ")
 _PROGRAMS = ("datapipe ", "pipeline-cli ", "export ", "echo ")
 # Servers of their own, with tests of their own.
@@ -185,8 +188,11 @@ def runs(command: str) -> bool:
 
 
 def timeless(text: str) -> str:
-    """The text without what differs from run to run: durations."""
+    """The text without what differs from run to run: durations, and of log lines ids and their order."""
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+    if _LOGGED.search(lines):  # steps work at the same time, so their lines may come in another order
+        found = _SECONDS.sub(r"\1…", _ID.sub("…", _LOGGED.sub("…", lines)))
+        return "\n".join(sorted(found.splitlines()))
     return _MOMENT.sub("at … UTC", _TIMING.sub("in … s", _TAKEN.sub(" · … ms · ", lines)))
 
 
