@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -33,6 +35,7 @@ def up(
     api: bool = False,
     flower: bool = False,
     concurrency: int | None = None,
+    ready: Callable[[Mapping[str, Any]], object] = lambda _: None,
 ) -> None:
     """Keep the embedded PostgreSQL, with the flights in it, the embedded Valkey and one worker until Ctrl-C.
 
@@ -50,6 +53,8 @@ def up(
         Also start Flower, Celery's monitor, with a password.
     concurrency : int, optional
         Runs at a time in the worker; WORKER_CONCURRENCY if left out.
+    ready : callable
+        Told the variables and the addresses once everything works.
 
     Raises
     ------
@@ -70,28 +75,34 @@ def up(
             show(console, f"{env_file}: wrote {', '.join(written) or 'nothing new'}; mode 0600")
         prepare(variables["DEST_DB_URL"], console)
         children.append(stack.worker(variables, concurrency))
-        further = _further(children, variables, api=api, flower=flower or api)
+        addresses: dict[str, Any] = {}
+        further = _further(children, variables, addresses, api=api, flower=flower or api)
         with running(children, console, _ENDING):
             show(console, "\nPaste this into another terminal (or, without export, into .env):\n")
             show(console, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
             show(console, f"The worker is ready; its log: {children[0].log}\n{further}")
             show(console, f"Then try:\n\n{_TRY}\n\nCtrl-C stops everything; the data stay.")
+            ready({"environment": variables, "worker_log": str(children[0].log), **addresses})
             look_after(children, console)
     show(console, "\nstopped")
 
 
-def _further(children: list[Child], variables: dict[str, str], *, api: bool, flower: bool) -> str:
-    """Add the processes that were asked for; what there is to say of them."""
+def _further(
+    children: list[Child], variables: dict[str, str], addresses: dict[str, Any], *, api: bool, flower: bool
+) -> str:
+    """Add the processes that were asked for, and their addresses; what there is to say of them."""
     told = ""
     if api:
         rest, address = stack.api(variables)
         children.append(rest)
+        addresses["api"] = {"address": address}
         store = open_store()
         keyed = " (requests need an API key)" if store is not None and has_keys(store) else ""
         told += f"REST interface and web page: {address}{keyed}; its documentation: {address}/docs\n{_post(address)}\n"
     if flower:
         monitor, address, login = stack.flower(variables)
         children.append(monitor)
+        addresses["flower"] = {"address": address, "login": login}
         told += f"Flower: {address}, user and password {login}\n"
     return told
 

@@ -74,6 +74,7 @@ def _fields(_: Any, __: str, event: Fields) -> Fields:
     given = {name: value for name, value in event.items() if not name.startswith("_")}
     message, error = given.pop("event", ""), given.pop("exc_info", None)
     further = {**structlog.contextvars.get_contextvars(), **ids(), **own, **given}
+    further.pop("color_message", None)  # uvicorn's message once more
     told = tasklines.told(record.name, further.pop("data", None)) if tasklines.is_its(record.name) else None
     if told is not None:
         message, further = told.pop("message"), {**further, **told}

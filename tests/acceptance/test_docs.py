@@ -233,7 +233,7 @@ def folder(
     monkeypatch.setenv(
         "PATH", os.pathsep.join([str(forked_cli.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
     )
-    monkeypatch.setattr("datapipe.settings._connections", {})  # names given by connect() belong to the page
+    monkeypatch.setattr("datapipe.settings.connections._connections", {})  # names given by connect() belong to the page
     known = set(sys.modules)
     yield tmp_path
     shared().dispose()

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 import datapipe
-from datapipe.data.connections import shared
-from datapipe.logs import bound
+from datapipe.data.cancel import CancelToken
+from datapipe.data.connections import ConnectionManager, shared
+from datapipe.logs import bound, of_run
 
 NAMES = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -74,3 +75,11 @@ def test_a_lent_engine_gets_its_sessions_back_as_they_were(filled: str):
     with engine.connect() as conn:
         assert conn.scalar(sa.text("SELECT current_setting('application_name')")) == "shop"
     engine.dispose()
+
+
+def test_mysql_is_told_in_an_attribute_of_the_connection(mysql_url: str):
+    manager = ConnectionManager()
+    with of_run("7d7d5f5c-8a5f", "order-17"), manager.connect(mysql_url, CancelToken()) as conn:
+        raw: Any = conn.connection.driver_connection
+        assert raw._connect_attrs["program_name"] == "datapipe 7d7d5f5c order-17"
+    manager.dispose()

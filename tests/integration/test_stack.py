@@ -136,7 +136,7 @@ def status(url: str, login: str = "", token: str = "") -> int:
 
 
 def test_plan_runs_with_the_environment_that_is_written(home: Path, tmp_path: Path) -> None:
-    with running_up(home, tmp_path, "--env-file", "stack.env", "--concurrency", "1", "--api") as up:
+    with running_up(home, tmp_path, "--env-file", "stack.env", "--concurrency", "1", "--api", "--json") as up:
         up.wait_for("Ctrl-C stops everything")
         file = tmp_path / "stack.env"
         variables = dotenv_values(file)
@@ -154,6 +154,9 @@ def test_plan_runs_with_the_environment_that_is_written(home: Path, tmp_path: Pa
 
         found = re.search(r"Flower: (\S+), user and password (\S+)", up.said)
         assert found is not None
+        up.wait_for('{"ready": true')
+        told = json.loads(next(line for line in up.said.splitlines() if line.startswith("{")))
+        assert (told["environment"], told["flower"]) == (variables, {"address": found[1], "login": found[2]})
         assert status(found[1]) == 401
         assert status(found[1], found[2]) == 200
 
