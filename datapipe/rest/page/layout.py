@@ -15,6 +15,7 @@ from datapipe.rest.callers import Caller
 from datapipe.rest.page.assets import address
 from datapipe.rest.page.parts import moment, notice
 from datapipe.rest.problems import Refused
+from datapipe.secrets import redactor
 
 # Scripts and pictures of ours alone; cards have their style with them.
 POLICY = (
@@ -73,7 +74,8 @@ def refusal(error: Refused, path: str, correlation_id: str | None) -> Response:
     if not is_page(path):
         return problem
     hint = "Reload this page to be asked for the key" if error.status == HTTPStatus.UNAUTHORIZED else error.hint
-    told = notice(f"{error.detail}.", *([f"{hint}."] if hint else []), f"Correlation id: {correlation_id}")
+    said = [f"{redactor().text(text)}." for text in (error.detail, hint) if text]
+    told = notice(*said, f"Correlation id: {correlation_id}")
     body = f'<h1 tabindex="-1">{escape(error.kind or "This cannot be shown")}</h1>{told}'
     page = HTMLResponse(_document("datapipe", body, path, status=error.status), error.status)
     page.raw_headers += [pair for pair in problem.raw_headers if not pair[0].startswith(b"content-")]

@@ -13,6 +13,8 @@ from restside import Client, Site, running_site
 
 from datapipe.notebooks.artifacts import Artifacts, artifacts_root
 from datapipe.rest import create_app
+from datapipe.rest.page.layout import refusal
+from datapipe.rest.problems import Refused
 from datapipe.store import Note, StepRow
 from datapipe.store.apikeys import create_key
 
@@ -192,3 +194,10 @@ def test_the_files_of_the_page_may_be_kept_and_there_are_no_others(client: Clien
 def test_whoever_asks_for_json_gets_problems_as_json(client: Client) -> None:
     found: Mapping[str, Any] = client.get("/runs/none").json()
     assert found["status"] == 404
+
+
+def test_a_refusal_keeps_secrets_and_says_which_request_it_was(site: Site) -> None:
+    for path in ("/", "/runs"):
+        said = refusal(Refused(422, "no such <b>: hunter2hunter2"), path, "c-1").body
+        assert b"hunter2" not in said and b"c-1" in said
+    assert b"no such &lt;b&gt;" in refusal(Refused(422, "no such <b>"), "/", "c-1").body
