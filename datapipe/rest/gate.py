@@ -87,8 +87,11 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # nothing here speaks WebSocket, and nobody has asked for a key there
+            await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
         correlation_id = _correlation_id(headers)
@@ -125,6 +128,8 @@ class Gate:
     async def _let_in(self, scope: Scope, headers: Headers) -> Caller:
         self._check_host(headers)
         _check_origin(scope, headers)
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            raise Refused(400, "the URL holds the character NUL, which no name has")
         address = (scope.get("client") or ("",))[0]
         if self._terms.is_open or scope["path"] in OPEN_PATHS:
             self._take(address)

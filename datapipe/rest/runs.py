@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from contextlib import suppress
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from datapipe.workers.queue import retry
 
 router = APIRouter(tags=["runs"])
 _SWEEP = 1.0  # seconds between two looks for runs that have fallen silent
+_LINE = re.compile(r"[0-9]{1,15}")
 _STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
@@ -79,9 +81,8 @@ def get_logs(row: Row, store: Store, after: Annotated[int, Query(ge=0, le=2**53)
 def stream_logs(row: Row, store: Store, request: Request) -> StreamingResponse:
     """The same as server-sent events, until the run ends. Last-Event-ID goes on behind a line."""
     last = request.headers.get("last-event-id", "")
-    return StreamingResponse(
-        log_stream(store, row.id, int(last) if last.isdecimal() else 0), media_type="text/event-stream"
-    )
+    after = int(last) if _LINE.fullmatch(last) else 0
+    return StreamingResponse(log_stream(store, row.id, after), media_type="text/event-stream")
 
 
 @router.get(

@@ -6,8 +6,9 @@ was not opened to requests: no other server, no file, no variable of the environ
 
 from __future__ import annotations
 
+import glob
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -198,6 +199,8 @@ def _inside(text: str, allowed: Rules, what: str) -> str:
     )
     if "://" in text or "\0" in text or not text or ".." in Path(text).parts:
         raise refused
+    if Path(text).parts.count("**") > 1:  # each one more multiplies what is looked at
+        raise refused
     fixed = Path(*Path(text).parts[: _first_wild(Path(text).parts)])
     for folder in allowed.folders:
         try:
@@ -205,8 +208,17 @@ def _inside(text: str, allowed: Rules, what: str) -> str:
         except (OSError, RuntimeError):  # a loop of links
             raise refused from None
         if found.is_relative_to(folder):
-            return str(found.joinpath(*Path(text).parts[len(fixed.parts) :]))
+            whole = found.joinpath(*Path(text).parts[len(fixed.parts) :])
+            if all(file.resolve().is_relative_to(folder) for file in _meant(whole)):
+                return str(whole)
     raise refused
+
+
+def _meant(path: Path) -> Iterable[Path]:
+    """The files that a folder or a pattern stands for: each of them may be a link."""
+    if path.is_dir():
+        return path.iterdir()
+    return [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207  # Path.glob takes no absolute pattern
 
 
 def _first_wild(parts: tuple[str, ...]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ _BRIEF = (
     "correlation_id", "parent_run_id", "created", "queued", "started", "ended", "attempts", "rows_read",
     "rows_written", "error",
 )  # fmt: skip
+_TIME = re.compile(r"[0-9T:.Z-]{20,30}")
 _EQUAL = ("state", "kind", "name", "pipeline_id", "correlation_id", "parent_run_id", "owner", "queue", "via")
 
 
@@ -97,7 +99,7 @@ def _sealed(created: str, run_id: str) -> str:
 def _opened(after: str) -> tuple[str, str]:
     try:
         created, run_id = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if isinstance(created, str) and isinstance(run_id, str):
+        if _sealed(created, run_id) == after and _TIME.fullmatch(created) and run_id.isprintable():
             return created, run_id
     except (ValueError, TypeError):
         pass
