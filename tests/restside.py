@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
+from datapipe.rest import create_app
+from datapipe.store import RunStore
+from datapipe.store.apikeys import create_key
+from datapipe.store.store import store_at
+
 Pairs = Sequence[tuple[str, str | bytes]]
-KINDS = {"json": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,57 @@ class Answer:
         """What a refusal says, as people read it."""
         found = self.json()
         return " | ".join(str(found[name]) for name in ("step", "detail", "hint") if found.get(name))
+
+
+@dataclass(frozen=True)
+class Site:
+    """The interface in this process, its record of runs, and a key of each scope by its owner."""
+
+    folder: Path
+    app: FastAPI
+    store: RunStore
+    keys: Mapping[str, str]
+
+    def client(self, name: str | None = "ann") -> Client:
+        """Somebody with a key; nobody's, for None."""
+        return Client(self.app, self.keys[name] if name else None)
+
+
+KEYS = {"ann": "run", "bob": "run", "rita": "read", "root": "admin"}
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@contextmanager
+def running_site(folder: Path, **variables: str) -> Iterator[Site]:
+    """The interface over a record in a file. No broker is there, so that nothing can be queued."""
+    for name in ("data", "notebooks", "outside"):
+        (folder / name).mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**_environment(folder), **variables}.items():
+            patch.setenv(name, value)
+        store = store_at(os.environ["DATAPIPE_METADATA_URL"])
+        keys = {owner: create_key(store, owner, scope)[1] for owner, scope in KEYS.items()}
+        yield Site(folder, create_app(), store, keys)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        "DATAPIPE_HOME": str(folder / "home"),
+        "DATAPIPE_METADATA_URL": f"sqlite:///{folder / 'runs.db'}",
+        "REDIS_URL": NOWHERE,
+        "SOURCE_DB_URL": f"sqlite:///{folder / 'source.db'}",
+        "DEST_DB_URL": f"sqlite:///{folder / 'mart.db'}",
+        "DATAPIPE_CONNECTION_CRM": "postgresql://crm:hunter2hunter2@db.example:5432/crm?sslmode=require",
+        "DATAPIPE_API_FOLDERS": str(folder / "data"),
+        "DATAPIPE_NOTEBOOK_FOLDERS": str(folder / "notebooks"),
+        "DATAPIPE_API_DATABASES": "etl.example, etl2.example:6000",
+        "DATAPIPE_FUNCTION_MODULES": "sitefunctions",
+    }
+
+
+def document(**parts: Any) -> dict[str, Any]:
+    """The body of a request for a plan: of a query, unless told otherwise."""
+    return {"pipeline_config": {"ingestion": {"query": "SELECT 1 AS id"}, **parts}}
 
 
 @dataclass(frozen=True)
@@ -89,7 +149,7 @@ class Client:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": method,
-            "path": _decoded(raw),
+            "path": unquote(raw),
             "raw_path": raw.encode(),
             "query_string": query.encode(),
             "root_path": "",
@@ -137,12 +197,6 @@ def flat(found: Iterable[BaseRoute]) -> Iterable[BaseRoute]:
             yield from flat(inner.routes)
         else:
             yield route
-
-
-def _decoded(path: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(path)
 
 
 def _bytes(value: str | bytes) -> bytes:

@@ -28,7 +28,7 @@ from datapipe.workers.queue import needed_store
 _LOG = logging.getLogger("datapipe.rest")
 OPEN_PATHS = frozenset({"/health"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_ID = re.compile(r"[\w.-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _POLICY = "Content-Security-Policy"
 _HEADERS = {

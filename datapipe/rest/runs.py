@@ -16,7 +16,7 @@ from datapipe.errors import TransientError
 from datapipe.history import Run
 from datapipe.rest.models import Asked, Filters, Log, RunDetail, RunList
 from datapipe.rest.needs import Asking, Row, Store, answers, needs, reading, sending
-from datapipe.rest.resources import detail, log_lines, summary
+from datapipe.rest.resources import detail, log_lines, summaries
 from datapipe.rest.streams import log_stream, run_stream
 from datapipe.store import RunStore
 from datapipe.store.search import search
@@ -25,7 +25,12 @@ from datapipe.workers.queue import retry
 router = APIRouter(tags=["runs"])
 _SWEEP = 1.0  # seconds between two looks for runs that have fallen silent
 _LINE = re.compile(r"[0-9]{1,15}")
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}, "id": {"type": "string"}},
+    "required": ["event", "data"],
+}
+_STREAM = {"text/event-stream": {"itemSchema": _EVENT}}
 
 
 @router.get("/runs", response_model=RunList, **reading())
@@ -42,7 +47,7 @@ def list_runs(filters: Annotated[Filters, Query()], request: Request, store: Sto
     if page.after:
         link = request.url.include_query_params(after=page.after)
         headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
-    return JSONResponse({"runs": [summary(row) for row in page.rows], "next": page.after}, headers=headers)
+    return JSONResponse({"runs": summaries(page.rows), "next": page.after}, headers=headers)
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, **reading())

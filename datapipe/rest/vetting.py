@@ -7,6 +7,7 @@ was not opened to requests: no other server, no file, no variable of the environ
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -145,7 +146,7 @@ def _own(url: DatabaseUrl, allowed: Rules) -> DatabaseUrl:
         if _place(known) == _place(wanted):
             if any(known.query.get(name) != value for name, value in wanted.query.items()):
                 raise PlanError(_OPTIONS, hint=f"Leave them out, or change those of the connection. {_NAME_IT}")
-            return DatabaseUrl.parse(known.set(password=None).render_as_string())
+            return DatabaseUrl.parse(known._replace(password=None).render_as_string())
     where = f"{wanted.host or 'localhost'}:{wanted.port or _PORTS.get(_family(wanted), '')}".lower()
     if _family(wanted) not in _PORTS or not {where, where.rpartition(":")[0]} & allowed.databases:
         hint = f"{_NAME_IT}; or set DATAPIPE_API_DATABASES to the servers that URLs may lead to"
@@ -209,7 +210,7 @@ def _inside(text: str, allowed: Rules, what: str) -> str:
             raise refused from None
         if found.is_relative_to(folder):
             whole = found.joinpath(*Path(text).parts[len(fixed.parts) :])
-            if all(file.resolve().is_relative_to(folder) for file in _meant(whole)):
+            if all(Path(os.path.realpath(file)).is_relative_to(folder) for file in _meant(whole)):
                 return str(whole)
     raise refused
 
