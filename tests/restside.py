@@ -182,11 +182,11 @@ def basic(key: str, user: str = "anybody") -> tuple[str, str]:
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:
     """Every method and path that is answered: of the interface, of its documentation, of files."""
-    found = []
-    for route in flat(app.routes):
-        for method in sorted(getattr(route, "methods", None) or {"GET"}):
-            found.append((method, route.path))  # type: ignore[attr-defined]  # every route here has one
-    return found
+    return [
+        (method, route.path)  # type: ignore[attr-defined]  # every route here has one
+        for route in flat(app.routes)
+        for method in sorted(getattr(route, "methods", None) or {"GET"})
+    ]
 
 
 def flat(found: Iterable[BaseRoute]) -> Iterable[BaseRoute]:

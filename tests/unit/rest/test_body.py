@@ -21,7 +21,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=12,
 )
-PIECES = st.sampled_from([b"{", b"}", b"[", b"]", b'"', b"a", b":", b",", b"1", b"e9", b"-", b"\\", b"u00", b"\xff", b" "])
+PIECES = st.sampled_from(
+    [b"{", b"}", b"[", b"]", b'"', b"a", b":", b",", b"1", b"e9", b"-", b"\\", b"u00", b"\xff", b" "]
+)
 
 
 def arriving(*parts: bytes) -> Any:
@@ -114,7 +116,9 @@ def test_without_a_length_it_is_counted() -> None:
 
 
 def test_many_small_pieces_cost_no_more_than_their_number() -> None:
-    assert len(asyncio.run(whole(arriving(*[b"x"] * 200_000), None))) == 200_000  # adding up all each time took a minute
+    assert (
+        len(asyncio.run(whole(arriving(*[b"x"] * 200_000), None))) == 200_000
+    )  # adding up all each time took a minute
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

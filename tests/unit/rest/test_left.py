@@ -35,14 +35,18 @@ def test_a_run_has_its_files(site: Site, kept: Any) -> None:
     assert answer.headers["content-security-policy"].startswith("sandbox;")
 
 
-@pytest.mark.parametrize("name", ["../../../../secret.json", "..%2f..%2fsecret.json", "/etc/passwd", "run.json/", "x", "%2e%2e/run.json"])
+@pytest.mark.parametrize(
+    "name", ["../../../../secret.json", "..%2f..%2fsecret.json", "/etc/passwd", "run.json/", "x", "%2e%2e/run.json"]
+)
 def test_a_file_is_one_of_its_list(name: str, site: Site, kept: Any) -> None:
     run_id = f"a2-{abs(hash(name))}"
     row(site, run_id, f"{kept}/kept/daily/r1/1")
     assert site.client().get(f"/runs/{run_id}/artifacts/{name}").status == 404
 
 
-@pytest.mark.parametrize("label", [None, "", "{}", "/etc", "{kept}", "{kept}/kept/../", "{kept}/kept-too/x", "s3://b/x", 7])
+@pytest.mark.parametrize(
+    "label", [None, "", "{}", "/etc", "{kept}", "{kept}/kept/../", "{kept}/kept-too/x", "s3://b/x", 7]
+)
 def test_a_folder_elsewhere_is_none(label: Any, site: Site, kept: Any) -> None:
     found = label.format(kept=kept) if isinstance(label, str) and label != "{}" else label
     assert files_of(row(site, f"a3-{abs(hash(str(label)))}", found)) is None

@@ -38,7 +38,7 @@ def test_a_wrong_field_is_named_and_its_value_is_not(body: Any, where: str, site
 )
 def test_a_wrong_filter_is_named(query: str, site: Site) -> None:
     answer = site.client().get(f"/runs?{query}")
-    assert (answer.status, answer.json()["step"]) == (422, f"query.{query.split('=')[0]}")
+    assert (answer.status, answer.json()["step"]) == (422, f"query.{query.split('=', maxsplit=1)[0]}")
 
 
 def test_the_example_of_the_document_is_a_plan() -> None:

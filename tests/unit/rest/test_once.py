@@ -21,7 +21,9 @@ from datapipe.store import requests as kept
 def asked(key: str | None, *, owner: str = "ann", path: str = "/pipelines", digest: str = "d") -> Request:
     headers = [] if key is None else [(b"idempotency-key", key.encode("latin-1"))]
     state = {"caller": Caller(owner, "run"), "digest": digest}
-    return Request({"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b"", "state": state})
+    return Request(
+        {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b"", "state": state}
+    )
 
 
 class Begins:

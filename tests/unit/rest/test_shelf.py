@@ -13,7 +13,9 @@ from datapipe.rest.problems import Refused
 from datapipe.rest.shelf import notebook_file, notebooks
 
 PARTS = st.lists(
-    st.sampled_from(["..", ".", "daily", "reports", "out", "secret.ipynb", "a.ipynb", "{x}", "%2e%2e", "", "~", "link"]),
+    st.sampled_from(
+        ["..", ".", "daily", "reports", "out", "secret.ipynb", "a.ipynb", "{x}", "%2e%2e", "", "~", "link"]
+    ),
     min_size=1,
     max_size=4,
 ).map("/".join)
