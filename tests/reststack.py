@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -39,6 +40,7 @@ NOTEBOOK = """
 import datapipe
 datapipe.output("twice", 2 * number)
 """
+_MAIN = "from datapipe.cli import main\nmain()"
 # A second role, whose password is known to this platform alone.
 PASSWORD = "c4n4ry-p4ssw0rd-5d1f"
 KEYS = {"ann": "run", "bob": "run", "rita": "read", "root": "admin"}
@@ -62,16 +64,16 @@ class Server:
         path = self.folder / "api.log"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
-    def start(self, **more: str) -> Server:
-        """Start it, and wait until it listens."""
+    def start(self, before: str = "") -> Server:
+        """Start it, and wait until it listens; ``before`` is Python that is run in its process first."""
         if not self.port:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]
         with (self.folder / "api.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "datapipe", "api", "--port", str(self.port), "--json"],
-                env={**os.environ, **self.environment, **more},
+                [sys.executable, "-c", f"{before}\n{_MAIN}", "api", "--port", str(self.port), "--json"],
+                env={**os.environ, **self.environment},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -115,7 +117,7 @@ class Stack:
     def client(self, name: str | None = "ann") -> httpx.Client:
         """Somebody with a key, or nobody; to be closed."""
         headers = {"Authorization": f"Bearer {self.keys[name]}"} if name else {}
-        return httpx.Client(base_url=self.server.url, headers=headers, timeout=60)
+        return httpx.Client(base_url=self.server.url, headers=headers, timeout=60, verify=False, trust_env=False)  # noqa: S501  # there is no TLS
 
     def sql(self, statement: str) -> list[Any]:
         with psycopg.connect(self.postgresql_url) as conn:
@@ -153,6 +155,7 @@ def running_stack(folder: Path, postgresql_url: str, concurrency: int = 2) -> It
             "SOURCE_DB_URL": postgresql_url,
             "DEST_DB_URL": postgresql_url,
             "DATAPIPE_CONNECTION_CRM": postgresql_url,
+            "DATAPIPE_CONNECTION_CANARY": _as_canary(postgresql_url),
             "DATAPIPE_METADATA_URL": postgresql_url,
             "DATAPIPE_HOME": str(folder / "home"),
             "DATAPIPE_FUNCTION_MODULES": "functions",
@@ -177,10 +180,14 @@ def running_stack(folder: Path, postgresql_url: str, concurrency: int = 2) -> It
         yield found
 
 
+def _as_canary(url: str) -> str:
+    """The same database, for the role whose password is the canary."""
+    return urlsplit(url)._replace(netloc=f"canary:{PASSWORD}@{urlsplit(url).netloc.rpartition('@')[2]}").geturl()
+
+
 def plan(query: str = "SELECT id FROM users", table: str | None = "copied", **ingestion: Any) -> dict[str, Any]:
     """The body of a request for a plan."""
     document: dict[str, Any] = {"ingestion": {"query": query, **ingestion}}
     if table is not None:
         document["persistence"] = {"table_name": table, "strategy": "replace"}
     return {"pipeline_config": document}
-

@@ -238,7 +238,9 @@ def test_s18_a_notebook_is_one_of_the_folder(name: str, site: Site) -> None:
 
 @pytest.mark.parametrize("value", ["secret:CRM_PASSWORD", "${CRM_PASSWORD}", "a ${X} b"])
 def test_s16_no_parameter_of_a_notebook_stands_for_a_secret(value: str, site: Site) -> None:
-    (site.folder / "notebooks" / "p.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    (site.folder / "notebooks" / "p.ipynb").write_text(
+        '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+    )
     answer = site.client().post("/notebooks/p.ipynb/runs", {"parameters": {"x": value}})
     assert answer.status == 422 and "may not name secrets" in answer.problem
 
@@ -368,6 +370,12 @@ def test_s27_a_length_that_is_a_lie_is_not_believed(site: Site) -> None:
             "POST", "/pipelines", headers=[("content-length", length), ("content-type", "application/json")]
         )
         assert answer.status == 413
+
+
+def test_s27_a_body_that_comes_too_slowly_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datapipe.rest.body._SECONDS", 0.05)
+    length = [("content-length", "100"), ("content-type", "application/json")]
+    assert site.client().call("POST", "/pipelines", headers=length, parts=[b"{", None]).status == 408
 
 
 def test_s27_lists_and_queries_without_end_are_refused(site: Site) -> None:
