@@ -117,7 +117,9 @@ class Stack:
     def client(self, name: str | None = "ann") -> httpx.Client:
         """Somebody with a key, or nobody; to be closed."""
         headers = {"Authorization": f"Bearer {self.keys[name]}"} if name else {}
-        return httpx.Client(base_url=self.server.url, headers=headers, timeout=60, verify=False, trust_env=False)  # noqa: S501  # there is no TLS
+        return httpx.Client(
+            base_url=self.server.url, headers=headers, timeout=60, verify=False, trust_env=False
+        )  # there is no TLS
 
     def sql(self, statement: str) -> list[Any]:
         with psycopg.connect(self.postgresql_url) as conn:
