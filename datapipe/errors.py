@@ -52,6 +52,8 @@ class DatapipeError(Exception):
         Whether a card below the cell shows all this already.
     cells : mapping of str to str
         The row that the error is about, for the eyes of whoever runs the plan: it goes into no log and no message.
+    outside : str or None
+        Which part of the message is not datapipe's own but said by a user's function, which may quote a row.
 
     Examples
     --------
@@ -78,9 +80,32 @@ class DatapipeError(Exception):
         self.excerpt: Excerpt | None = None
         self.on_card = False
         self.cells: Mapping[str, str] = {}
+        self.outside: str | None = None
+
+    def discreet(self) -> str:
+        """The error as a log has it: without what a user's own code has said, which may quote a row.
+
+        Examples
+        --------
+        >>> error = DataError("function 'clean' failed: ValueError: no user ann", step="step 1")
+        >>> error.outside = "ValueError: no user ann"
+        >>> error.discreet()
+        "step 1: function 'clean' failed: ValueError"
+        """
+        if self.outside == self.message:
+            return f"{self.step}: {type(self).__name__}" if self.step else type(self).__name__
+        if self.outside is not None:
+            place = f" ({self.excerpt.place})" if self.excerpt is not None else ""
+            return self._told(self.message.replace(self.outside, self.outside.partition(":")[0] + place))
+        if self.excerpt is not None:  # of code of the user's, and told before
+            return self._told(f"failed at {self.excerpt.place}")
+        return str(self)
 
     def __str__(self) -> str:
-        text = f"{self.step}: {self.message}" if self.step else self.message
+        return self._told(self.message)
+
+    def _told(self, message: str) -> str:
+        text = f"{self.step}: {message}" if self.step else message
         if not self.hint:
             return text
         return f"{text.rstrip('.')}. {self.hint}"
@@ -97,6 +122,7 @@ class DatapipeError(Exception):
         """The error as plain JSON values; :func:`from_dict` makes one of the same class of them."""
         fields = ("message", "step", "hint", "column", "row")
         found = {"type": type(self).__name__, **{name: getattr(self, name) for name in fields}}
+        found |= {"outside": self.outside} if self.outside is not None else {}
         return found if self.excerpt is None else {**found, "excerpt": self.excerpt.to_dict()}
 
     def _render_traceback_(self) -> list[str]:
@@ -208,6 +234,7 @@ def from_dict(found: Mapping[str, Any], unknown: type[DatapipeError] = FatalErro
     values = {name: found.get(name) for name in ("step", "hint", "column", "row")}
     error = known.get(str(found.get("type")), unknown)(str(found.get("message", "")), **values)
     error.excerpt = Excerpt.from_dict(found["excerpt"]) if found.get("excerpt") else None
+    error.outside = found.get("outside")
     return error
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,16 @@ class Run:
                 row = self.row
                 show(dataclasses.replace(viewer(row), reason="no longer watched; the run itself goes on"))
         return row.state
+
+    def follow(self, tell: Callable[[RunRow], object], timeout: float | None = None) -> RunRow:
+        """Tell what is known of it, a few times a second, until it ends; how it ended.
+
+        Raises
+        ------
+        TransientError
+            If it has not ended in time.
+        """
+        return self._wait(timeout, tell)
 
     def watch_behind(self) -> None:
         """Show how it goes in this cell, while other cells run."""

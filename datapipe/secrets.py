@@ -17,7 +17,8 @@ from urllib.parse import quote, unquote
 from dotenv import dotenv_values
 
 from datapipe.errors import PlanError, did_you_mean
-from datapipe.settings import environment, expand, named_connections, settings
+from datapipe.settings import environment, expand, named_connections, settings, variable
+from datapipe.settings.environ import IN_FILE, LARGEST, text_in
 from datapipe.traces import masked
 
 MASK = "***"
@@ -34,17 +35,18 @@ _URL = re.compile(r"[A-Za-z][\w+.-]*://\S+")
 _USERINFO = re.compile(r"://(?P<user>[^:@/\s]*):(?P<password>.+)@", re.DOTALL)
 _WEB = re.compile(r"(?i)https?://(?P<user>[^:@/\s]*):(?P<password>[^/\s]+)@")  # paths of the web have a : and an @, too
 _OPTION = re.compile(r"(?i)[?&;][\w-]*(?:passw|pwd|secret|token|key)[\w-]*=([^&\s]+)")
-_MOST_FILES, _LARGEST = 200, 64 << 10  # of the folder of secrets; bytes of one
+_MOST_FILES = 200  # of the folder of secrets
 _REFERENCE = re.compile(r"\$\{\w+\}")
 
 
 def secret(name: str) -> str:
-    """The value of a secret: of the environment variable, of the line in ``.env``, or of the file with its name.
+    """The value of a secret: of the environment variable, of the line in ``.env``, or in a file.
 
     Parameters
     ----------
     name : str
-        Also the name of a file in the folder DATAPIPE_SECRETS_DIR, which is ``/run/secrets`` if left out.
+        With ``_FILE`` behind it, the variable that names the file. Also the name of a file in the folder
+        DATAPIPE_SECRETS_DIR, which is ``/run/secrets`` if left out.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def secret(name: str) -> str:
     if not name.isidentifier():
         raise PlanError("a secret is named by letters, digits and underscores", hint='For example secret("API_TOKEN")')
     known = environment()
-    found = known.get(name) or _in_file(name)
+    found = variable(name, known) or _in_file(name)
     if not found:
         folder = settings().secrets_dir
         near = did_you_mean(name, [one for one, value in known.items() if value and names_secret(one)], what="set here")
@@ -72,14 +74,7 @@ def secret(name: str) -> str:
 
 def _in_file(name: str) -> str:
     file = Path(expand(settings().secrets_dir)).expanduser() / name
-    try:
-        text = file.read_bytes().decode()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
-        raise PlanError(f"the secret {name} cannot be read from {file}: {reason}", hint="Check the file") from None
-    return text.removesuffix("\n").removesuffix("\r")
+    return text_in(file, f"the secret {name}") if file.exists() else ""
 
 
 def _in_files() -> Iterator[str]:
@@ -87,8 +82,17 @@ def _in_files() -> Iterator[str]:
     with suppress(OSError, PlanError, UnicodeDecodeError):
         folder = Path(expand(settings().secrets_dir)).expanduser()
         for file in sorted(folder.iterdir())[:_MOST_FILES] if folder.is_dir() else ():
-            if file.is_file() and file.stat().st_size <= _LARGEST:
+            if file.is_file() and file.stat().st_size <= LARGEST:
                 yield file.read_text().strip()
+
+
+def _of_files() -> Iterator[tuple[str, str]]:
+    """What the files hold that variables with ``_FILE`` behind their names stand for, as far as they can be read."""
+    for name, file in environment().items():
+        if file and name.upper().endswith(IN_FILE) and len(name) > len(IN_FILE):
+            with suppress(PlanError, OSError, ValueError):  # such variables are of many programs
+                if (path := Path(file).expanduser()).is_file():
+                    yield name[: -len(IN_FILE)], text_in(path, name)
 
 
 @dataclass(frozen=True)
@@ -151,10 +155,10 @@ class Redactor:
 def redactor(names: Iterable[str] = (), folders: Iterable[Path] = ()) -> Redactor:
     """What leaves out the secrets that are known in this process.
 
-    These are the named ones; passwords in the URLs of connections and of variables; and variables, of the environment
-    or of ``.env``, whose names tell that they are secret, from 8 characters on. They are found as they are, and as
-    URLs, JSON, Python, HTML and Base64 write them, and long lines of theirs alone. A password that is also its URL's
-    user name is left out of URLs only.
+    These are the named ones; passwords in the URLs of connections and of variables; and variables, of the environment,
+    of ``.env`` or in files, whose names tell that they are secret, from 8 characters on. They are found as they are,
+    and as URLs, JSON, Python, HTML and Base64 write them, and long lines of theirs alone. A password that is also its
+    URL's user name is left out of URLs only.
 
     Parameters
     ----------
@@ -176,7 +180,7 @@ def redactor(names: Iterable[str] = (), folders: Iterable[Path] = ()) -> Redacto
     sure |= set(_in_files())
     others = [(name, value or "") for folder in folders for name, value in dotenv_values(folder / ".env").items()]
     sure |= {value for name, value in others if name in wanted and value}
-    for name, value in (*environment().items(), *others):
+    for name, value in (*environment().items(), *_of_files(), *others):
         if names_secret(name) and len(value) >= _SHORT:
             sure.add(value)
         for url in [value] if _URL.match(value) else _URL.findall(value):

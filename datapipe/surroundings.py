@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 Surroundings = Literal["lab", "vscode", "colab", "headless", "terminal"]
 _COMMANDS = ("datapipe", "pipeline-cli")
+# What the environment of a notebook job's kernel says of the run around it.
+PARENT, CORRELATION, PIPELINE = "DATAPIPE_PARENT_RUN_ID", "DATAPIPE_CORRELATION_ID", "DATAPIPE_PIPELINE_ID"
 
 
 def surroundings() -> Surroundings:

@@ -140,7 +140,7 @@ def users_code(error: BaseException, own: str | None = None) -> Excerpt | None:
 def users_frames(error: BaseException, own: str | None = None) -> Iterator[traceback.FrameSummary]:
     """The lines an error came through that are in no library."""
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == own or not _library(frame.filename):
+        if frame.filename == own or not of_library(frame.filename):
             yield frame
 
 
@@ -183,7 +183,7 @@ def called_with(error: BaseException, own: str | None = None) -> Iterator[Any]:
     trace, was_library = error.__traceback__, False
     while trace is not None:
         frame, code = trace.tb_frame, trace.tb_frame.f_code
-        is_library = code.co_filename != own and _library(code.co_filename)
+        is_library = code.co_filename != own and of_library(code.co_filename)
         if was_library and not is_library and code.co_argcount:
             names = [name for name in code.co_varnames[: code.co_argcount] if name != "self"]
             yield frame.f_locals.get(names[0]) if names else None
@@ -195,5 +195,6 @@ def is_ours(file: str) -> bool:
     return file.startswith(_OURS)
 
 
-def _library(name: str) -> bool:
+def of_library(name: str) -> bool:
+    """Whether a file is no code of the user's."""
     return name.startswith((*_LIBRARIES, *_NO_FILES)) or name.endswith((".pyx", ".pxi"))

@@ -10,11 +10,13 @@ def main() -> None:
     """Run the program; its exit code is 0, 1 (the run failed), 2 (bad plan or usage) or 130 (Ctrl-C)."""
     try:
         from datapipe.cli.app import app  # loads Typer
+        from datapipe.cli.logs import configure_cli_logs
 
         # A plan's "recipes.users:clean" is looked for where the user stands, as Python itself does.
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)
+        configure_cli_logs()
         app()
     except KeyboardInterrupt:
         sys.exit(130)

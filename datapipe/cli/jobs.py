@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import typer
 
 from datapipe.cli.options import IfRunning
 from datapipe.cli.plans import texts_of
-from datapipe.cli.reporting import CANCELLED, goes_on, reported
+from datapipe.cli.reporting import CANCELLED, goes_on, only_json, reported
 from datapipe.engine import NotebookResult
 from datapipe.notebooks.cells import read_notebook
 from datapipe.notebooks.job import NotebookJob
@@ -49,7 +48,7 @@ class How:
 def run_job(load: Load, how: How) -> None:
     """Run the job that ``load`` gives here, and print what came of it."""
     with _ending(how):
-        with contextlib.redirect_stdout(sys.stderr) if how.as_json else contextlib.nullcontext():
+        with only_json(as_json=how.as_json):
             result = load().run(**how.options)
         _print(result, how)
 

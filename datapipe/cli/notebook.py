@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from datapipe.cli.completing import notebook_files
 from datapipe.cli.jobs import How, completed, run_job, submit_job
 from datapipe.cli.notebookruns import history_text, summary
 from datapipe.cli.options import IfRunning, Key, Running
@@ -19,7 +20,12 @@ from datapipe.notebooks.job import NotebookJob
 from datapipe.notebooks.parameters import declared, parameters_text
 from datapipe.reading import load
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="An .ipynb file, or a YAML or JSON file about one.")]
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE", help="An .ipynb file, or a YAML or JSON file about one.", autocompletion=notebook_files
+    ),
+]
 Params = Annotated[
     list[str] | None,
     typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter; repeat for more. Secrets: NAME=secret:VAR"),

@@ -7,23 +7,30 @@ from typing import Annotated
 
 import typer
 
+from datapipe.cli.completing import among, plan_files
 from datapipe.cli.plans import PlanOptions, pipeline_of, pipeline_or_job
 from datapipe.errors import PlanError
 from datapipe.notebooks.job import NotebookJob
 from datapipe.pipeline import Pipeline
+from datapipe.plan import WriteStrategy
 
 _PLAN = "A plan: YAML, JSON, or a Python file with a variable plan"
-File = Annotated[str | None, typer.Argument(metavar="FILE", help=f"{_PLAN}.")]
-FileOrNotebook = Annotated[str | None, typer.Argument(metavar="FILE", help=f"{_PLAN}; or a notebook.")]
-Config = Annotated[str | None, typer.Option("--config", help="The same as FILE.")]
+File = Annotated[str | None, typer.Argument(metavar="FILE", help=f"{_PLAN}.", autocompletion=plan_files)]
+FileOrNotebook = Annotated[
+    str | None, typer.Argument(metavar="FILE", help=f"{_PLAN}; or a notebook.", autocompletion=plan_files)
+]
+Config = Annotated[str | None, typer.Option("--config", help="The same as FILE.", autocompletion=plan_files)]
 Query = Annotated[str | None, typer.Option(help="The query to read.")]
 SourceUrl = Annotated[str | None, typer.Option(help="The source database; SOURCE_DB_URL if left out.")]
-TransformType = Annotated[str | None, typer.Option(help="sql, code or config.")]
+TYPES = among("sql", "code", "config")
+TransformType = Annotated[str | None, typer.Option(help="sql, code or config.", autocompletion=TYPES)]
 TransformConfig = Annotated[
     str | None, typer.Option(help='JSON such as {"sql_query": "SELECT …"}, or a YAML or JSON file.')
 ]
 TableName = Annotated[str | None, typer.Option(help="The table to write.")]
-Strategy = Annotated[str | None, typer.Option(help="append, insert, upsert or replace.")]
+Strategy = Annotated[
+    str | None, typer.Option(help="append, insert, upsert or replace.", autocompletion=among(*WriteStrategy))
+]
 Keys = Annotated[
     list[str] | None,
     typer.Option("--upsert-keys", metavar="COLUMNS", help="Key columns: id,day, or repeat the option."),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -28,17 +30,14 @@ from datapipe.cli.options import (
     given,
 )
 from datapipe.cli.plans import PlanOptions, with_values
-from datapipe.cli.reporting import CANCELLED, Debug, Json, goes_on, reported
-from datapipe.history import attach
+from datapipe.cli.reporting import CANCELLED, Debug, Json, ReadyJson, goes_on, ready_line, reported
 from datapipe.hosts import part
 from datapipe.notebooks.job import NotebookJob
-
-RunId = Annotated[str, typer.Argument(metavar="ID", help="A run, or a pipeline for its latest run.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    for command in (submit, cancel, retry, worker):
+    for command in (submit, worker):
         app.command()(command)
 
 
@@ -96,29 +95,6 @@ def submit(
         typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
 
 
-def cancel(run_id: RunId, debug: Debug = False) -> None:
-    """Ask a run to stop. Exit code 1: it had ended already.
-
-    \b
-    datapipe cancel 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
-    """
-    with reported(debug=debug):
-        run = attach(run_id)
-        asked = run.cancel()
-        typer.echo(f"run {run.id} is {run.status}" if not asked else f"run {run.id} was asked to stop")
-        raise typer.Exit(not asked)
-
-
-def retry(run_id: RunId, debug: Debug = False) -> None:
-    """Queue a run that failed or was cancelled again, under its id.
-
-    \b
-    datapipe retry 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
-    """
-    with reported(debug=debug):
-        typer.echo(f"run {attach(run_id).retry().id} is queued again")
-
-
 def worker(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", "-c", min=1, help="Runs at a time; WORKER_CONCURRENCY if left out.")
@@ -127,6 +103,7 @@ def worker(
         str | None, typer.Option("--queues", "-Q", help="Queues, with commas between them; DATAPIPE_QUEUE if left out.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Its name, unique on this machine.")] = None,
+    as_json: ReadyJson = False,
     debug: Debug = False,
 ) -> None:
     """Run plans that are submitted, until Ctrl-C or SIGTERM; what does not end in time is queued again.
@@ -134,6 +111,13 @@ def worker(
     \b
     datapipe worker --concurrency 4 --queues datapipe,heavy
     """
-    with reported(debug=debug):
+    with reported(debug=debug, as_json=as_json):
         part("datapipe.workers.app", "workers")  # Celery is there, or it is said what to install
-        raise typer.Exit(part("datapipe.workers.run_worker", "workers").run_worker(concurrency, queues, name))
+        run = part("datapipe.workers.run_worker", "workers").run_worker
+        raise typer.Exit(run(concurrency, queues, name, ready=_ready if as_json else None))
+
+
+def _ready(told: Mapping[str, Any]) -> None:
+    """Say so on standard output, which is for nothing else from then on: Celery says there that it stops."""
+    ready_line(told)
+    os.dup2(2, 1)

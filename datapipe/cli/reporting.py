@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ CANCELLED = 130
 _CODES = {"timed_out": 124, "kernel_died": 137, "out_of_memory": 137}  # of a notebook, as shells have them
 _ENDED = {"failed", "cancelled", "lost"}  # badly
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ReadyJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON once it is ready.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -103,6 +105,20 @@ def code_of(row: RunRow) -> int:
     if row.kind != "notebook":
         return 1
     return CANCELLED if row.state == "cancelled" else _CODES.get(row.reason or "", 1)
+
+
+@contextmanager
+def only_json(*, as_json: bool) -> Iterator[None]:
+    """What plans and their functions print goes to standard error, so that standard output is JSON."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield
+
+
+def ready_line(told: Mapping[str, Any]) -> None:
+    """Say in a line of JSON that something is ready, and where; also where Celery has taken over the streams."""
+    stream = sys.__stdout__
+    if stream is not None:
+        print(json.dumps({"ready": True, **told}), file=stream, flush=True)  # a program's output
 
 
 def goes_on(run_id: str) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from datapipe.cli.completing import plan_files
 from datapipe.cli.options import Params
 from datapipe.cli.plans import PlanOptions, pipeline_of
-from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.cli.reporting import Debug, Json, only_json, reported
 from datapipe.errors import PlanError
 
 if TYPE_CHECKING:  # load pyarrow
@@ -20,7 +19,12 @@ if TYPE_CHECKING:  # load pyarrow
     from datapipe.schemas import SchemaRegistry
 
 PlanFile = Annotated[
-    str, typer.Argument(metavar="PLAN", help="A plan: YAML, JSON, or a Python file with a variable plan.")
+    str,
+    typer.Argument(
+        metavar="PLAN",
+        help="A plan: YAML, JSON, or a Python file with a variable plan.",
+        autocompletion=plan_files,
+    ),
 ]
 Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="As schema list has it, or a part: users_staging.")]
 Version = Annotated[str | None, typer.Option(metavar="N", help="A version's number or fingerprint.")]
@@ -115,7 +119,7 @@ def diff(
     with reported(debug=debug, as_json=as_json, failed=2):
         if against and version:
             raise PlanError("both --against and --version are given", hint="Give one of them")
-        with _quiet(as_json=as_json):
+        with only_json(as_json=as_json):
             other = _pipeline(against, param) if against else _number(version)
             found = _pipeline(plan, param).diff(other)
         typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
@@ -140,7 +144,7 @@ def check(
     with reported(debug=debug, as_json=as_json, failed=2):
         from datapipe.inspection import check_with_registry  # loads pyarrow
 
-        with _quiet(as_json=as_json):
+        with only_json(as_json=as_json):
             pipeline = _pipeline(plan, param)
             verdict = check_with_registry(pipeline.plan, mode.value) if mode else None
             found = pipeline.diff() if not mode else verdict.changes if verdict is not None else None
@@ -168,8 +172,3 @@ def _pipeline(file: str, params: list[str] | None) -> Pipeline:
 def _number(version: str | None) -> int | str | None:
     """A version's number, or its fingerprint, which has 16 digits."""
     return int(version) if version and version.isdecimal() and len(version) < 16 else version
-
-
-def _quiet(*, as_json: bool) -> contextlib.AbstractContextManager[Any]:
-    """What a plan's functions print goes to standard error, so that standard output is JSON."""
-    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
+from datapipe.cli.completing import run_ids
+from datapipe.cli.options import TYPES, Strategy
 from datapipe.cli.plans import columns, config_of, named_values
 from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.errors import PlanError
+from datapipe.history import attach
 from datapipe.hosts import part
+from datapipe.showing import form
 
-Previous = Annotated[str, typer.Argument(metavar="ID", help="The task whose rows it reads: ingest or transform.")]
+Previous = Annotated[
+    str, typer.Argument(metavar="ID", help="The task whose rows it reads: ingest or transform.", autocompletion=run_ids)
+]
+_GOES_ON = {"queued", "running", "unknown"}  # a task that was just queued may not be known yet
+_POLL = 0.25  # seconds
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the rows it reads to other tasks, too.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the task before and for this one; print its result.")]
 
@@ -50,7 +60,7 @@ def ingest(
 def transform(
     previous: Previous,
     transform_config: Annotated[str, typer.Option(help='JSON such as {"sql_query": "SELECT …"}, or a file.')],
-    transform_type: Annotated[str, typer.Option(help="sql, code or config.")] = "sql",
+    transform_type: Annotated[str, typer.Option(help="sql, code or config.", autocompletion=TYPES)] = "sql",
     keep: Keep = False,
     wait: Wait = False,
     as_json: Json = False,
@@ -67,7 +77,7 @@ def transform(
 def persist(
     previous: Previous,
     table_name: Annotated[str, typer.Option(help="The table to write.")],
-    strategy: Annotated[str | None, typer.Option(help="append, insert, upsert or replace.")] = None,
+    strategy: Strategy = None,
     upsert_keys: Annotated[list[str] | None, typer.Option(metavar="COLUMNS", help="Key columns: id,day.")] = None,
     dest_db_url: Annotated[str | None, typer.Option(help="The destination database; DEST_DB_URL if left out.")] = None,
     keep: Keep = False,
@@ -100,6 +110,8 @@ def _queue(stage: str, previous: str | None, how: How, **fields: Any) -> None:
         if stage == "transform":
             fields["config"] = config_of(fields["config"])
         try:
+            if previous is not None and how.wait:
+                _show(stages, previous)
             before = () if previous is None else (stages.task_result(previous, wait=how.wait),)
         except KeyboardInterrupt:
             typer.echo("nothing was queued", err=True)
@@ -111,8 +123,28 @@ def _queue(stage: str, previous: str | None, how: How, **fields: Any) -> None:
         typer.echo(json.dumps(dict(result), indent=2) if how.as_json else task_id)
 
 
+def _show(stages: Any, task_id: str) -> None:
+    """Show how a task goes until it ends, if somebody looks: once a worker has begun it, it is on record.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If it does not go on being shown.
+    """
+    while form() != "off" and stages.task_status(task_id)["state"] in _GOES_ON:
+        try:
+            run = attach(task_id)
+        except PlanError:  # it is not on record yet, or nothing is
+            time.sleep(_POLL)
+            continue
+        if run.watch() in _GOES_ON:
+            raise KeyboardInterrupt
+        return
+
+
 def _waited(stages: Any, task_id: str) -> Mapping[str, Any]:
     try:
+        _show(stages, task_id)
         result: Mapping[str, Any] = stages.task_result(task_id, wait=True, known=True)
     except KeyboardInterrupt:
         typer.echo(f"the task goes on; datapipe status {task_id} tells how it ends", err=True)

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.cli.installed import Extra, extras, versions
+from datapipe.cli.reporting import Debug, Json, ready_line, reported
 from datapipe.hosts import part
 
 
@@ -36,35 +37,61 @@ def health(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Tell whether the servers answer. Exit code 0: all of them, and a worker is online, 1: otherwise.
+    """Tell what is installed, and whether all that runs depend on can be used; nothing is changed.
+
+    Exit code 0: all that is configured can be used, and a worker is online, 1: otherwise, and it is said what to do.
 
     \b
+    datapipe health
     datapipe health --no-workers
     """
     with reported(debug=debug, as_json=as_json):
-        found = _monitor().WorkerMonitor().health(workers=not no_workers)
-        told = {"ok": found.ok, **dataclasses.asdict(found)}
-        typer.echo(json.dumps(told, indent=2) if as_json else str(found))
+        from datapipe.workers.health import health as asked  # loads SQLAlchemy
+
+        found = asked(workers=not no_workers)
+        lacking = extras()
+        told = {
+            "ok": found.ok,
+            **dataclasses.asdict(found),
+            "versions": versions(),
+            "extras": [{**dataclasses.asdict(extra), "install": extra.install} for extra in lacking],
+        }
+        typer.echo(json.dumps(told, indent=2) if as_json else f"{_installed(lacking)}\n\n{found}")
         raise typer.Exit(not found.ok)
+
+
+def _installed(found: tuple[Extra, ...]) -> str:
+    """What is installed, in two or three lines."""
+    there = ", ".join(extra.name for extra in found if not extra.missing)
+    lines = [", ".join(f"{name} {number}" for name, number in versions().items()), f"extras: {there or 'none'}"]
+    lines += [f"not installed: {extra.name}. To have it: {extra.install}" for extra in found if extra.missing]
+    return "\n".join(lines)
 
 
 def metrics(
     port: Annotated[int | None, typer.Option(help="Serve them there until Ctrl-C; else they are printed once.")] = None,
     address: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the metrics, or where they are served.")] = False,
     debug: Debug = False,
 ) -> None:
     """Runs, queues, workers and servers in the form that Prometheus reads.
 
     \b
+    datapipe metrics
     datapipe metrics --port 9464
     """
-    with reported(debug=debug):
+    with reported(debug=debug, as_json=as_json):
         found = part("datapipe.workers.metrics", "workers")
         if port is None:
-            typer.echo(found.metrics_text(), nl=False)
+            told = json.dumps(found.metrics_list(), indent=2) if as_json else found.metrics_text().decode()
+            typer.echo(told, nl=as_json)
             return
         served = found.serve_metrics(port, address)
-        typer.echo(f"metrics at http://{address}:{served.port}/metrics, until Ctrl-C", err=True)
+        place = f"http://{address}:{served.port}/metrics"
+        if as_json:
+            ready_line({"address": place})
+        else:
+            typer.echo(f"metrics at {place}, until Ctrl-C", err=True)
         try:
             while True:
                 time.sleep(3600)

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from datapipe.errors import DatapipeError, RunCancelled
+from datapipe.logs import carried
 
 T = TypeVar("T")
 _GRACE = 0.7  # seconds in which what cannot be interrupted may end by itself
@@ -150,7 +151,7 @@ def unless_cancelled(call: Callable[[], T], cancel: CancelToken, discard: Callab
     future: Future[T] = Future()
     over = threading.Event()
 
-    thread = threading.Thread(target=_call, args=(call, future, over), name="datapipe connect", daemon=True)
+    thread = threading.Thread(target=carried(_call), args=(call, future, over), name="datapipe connect", daemon=True)
     with cancel.hook(over.set):
         thread.start()
         over.wait()

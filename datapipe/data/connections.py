@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import re
@@ -18,12 +19,15 @@ from datapipe.data.cancel import CancelToken, unless_cancelled
 from datapipe.data.links import close_idle
 from datapipe.data.sockets import is_silent
 from datapipe.errors import FatalError, PlanError, TransientError
+from datapipe.logs import session_name
 from datapipe.plan import DatabaseUrl
-from datapipe.settings import connection, expand, named_connections, settings
+from datapipe.settings import connection, expand, named_connections, pool_options, settings
 
+_PATIENCE = 30.0  # seconds to wait for a connection when all are in use
 _FRESH = 5.0  # seconds in which a connection that has been used need not be asked whether it answers
 _EXTRAS = {"mysql": "mysql", "mariadb": "mysql"}
 _FOUND_ROWS, _LOCAL_FILES = 1 << 1, 1 << 7  # of MySQL's protocol
+_LONGEST_NAME = 64
 _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -36,6 +40,8 @@ _DRIVERS = {
 
 class ConnectionManager:
     """Engines by URL: pooled, checked before use, recycled, renewed in a forked child.
+
+    Options of a named connection's own pool win over these.
 
     Parameters
     ----------
@@ -57,7 +63,7 @@ class ConnectionManager:
         self.max_overflow = found.pool_overflow if max_overflow is None else max_overflow
         self.recycle = recycle
         self._lock = threading.Lock()
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[tuple[Any, ...], Engine] = {}
         self._process = os.getpid()
 
     def engine(self, target: str | URL | DatabaseUrl | Engine) -> Engine:
@@ -73,24 +79,29 @@ class ConnectionManager:
         if isinstance(target, DatabaseUrl) and target.engine is not None:
             return target.engine  # type: ignore[no-any-return]  # DatabaseUrl does not import SQLAlchemy
         url = _with_driver(to_url(target))
-        key = url.render_as_string(hide_password=False)
+        pool = target.pool if isinstance(target, DatabaseUrl) else {}
+        key = (url.render_as_string(hide_password=False), *sorted(pool.items()))
         with self._lock:
             if self._process != os.getpid():
                 for engine in self._engines.values():
                     engine.dispose(close=False)  # the sockets belong to the parent
                 self._engines, self._process = {}, os.getpid()
             if key not in self._engines:
-                self._engines[key] = self._create(url)
+                self._engines[key] = self._create(url, pool)
             return self._engines[key]
 
-    def _create(self, url: URL) -> Engine:
+    def _create(self, url: URL, pool: Mapping[str, float]) -> Engine:
         options: dict[str, Any] = {
             "pool_pre_ping": True,
-            "pool_recycle": self.recycle,
+            "pool_recycle": pool.get("recycle", self.recycle),
             "hide_parameters": True,
         }
         if url.get_backend_name() != "sqlite":
-            options |= {"pool_size": self.pool_size, "max_overflow": self.max_overflow}
+            options |= {
+                "pool_size": pool.get("pool_size", self.pool_size),
+                "max_overflow": pool.get("max_overflow", self.max_overflow),
+                "pool_timeout": pool.get("timeout", _PATIENCE),
+            }
         if url.drivername == "postgresql+psycopg":
             parameters = _postgresql(settings().network_timeout)
             options["connect_args"] = {name: value for name, value in parameters.items() if name not in url.query}
@@ -112,6 +123,7 @@ class ConnectionManager:
             sa.event.listen(engine, "checkout", _check_out)
         if url.drivername == "mysql+pymysql":
             sa.event.listen(engine, "connect", functools.partial(_let_wait, url.query))
+            sa.event.listen(engine, "do_connect", _name)
         return engine
 
     def health_check(self, target: str | DatabaseUrl | Engine) -> bool:
@@ -145,7 +157,7 @@ class ConnectionManager:
         except sa.exc.OperationalError as error:
             raise _unreachable(engine.url, error) from None
         except sa.exc.TimeoutError:
-            hint = "Run fewer plans at once, or raise DB_POOL_SIZE and DB_MAX_OVERFLOW"
+            hint = "Run fewer plans at once, or raise DB_POOL_SIZE and DB_MAX_OVERFLOW, or the connection's own options"
             raise TransientError("every pooled connection is in use", hint=hint) from None
         try:
             yield conn
@@ -170,6 +182,7 @@ def _postgresql(seconds: int) -> dict[str, int | str]:
     probe = max(1, seconds // 6)
     return {
         "client_encoding": "utf8",
+        "fallback_application_name": "datapipe",
         "connect_timeout": seconds,
         "keepalives_idle": max(1, seconds // 2),
         "keepalives_interval": probe,
@@ -182,6 +195,11 @@ def _let_wait(given: Mapping[str, Any], raw: Any, _: object) -> None:
     """Let statements take their time, once PyMySQL has connected: its time limit is one for everything."""
     for name in {"read_timeout", "write_timeout"} - set(given):
         setattr(raw, f"_{name}", None)
+
+
+def _name(_: object, __: object, ___: object, parameters: dict[str, Any]) -> None:
+    """Tell MySQL whose session it is, in an attribute of the connection; each read and write makes one of its own."""
+    parameters.setdefault("program_name", session_name(_LONGEST_NAME))
 
 
 def _check_out(raw: Any, record: Any, _: object) -> None:
@@ -225,8 +243,10 @@ def resolve(url: DatabaseUrl | None, name: str | None, *, default: str, step: st
                 option = "source=" if default == "SOURCE_DB_URL" else "to="
                 raise PlanError("no database is named", hint=f"Give {option} or set {default}")
             return complete(DatabaseUrl.parse(expand(found)))
-        target = url if url is not None else connection(str(name))
-        return complete(_as_url(target))
+        if url is not None:
+            return complete(_as_url(url))
+        named = complete(_as_url(connection(str(name))))
+        return dataclasses.replace(named, pool=pool_options(str(name)))
     except PlanError as error:
         raise error.at(step) from None
 
@@ -256,7 +276,7 @@ def complete(url: DatabaseUrl) -> DatabaseUrl:
             continue  # a connection this run does not use
         if known.password is not None and _place(known) == _place(wanted):
             completed = wanted.set(password=known.password).render_as_string(hide_password=False)
-            return DatabaseUrl(url.safe, completed)
+            return dataclasses.replace(url, full=completed)
     return url
 
 

@@ -16,6 +16,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import ExecStatus, PollingStatus
 
+from datapipe import logs
 from datapipe.data.cancel import CancelToken
 from datapipe.data.sockets import Line, leads_to
 from datapipe.data.watch import Deadline, Watch, watched
@@ -23,6 +24,7 @@ from datapipe.settings import settings
 
 # Behind a pooler, only the server knows the process; and only within a transaction it stays the same.
 IDENTITY = "pg_backend_pid()::text, extract(epoch FROM pg_postmaster_start_time())::text"
+_LONGEST = 63  # bytes of a session's name
 _SLICE = 0.1  # seconds between two looks at a deadline
 _EVENTS = {PollingStatus.READING: selectors.EVENT_READ, PollingStatus.WRITING: selectors.EVENT_WRITE}
 
@@ -32,6 +34,11 @@ _roads: WeakKeyDictionary[psycopg.Connection[Any], Road] = WeakKeyDictionary()  
 
 class Refused(Exception):  # noqa: N818  # an answer, though not the one to the question
     """The server answers, but refuses the connection or the statement."""
+
+
+def session_name(owner: str | None = None) -> str:
+    """What pg_stat_activity calls the sessions of the run that goes on here, or of ``owner``; it needs no quotes."""
+    return logs.session_name(_LONGEST) if owner in {None, logs.ids().get("run_id")} else f"datapipe {owner}"
 
 
 @dataclass(frozen=True)

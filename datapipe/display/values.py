@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,6 +38,19 @@ class Explanation:
     """
 
     sections: tuple[Section, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return {
+            "sections": [
+                {
+                    "title": section.title,
+                    "text": section.text,
+                    "columns": [{"name": name, "type": type_} for name, type_ in section.columns],
+                }
+                for section in self.sections
+            ]
+        }
 
     def __str__(self) -> str:
         return "\n\n".join(_section_text(section) for section in self.sections)
@@ -122,6 +136,26 @@ class Preview:
             parts.append("aggregates, windows and DISTINCT are those of the sample")
         parts += [duration(self.seconds)] if self.seconds is not None else []
         return " · ".join([*parts, "nothing is written"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values; of the rows, what JSON lacks is text."""
+        from datapipe.data.jsonrows import to_json  # loads DuckDB
+        from datapipe.data.types import describe
+
+        schema = self.table.schema
+        texts = [text for batch in self.table.to_batches() for text in to_json(batch, schema).to_pylist()]
+        nulls = self.nulls or [None] * len(schema)
+        return {
+            "step": self.step,
+            "columns": [
+                {"name": field.name, "type": describe(field), "nulls": count_}
+                for field, count_ in zip(schema, nulls, strict=True)
+            ],
+            "rows": [json.loads(text) for text in texts],
+            "row_count": self.rows,
+            "source_rows": self.source_rows,
+            "sampled": self.sampled,
+        }
 
     @cached_property
     def _grid(self) -> Grid:

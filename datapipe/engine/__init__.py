@@ -5,12 +5,12 @@ from datapipe.engine.following import Follower, view_of_result
 from datapipe.engine.inside import Inside
 from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult
 from datapipe.engine.nested import Lineage, lineage, nested, next_key
-from datapipe.engine.options import run_options
+from datapipe.engine.options import RunOptions, run_options
 from datapipe.engine.record import Record
 from datapipe.engine.recorder import begin_recorded, described, place, run_claimed, run_recorded, told
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy, retry_with_backoff
-from datapipe.engine.runner import Outline, RunOptions, Taker, collect_plan, outline_plan, run_plan, stream_plan
+from datapipe.engine.runner import Outline, Taker, collect_plan, outline_plan, run_plan, stream_plan
 
 __all__ = [
     "CellResult",

@@ -15,6 +15,7 @@ from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.engine.prefetch import Prefetch
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.ingestion import open_source
+from datapipe.logs import bound
 from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, ValidateConfig, ValidateStep
 from datapipe.schemas import run_validate
 from datapipe.transformation import cells, run_code, run_config, run_sql, step_version
@@ -151,7 +152,8 @@ class Chain:
         counter = next((counter for counter in self.counters if counter.name == name), Counter(name))
         began = time.perf_counter()
         try:
-            stream: Stream = self.stack.enter_context(make())  # type: ignore[arg-type]  # a context manager of a Stream
+            with bound(step=name):
+                stream: Stream = self.stack.enter_context(make())  # type: ignore[arg-type]  # a context manager of a Stream
         except DatapipeError as error:
             raise error.at(name) from error.__cause__
         finally:
@@ -187,7 +189,8 @@ def _timed(batches: Iterator[pa.RecordBatch], counter: Counter) -> Iterator[pa.R
         while True:
             began = time.perf_counter()
             try:
-                batch = next(batches, None)
+                with bound(step=counter.name):
+                    batch = next(batches, None)
             finally:
                 counter.worked += time.perf_counter() - began
             if batch is None:

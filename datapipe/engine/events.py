@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from datapipe.logs import logger
+
+_LOG = logger("datapipe.engine")
 Kind = Literal["run_started", "step_started", "progress", "notice", "attempt_failed", "step_finished", "run_finished"]
 State = Literal["running", "succeeded", "failed", "cancelled", "skipped"]
 
@@ -39,6 +41,10 @@ class Event:
     state : str
     message : str, optional
         The error's message, when the run or an attempt failed; the note of a ``notice``.
+    discreet : str, optional
+        The message as a log has it: without what a user's function has said, which may quote a row.
+    seconds : float, optional
+        How long the step or the run took; of ``attempt_failed``, the pause before the next attempt.
 
     Examples
     --------
@@ -59,6 +65,8 @@ class Event:
     total: int | None = None
     state: State = "running"
     message: str | None = None
+    discreet: str | None = None
+    seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The event as plain JSON values."""
@@ -83,5 +91,5 @@ class Emitter:
         for listener in self._listeners:
             try:
                 listener(event)
-            except Exception:  # a listener does not steer
-                logging.getLogger("datapipe").exception("a listener failed")
+            except Exception:  # noqa: BLE001  # a listener does not steer
+                _LOG.exception("a listener failed")

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from datapipe.engine.runner import RunOptions
+from datapipe.engine.options import RunOptions
 from datapipe.plan import Plan, TableTarget
 from datapipe.settings import settings
+from datapipe.surroundings import CORRELATION, PARENT
 
-PARENT, CORRELATION, KEY = "DATAPIPE_PARENT_RUN_ID", "DATAPIPE_CORRELATION_ID", "DATAPIPE_JOB_KEY"
+KEY = "DATAPIPE_JOB_KEY"
 # The kernel's process id, set where it starts: what it starts itself inherits the key and counts for itself.
 PROCESS = "DATAPIPE_JOB_PROCESS"
 

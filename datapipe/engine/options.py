@@ -3,12 +3,56 @@
 from __future__ import annotations
 
 import re
+import uuid
+from dataclasses import dataclass, field
 from typing import Literal
 
-from datapipe.engine.runner import RunOptions
+from datapipe.data.cancel import CancelToken
+from datapipe.data.stream import MIB
+from datapipe.engine.events import Listener
 from datapipe.errors import PlanError
+from datapipe.logs import ids
+from datapipe.persistence import Replay
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a plan; nothing here changes its result.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes for the whole run.
+    limit : int, optional
+        Rows to read from the source at most.
+    idempotency_key : str, optional
+        Runs with one key take effect once; the run id is the key where there is none.
+    if_running : {"wait", "fail", "skip"}
+        What to do while another run has the key.
+    cancel : CancelToken
+        Stops the run, from any thread.
+    derived_key : bool
+        Whether the key stands for the place of the run in a job: what it had loaded before counts, whatever differs.
+    replay : Replay, optional
+        The refused rows that are the run's source.
+    places : tuple of str
+        Where each step was written, for people.
+    """
+
+    memory: int = 512 * MIB
+    limit: int | None = None
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    correlation_id: str | None = None
+    parent_run_id: str | None = None
+    listeners: tuple[Listener, ...] = ()
+    idempotency_key: str | None = None
+    if_running: Literal["wait", "fail", "skip"] = "wait"
+    cancel: CancelToken = field(default_factory=CancelToken)
+    derived_key: bool = False
+    replay: Replay | None = None
+    places: tuple[str, ...] = ()
 
 
 def run_options(memory: str | int, key: str | None, if_running: Literal["wait", "fail", "skip"]) -> RunOptions:
@@ -28,7 +72,11 @@ def run_options(memory: str | int, key: str | None, if_running: Literal["wait", 
         raise PlanError(f"if_running cannot be {if_running!r}", hint="Use 'wait', 'fail' or 'skip'")
     if key == "":
         raise PlanError("the idempotency key is empty", hint="Give a text, such as the day that is loaded")
-    return RunOptions(memory=size_in_bytes(memory), idempotency_key=key, if_running=if_running)
+    # What is bound here, such as by whoever answers a request, or by a run whose function runs this one.
+    correlation = ids().get("correlation_id")
+    return RunOptions(
+        memory=size_in_bytes(memory), correlation_id=correlation, idempotency_key=key, if_running=if_running
+    )
 
 
 def size_in_bytes(size: str | int) -> int:

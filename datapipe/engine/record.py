@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 import time
 from collections import deque
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from datapipe.data.cancel import CancelToken
+from datapipe.logs import bound, carried, logger
 from datapipe.store import Note, RunStore, StepRow
 
 _EVERY = 1.0  # seconds between two signs of life
@@ -18,6 +18,7 @@ _EVERY_CLAIMED = 0.5  # of a run on a worker, which nothing but the store can te
 _AGAIN = 0.3  # seconds between two tries to record an end
 _PATIENCE = 10.0  # seconds that the end of a run waits for a store that does not answer
 _PATIENCE_KEYED = 120.0
+_LOG = logger("datapipe.engine")
 
 
 class Record:
@@ -56,7 +57,7 @@ class Record:
         self._notes: deque[Note] = deque()  # not written yet
         self._changed = threading.Lock()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="datapipe record", daemon=True)
+        self._thread: threading.Thread
         self._warned = False
 
     def add(self, **values: Any) -> None:
@@ -75,6 +76,7 @@ class Record:
 
     def start(self) -> None:
         """Give signs of life from now on."""
+        self._thread = threading.Thread(target=carried(self._beat), name="datapipe record", daemon=True)
         self._thread.start()
 
     def say(self, note: Note) -> None:
@@ -140,4 +142,5 @@ class Record:
     def _warn(self, why: str) -> None:
         if not self._warned:
             self._warned = True
-            logging.getLogger("datapipe").warning("the record of run %s is incomplete: %s", self._run_id, why)
+            with bound(run_id=self._run_id):
+                _LOG.warning("the record of run %s is incomplete: %s", self._run_id, why)

@@ -10,15 +10,18 @@ import socket
 import traceback
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from datapipe.display import view_of_plan
 from datapipe.engine.events import Event
+from datapipe.engine.options import RunOptions
 from datapipe.engine.record import Record
 from datapipe.engine.result import RunResult
-from datapipe.engine.runner import RunOptions, Taker, run_plan, stream_plan
+from datapipe.engine.runlog import logged
+from datapipe.engine.runner import Taker, run_plan, stream_plan
 from datapipe.errors import DatapipeError, Interrupted, NotPortableError, PlanError
+from datapipe.logs import of_run
 from datapipe.plan import Plan, document
 from datapipe.schemas import SchemaRegistry
 from datapipe.store import NOT_AWAITED, Note, RunStore, StepRow, open_store, store_or_none
@@ -41,12 +44,17 @@ def run_recorded(plan: Plan, options: RunOptions, take: Taker | None = None) -> 
     DatapipeError, KeyboardInterrupt
         As :func:`~datapipe.engine.run_plan` does.
     """
-    store = store_or_none()
-    if store is None:
-        return _run(plan, options, take)
-    recorder = Recorder(store, options, str(uuid.uuid4()))
-    recorder.begin(plan)
-    return recorder.run(plan, take)
+    with _about(options):
+        store = store_or_none()
+        if store is None:
+            return _run(plan, options, take)
+        recorder = Recorder(store, options, str(uuid.uuid4()))
+        recorder.begin(plan)
+        return recorder.run(plan, take)
+
+
+def _about(options: RunOptions) -> AbstractContextManager[None]:
+    return of_run(options.run_id, options.correlation_id or options.run_id, options.parent_run_id)
 
 
 def begin_recorded(plan: Plan, options: RunOptions) -> Callable[[RunOptions], RunResult]:
@@ -77,6 +85,7 @@ def run_claimed(plan: Plan, options: RunOptions, store: RunStore, lease: str, ta
 
 
 def _run(plan: Plan, options: RunOptions, take: Taker | None) -> RunResult:
+    options = dataclasses.replace(options, listeners=(*options.listeners, logged(plan)))
     return run_plan(plan, options) if take is None else stream_plan(plan, options, take)
 
 
@@ -93,6 +102,10 @@ class Recorder:
 
     def run(self, plan: Plan, take: Taker | None = None) -> RunResult:
         """Run the plan, and record how that goes and ends."""
+        with _about(self._options):
+            return self._recorded(plan, take)
+
+    def _recorded(self, plan: Plan, take: Taker | None) -> RunResult:
         self._record.start()
         options = dataclasses.replace(self._options, listeners=(*self._options.listeners, self))
         try:

@@ -8,23 +8,23 @@ import datetime as dt
 import queue
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import tenacity
 
 from datapipe.data.cancel import CancelToken
 from datapipe.data.rejects import Rejects
-from datapipe.data.stream import MIB, Stream, Workspace, scratch_directory
+from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.display.seen import remember
 from datapipe.engine.chain import Chain, Counter, counters, row_at
-from datapipe.engine.events import Emitter, Kind, Listener, State
+from datapipe.engine.events import Emitter, Kind, State
 from datapipe.engine.interrupts import interruption
+from datapipe.engine.options import RunOptions
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
 from datapipe.errors import (
@@ -37,7 +37,8 @@ from datapipe.errors import (
     TransientError,
 )
 from datapipe.ingestion import content_hash
-from datapipe.persistence import Delivery, Loaded, Replay, begin_write, describe_write, hashed, write
+from datapipe.logs import bound, carried, ids, of_run
+from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, TableTarget, Target, ValidateStep, check_bound
 from datapipe.schemas import version_of
 from datapipe.settings import settings
@@ -46,44 +47,6 @@ T = TypeVar("T")
 _TICK = 0.1  # seconds between two looks at the counters
 Sink = Callable[[Stream, Workspace], T]
 Taker = Callable[[Stream, Workspace], object]
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run a plan; nothing here changes its result.
-
-    Parameters
-    ----------
-    memory : int
-        Bytes for the whole run.
-    limit : int, optional
-        Rows to read from the source at most.
-    idempotency_key : str, optional
-        Runs with one key take effect once; the run id is the key where there is none.
-    if_running : {"wait", "fail", "skip"}
-        What to do while another run has the key.
-    cancel : CancelToken
-        Stops the run, from any thread.
-    derived_key : bool
-        Whether the key stands for the place of the run in a job: what it had loaded before counts, whatever differs.
-    replay : Replay, optional
-        The refused rows that are the run's source.
-    places : tuple of str
-        Where each step was written, for people.
-    """
-
-    memory: int = 512 * MIB
-    limit: int | None = None
-    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    correlation_id: str | None = None
-    parent_run_id: str | None = None
-    listeners: tuple[Listener, ...] = ()
-    idempotency_key: str | None = None
-    if_running: Literal["wait", "fail", "skip"] = "wait"
-    cancel: CancelToken = field(default_factory=CancelToken)
-    derived_key: bool = False
-    replay: Replay | None = None
-    places: tuple[str, ...] = ()
 
 
 def run_plan(plan: Plan, options: RunOptions) -> RunResult:
@@ -181,6 +144,7 @@ class _Call(Generic[T]):
     """A user's function on its way to the thread that called ``run()``."""
 
     work: Callable[[], T]
+    step: str | None = None  # whose it is
     done: threading.Event = field(default_factory=threading.Event)
     value: T | None = None
     error: BaseException | None = None
@@ -197,7 +161,7 @@ class _Run:
         self._attempt_cancel = CancelToken()  # ends one attempt
         self._attempts = 0
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
-        self._told: queue.SimpleQueue[tuple[Kind, str]] = queue.SimpleQueue()  # on its way to the listeners
+        self._told: queue.SimpleQueue[tuple[Kind, dict[str, Any]]] = queue.SimpleQueue()  # on its way to the listeners
         self._notices: tuple[str, ...] = ()
         self._lasting: tuple[str, ...] = ()
         self._first = options.replay.number if options.replay else 1
@@ -257,8 +221,12 @@ class _Run:
 
     def finish(self, sink: Sink[Loaded], target: Target | None = None) -> RunResult:
         """Run to the end and report it; a target's ledger is asked first."""
+        with of_run(self._options.run_id, self._correlation, self._options.parent_run_id):
+            return self._finish(sink, target)
+
+    def _finish(self, sink: Sink[Loaded], target: Target | None) -> RunResult:
         self._emitter.emit("run_started")
-        worker = threading.Thread(target=self._work, args=(sink, target), name="datapipe write", daemon=True)
+        worker = threading.Thread(target=carried(self._work), args=(sink, target), name="datapipe write", daemon=True)
         worker.start()
         try:
             self._attend(worker)
@@ -278,7 +246,7 @@ class _Run:
                 error = FatalError("a function of the plan called sys.exit()", hint="Raise an error instead")
             if not isinstance(error, DatapipeError):
                 wrapped = FatalError(f"{type(error).__name__}: {error}", hint="This is a fault in datapipe; report it")
-                wrapped.result = result
+                wrapped.result, wrapped.outside = result, f"{type(error).__name__}: {error}"
                 raise wrapped from error
             error.result, error.cells = result, error.cells or row_at(self.counters, error.step, error.row)
             raise error
@@ -301,8 +269,9 @@ class _Run:
         self._cancel.wait(seconds)
 
     def _tell_failure(self, state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        self._told.put(("attempt_failed", f"{error}; trying again in {state.upcoming_sleep:.1f} s"))
+        error, pause = state.outcome.exception() if state.outcome else None, state.upcoming_sleep
+        told = {"message": f"{error}; trying again in {pause:.1f} s", "discreet": _discreet(error)}
+        self._told.put(("attempt_failed", {**told, "seconds": pause}))
 
     def _attempt(self, sink: Sink[Loaded], target: Target | None) -> None:
         self._cancel.check()
@@ -348,13 +317,15 @@ class _Run:
     def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:
         if target is not None and self.delivery is not None:
             self.delivery = dataclasses.replace(self.delivery, fingerprint=self._content())
-            claim = stack.enter_context(begin_write(target, self.delivery, work))
+            with bound(step="persistence"):
+                claim = stack.enter_context(begin_write(target, self.delivery, work))
             if claim.done is not None:
                 return claim.done
             self.delivery = claim.delivery
         stream = Chain(stack, work, self.counters).open(self._plan)
         last, began = self.counters[-1], time.perf_counter()
-        loaded = sink(stream, work)
+        with bound(step="persistence"):
+            loaded = sink(stream, work)
         last.rows_out, last.ended = loaded.rows, time.perf_counter()
         last.worked += last.ended - began
         if target is not None and loaded.replayed is None and loaded.rows + loaded.deduplicated != last.rows_in:
@@ -373,11 +344,11 @@ class _Run:
         """Take a note; one of what stays, even if the attempt fails, is ``lasting``."""
         self._notices += (note,)
         self._lasting += (note,) if lasting else ()
-        self._told.put(("notice", note))
+        self._told.put(("notice", {"message": note}))
 
     def _call(self, work: Callable[[], T]) -> T:
         """Have the caller's thread run a user's function; called from the worker's threads."""
-        call: _Call[T] = _Call(work)
+        call: _Call[T] = _Call(work, ids().get("step"))
         self._calls.put(call)
         while not call.done.wait(_TICK):
             if self._attempt_cancel.cancelled and not call.done.is_set():
@@ -414,7 +385,7 @@ class _Run:
     def _serve(self, call: _Call[Any]) -> None:
         self._tell()  # the function may take long, and nothing is told meanwhile
         try:
-            with self._cancel.hook(interruption()):
+            with self._cancel.hook(interruption()), bound(step=call.step):
                 call.value = call.work()
         except KeyboardInterrupt as error:
             call.error = error
@@ -436,8 +407,8 @@ class _Run:
     def _tell(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                kind, note = self._told.get_nowait()
-                self._emitter.emit(kind, message=note)
+                kind, details = self._told.get_nowait()
+                self._emitter.emit(kind, **details)
         # From the target to the source: what has come to a step is not seen before it has left the one before.
         found = [(c, (c.rows_in, c.rows_out, c.rejected, bool(c.ended))) for c in reversed(self.counters)]
         for counter, now in reversed(found):
@@ -450,7 +421,7 @@ class _Run:
             self._emit("step_finished" if counter.ended else "progress", counter)
 
     def _emit(self, kind: Any, counter: Counter) -> None:
-        names = ("rows_in", "rows_out", "rejected", "total")
+        names = ("rows_in", "rows_out", "rejected", "total", "seconds")
         self._emitter.emit(kind, step=counter.name, **{name: getattr(counter, name) for name in names})
 
     def _result(self, loaded: Loaded, error: BaseException | None) -> RunResult:
@@ -496,4 +467,10 @@ class _Run:
             rows_in=result.rows_read,
             rows_out=result.rows_written,
             message=result.error,
+            discreet=_discreet(self._error) if result.error else None,
+            seconds=result.seconds,
         )
+
+
+def _discreet(error: BaseException | None) -> str:
+    return error.discreet() if isinstance(error, DatapipeError) else type(error).__name__

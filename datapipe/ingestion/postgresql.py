@@ -13,7 +13,7 @@ from psycopg.errors import error_from_result
 
 from datapipe.data.casting import check_names
 from datapipe.data.connections import shared
-from datapipe.data.pgbackend import IDENTITY, Road, results, watched_backend
+from datapipe.data.pgbackend import IDENTITY, Road, results, session_name, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError
@@ -26,6 +26,7 @@ _DECLARED = """
 SELECT format_type(oid, typmod) FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY AS t(oid, typmod, place)
 ORDER BY place"""
 _BEGUN = f"SELECT {IDENTITY}, set_config('client_encoding', 'UTF8', true)"  # a lent engine may have another
+_NAMED = "set_config('application_name', '{}', true)"
 # What texts look like must not depend on the server's or the role's own settings.
 _SETTINGS = (
     "SET LOCAL client_encoding = 'UTF8'",
@@ -51,7 +52,8 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
         try:
             with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
-                backend.identify(*raw.execute(_BEGUN.encode()).fetchone()[:2])  # type: ignore[index]  # a row
+                begun = f"{_BEGUN}, {_NAMED.format(session_name())}"
+                backend.identify(*raw.execute(begun.encode()).fetchone()[:2])  # type: ignore[index]  # a row
                 sql = render(raw, query, parameters)
                 columns = _describe(raw, sql)
                 raw.rollback()
@@ -61,7 +63,8 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
             raise translate(error) from None
         # A query ends soon after a client that was killed.
         check = ["SET LOCAL client_connection_check_interval = 500"] if raw.info.server_version >= 140_000 else []
-        road, session = Road.of(raw), (*lent, *check, *_SETTINGS)
+        name = f"SET LOCAL application_name = '{session_name()}'"  # not beyond this read: the connection may be kept
+        road, session = Road.of(raw), (*lent, *check, *_SETTINGS, name)
 
     def explain(error: Exception) -> DatapipeError:
         found = translate(error)

@@ -72,11 +72,12 @@ class Child:
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LONG:
             self.log.rename(f"{self.log}.1")
+        in_no_file = {f"{name}_FILE": "" for name in self.environment}  # which would be a second value of it
         with private_file(self.log) as log:
             before = log.tell()
             self.process = subprocess.Popen(  # noqa: S603  # our own programs, no shell
                 self.command,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **in_no_file, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -7,8 +7,10 @@ import os
 import secrets
 import sys
 import webbrowser
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -27,7 +29,14 @@ _ENDING = "\nJupyterLab ends first, then the worker; Ctrl-C again does not wait 
 _GRACE = 20.0  # seconds in which JupyterLab ends its kernels
 
 
-def lab(console: Console, folder: Path | None = None, *, port: int | None = None, browser: bool = True) -> None:
+def lab(
+    console: Console,
+    folder: Path | None = None,
+    *,
+    port: int | None = None,
+    browser: bool = True,
+    ready: Callable[[Mapping[str, Any]], object] = lambda _: None,
+) -> None:
     """Open a folder in JupyterLab, whose notebooks have the connections of an embedded stack, until Ctrl-C.
 
     The PostgreSQL has the flights in it, and a worker runs what is submitted, as with ``datapipe up``.
@@ -42,6 +51,8 @@ def lab(console: Console, folder: Path | None = None, *, port: int | None = None
         JupyterLab's port on 127.0.0.1; a free one if left out.
     browser : bool
         Open a browser, too.
+    ready : callable
+        Told the address and the folder once everything works.
 
     Raises
     ------
@@ -66,6 +77,7 @@ def lab(console: Console, folder: Path | None = None, *, port: int | None = None
         with running(children, console, _ENDING):
             show(console, f"\nJupyterLab on {place}, and a worker; their logs: {jupyter.log.parent}\n")
             show(console, f"{address}\n\nCtrl-C stops everything; the data stay.")
+            ready({"address": address, "folder": str(place), "logs": str(jupyter.log.parent)})
             if browser:
                 webbrowser.open(address)
             look_after(children, console, until=jupyter)  # which has a menu for that

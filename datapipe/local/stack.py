@@ -67,13 +67,21 @@ def worker(variables: dict[str, str], concurrency: int | None = None) -> Child:
 
 def flower(variables: dict[str, str]) -> tuple[Child, str, str]:
     """Celery's monitor, not started yet; its address, and user and password."""
-    port, login = free_port(None, "", "Flower"), f"datapipe:{secrets.token_urlsafe(12)}"
+    port, login = free_port(None, "5555", "Flower"), f"datapipe:{secrets.token_urlsafe(12)}"
     command = [sys.executable, "-m", "celery", "-A", "datapipe.workers.app", "flower"]
     command += [f"--address={_HOST}", f"--port={port}"]
     # Everybody can read a command line, so that the password is in its environment.
     own = {**variables, "FLOWER_BASIC_AUTH": login}
     child = Child("Flower", command, own, data_home() / "logs" / "flower.log", "Visit me at")
     return child, f"http://{_HOST}:{port}", login
+
+
+def api(variables: dict[str, str]) -> tuple[Child, str]:
+    """The REST interface, not started yet; its address: port 8000, or any other if that is taken."""
+    port = free_port(None, "8000", "the REST interface")
+    command = [sys.executable, "-m", "datapipe", "api", "--host", _HOST, "--port", str(port)]
+    child = Child("the REST interface", command, variables, data_home() / "logs" / "api.log", "the interface:")
+    return child, f"http://{_HOST}:{port}"
 
 
 @contextmanager

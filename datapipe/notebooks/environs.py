@@ -8,6 +8,9 @@ from pathlib import Path
 
 _FOLDERS = ("DATAPIPE_HOME", "DATAPIPE_ARTIFACTS_URL", "DATAPIPE_SPOOL_URL", "DATAPIPE_SECRETS_DIR")
 _DATABASES = re.compile(r"SOURCE_DB_URL|DEST_DB_URL|DATAPIPE_METADATA_URL|DATAPIPE_CONNECTION_\w+", re.IGNORECASE)
+_HOLDERS = re.compile(
+    r"(\w+_URL|CELERY_RESULT_BACKEND|DATAPIPE_SIGNING_KEY|DATAPIPE_CONNECTION_\w+)_FILE", re.IGNORECASE
+)
 _FILE = re.compile(r"(?P<driver>(?:sqlite|duckdb)(?:\+\w+)?):///(?P<path>[^/:$?][^?]*)(?P<rest>\?.*)?", re.DOTALL)
 
 
@@ -26,7 +29,8 @@ def lasting(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
     """
     found = {}
     for name, value in environment.items():
-        if name in _FOLDERS and value and "://" not in value and not value.startswith(("/", "~", "$")):
+        is_path = name in _FOLDERS or _HOLDERS.fullmatch(name)
+        if is_path and value and "://" not in value and not value.startswith(("/", "~", "$")):
             found[name] = str(folder / value)
         match = _FILE.fullmatch(value) if _DATABASES.fullmatch(name) else None
         if match:

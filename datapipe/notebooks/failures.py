@@ -57,6 +57,20 @@ def sentence(outcome: Outcome, title: str = "") -> str:
     return f"{where}{kind}{found.get('message', outcome.state)}"
 
 
+def discreet(outcome: Outcome) -> str:
+    """What went wrong, without what a cell has said, which may quote a row.
+
+    Examples
+    --------
+    >>> discreet(Outcome("failed", None, {"type": "ValueError", "message": "no user ann", "cell": 5}))
+    'cell 5: ValueError'
+    """
+    found = problem(outcome) or {}
+    if not found.get("step"):
+        return str(found.get("message", outcome.state))
+    return f"{found['step']}: {found.get('type') or found.get('message')}"
+
+
 def failure(outcome: Outcome, said: str) -> DatapipeError | Interrupted | None:
     """The error to raise for an outcome; None for one that needs none."""
     if outcome.state == "succeeded":

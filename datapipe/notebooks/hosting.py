@@ -11,6 +11,7 @@ from typing import Any, Literal
 from datapipe.engine import NotebookResult, Record, lineage, next_key, place
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.history import Run
+from datapipe.logs import ids
 from datapipe.notebooks import following
 from datapipe.notebooks.prepared import Prepared
 from datapipe.notebooks.running import JobOptions, JobRun, described_job
@@ -37,7 +38,7 @@ def options_of(key: str | None, if_running: IfRunning) -> JobOptions:
     return JobOptions(
         idempotency_key=key,
         if_running=if_running,
-        correlation_id=parent.correlation_id,
+        correlation_id=ids().get("correlation_id"),
         parent_run_id=parent.run_id,
     )
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from datapipe.engine.nested import CORRELATION, KEY, PARENT
+from datapipe.engine.nested import KEY
+from datapipe.logs import ids
 from datapipe.notebooks.artifacts import Artifacts
 from datapipe.notebooks.environs import lasting
 from datapipe.notebooks.order import Order
 from datapipe.notebooks.prepared import Prepared
 from datapipe.settings import data_home, environment
+from datapipe.surroundings import CORRELATION, PARENT, PIPELINE
 
 _SCRATCH = "datapipe-notebook-"
 _OLD = 3600.0  # seconds after which what a process that is gone has left is removed
@@ -38,6 +40,7 @@ def order_for(
     """
     known = environment()
     inside = {**lasting(known, Path.cwd()), "DATAPIPE_HOME": str(data_home())}
+    around = {PARENT: run_id, CORRELATION: correlation_id, PIPELINE: ids().get("pipeline_id", run_id)}
     about = {"name": job.plan.title, "notebook": job.plan.notebook.path, "hash": job.notebook.hash, "attempt": attempt}
     return Order(
         notebook=job.executed.content,
@@ -50,7 +53,7 @@ def order_for(
         parameters=job.values,
         secrets=job.secrets,
         defaults={name: value for name, value in known.items() if name not in os.environ},
-        environment={**inside, PARENT: run_id, CORRELATION: correlation_id, KEY: key},
+        environment={**inside, **around, KEY: key},
         about={**about, "run_id": run_id, "correlation_id": correlation_id},
         memory=job.plan.notebook.memory_limit,
     )

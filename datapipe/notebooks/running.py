@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import logging
 import math
 import time
 import uuid
@@ -18,10 +17,12 @@ from datapipe.data.cancel import CancelToken
 from datapipe.display import RunView
 from datapipe.engine import CellResult, FrameOutput, Inside, NotebookResult, Record, policy, told
 from datapipe.errors import DatapipeError, Interrupted, PlanError, RunCancelled
+from datapipe.logs import logger, of_run
 from datapipe.notebooks import following
 from datapipe.notebooks.artifacts import Artifacts, artifacts_of, artifacts_root, sweep
 from datapipe.notebooks.attempt import Limits, attempt
 from datapipe.notebooks.failures import failure, may_pass, problem, sentence
+from datapipe.notebooks.joblog import log_attempt, log_end, log_event, log_notice, log_start
 from datapipe.notebooks.keys import claimed
 from datapipe.notebooks.order import Outcome
 from datapipe.notebooks.orders import order_for, scratch_folder
@@ -31,6 +32,7 @@ from datapipe.settings import settings
 from datapipe.store import NOT_AWAITED, Note, RunRow, RunStore, StepRow
 from datapipe.surroundings import via
 
+_LOG = logger("datapipe.notebooks")
 Show = Callable[[RunView], object]
 
 
@@ -117,6 +119,12 @@ class JobRun:
         DatapipeError
             If it fails, with ``result``.
         """
+        options = self._options
+        with of_run(options.run_id, options.correlation_id or options.run_id, options.parent_run_id):
+            return self._finish()
+
+    def _finish(self) -> NotebookResult:
+        log_start(self._job.plan.notebook.path, self._job.plan.title)
         if self._record is not None:
             self._record.start()
         self._inside.start()
@@ -220,12 +228,15 @@ class JobRun:
         outcome = state.outcome.result() if state.outcome else None
         why = self._sentence(outcome) if outcome else ""
         self._say("attempt_failed", f"{why}; trying again in {state.upcoming_sleep:.1f} s")
+        if outcome:
+            log_attempt(outcome, state.upcoming_sleep)
 
     # --- what is heard ----------------------------------------------------------------------------------------
 
     def _hear(self, event: Mapping[str, Any]) -> None:
         """Take what the process tells, or that some time has passed."""
         kind = event["event"]
+        log_event(event)
         self.view = following.followed(self.view, event, time.monotonic() - self._clock)
         if kind == "output":
             self._outputs[str(event["output"]["name"])] = event["output"]
@@ -241,9 +252,9 @@ class JobRun:
         """Show how it is; what cannot be shown goes on all the same."""
         try:
             self._shows(self.view)
-        except Exception:
+        except Exception:  # noqa: BLE001  # as above
             self._shows = lambda _: None
-            logging.getLogger("datapipe").exception("the card of run %s failed", self._options.run_id)
+            _LOG.exception("the card of run %s failed", self._options.run_id)
 
     def _say(self, kind: str, text: str) -> None:
         self.view = following.noted(self.view, text, time.time())
@@ -251,6 +262,8 @@ class JobRun:
         self._show()
 
     def _note(self, text: str, kind: str = "notice") -> None:
+        if kind == "notice":
+            log_notice(text)
         if self._record is not None:
             self._record.say(Note(kind, text))
 
@@ -299,7 +312,8 @@ class JobRun:
             sweep(root, self._job.plan.title, days=found.artifacts_days, runs=found.artifacts_runs)
 
     def _end(self, result: NotebookResult | None, outcome: Outcome) -> NotebookResult:
-        """Record and show how it ended."""
+        """Record, log and show how it ended."""
+        log_end(outcome, time.monotonic() - self._clock)
         self.view = following.ended(self.view, result, outcome)
         if self._record is not None:
             steps = [

@@ -20,7 +20,7 @@ from pgpq.schema import Jsonb
 
 from datapipe.data.connections import shared
 from datapipe.data.names import quote, quoted
-from datapipe.data.pgbackend import IDENTITY, watched_backend
+from datapipe.data.pgbackend import IDENTITY, session_name, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
@@ -135,7 +135,7 @@ class PostgresqlSession:
         number = hashlib.sha256(name.encode()).digest()[:8]
         # The name in pg_stat_activity is what tells the others whom they wait for.
         taken = "SELECT pg_try_advisory_xact_lock(%s), set_config('application_name', %s, true)"
-        row = self._run(taken, (int.from_bytes(number, signed=True), f"datapipe {owner}")).fetchone()
+        row = self._run(taken, (int.from_bytes(number, signed=True), session_name(owner))).fetchone()
         if row is None or row[0]:
             return None
         halves = int.from_bytes(number[:4]), int.from_bytes(number[4:])
@@ -278,6 +278,12 @@ class PostgresqlSession:
             return cursor.rowcount
 
 
+def _opening(version: int) -> bytes:
+    """The statement that begins a transaction; its settings, the name among them, go with it."""
+    text = _SESSION_14 if version >= 140_000 else _SESSION
+    return f"{text}, set_config('application_name', '{session_name()}', true)".encode()
+
+
 @contextmanager
 def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[PostgresqlSession]:
     """A session on a pooled connection."""
@@ -292,7 +298,7 @@ def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[Postgresql
                 with watch.waiting():
                     raw.rollback()  # a pooled connection may come with a transaction begun
                     raw.autocommit = False
-                    row = raw.execute(_SESSION_14 if raw.info.server_version >= 140_000 else _SESSION).fetchone()
+                    row = raw.execute(_opening(raw.info.server_version)).fetchone()
                 backend.identify(*row[:2])  # type: ignore[index]  # there is a row
                 yield PostgresqlSession(raw, watch)
             except psycopg.Error as error:
@@ -307,8 +313,8 @@ def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[Postgresql
 
 def _holder(pid: int | None, application: str | None, since: str | None) -> str:
     """Who holds a lock, for people; another user's session does not tell its name."""
-    run = (application or "").removeprefix("datapipe ")
-    who = f"run {run}" if run != (application or "") else f"a session (process {pid})"
+    ours, _, names = (application or "").partition(" ")
+    who = f"run {names.split()[0]}" if ours == "datapipe" and names else f"a session (process {pid})"
     return f"{who} since {since} UTC" if since else who
 
 

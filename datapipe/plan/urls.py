@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -30,6 +31,8 @@ class DatabaseUrl:
         The URL as given. Never printed, never serialised, not part of equality.
     engine : sqlalchemy.Engine, optional
         An engine the caller lent us for this process.
+    pool : mapping
+        How the pool of a named connection differs from others: ``pool_size`` and so on. No part of equality.
 
     Examples
     --------
@@ -40,6 +43,7 @@ class DatabaseUrl:
     safe: str
     full: str = field(default="", repr=False, compare=False)
     engine: Any = field(default=None, repr=False, compare=False)
+    pool: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> DatabaseUrl:

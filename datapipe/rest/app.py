@@ -31,7 +31,7 @@ _ABOUT = """Plans and notebooks sent to workers; runs, workers, schemas.
 Show an API key as `Authorization: Bearer KEY`, or as the password of HTTP Basic. Repeat a request that begins something
 with the same `Idempotency-Key`, and it begins once. Errors are `application/problem+json`.
 """
-_FRESH = 1.0  # seconds for which it is known who answers
+_FRESH = 2.0  # seconds that a look at all servers does for everybody, who need no key for it
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -64,7 +64,7 @@ def create_app(address: str = "127.0.0.1") -> FastAPI:
     for part in (pipelines, tasks, runs, notebooks, system):
         app.include_router(part.router)
     app.state.is_open = terms.is_open
-    app.state.health = Recent(WorkerMonitor().health, _FRESH)
+    app.state.health = Recent(lambda: WorkerMonitor().health(), _FRESH)
     app.add_middleware(Gate, terms=terms)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import re
 import socket
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,13 +20,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datapipe.errors import DatapipeError
+from datapipe.logs import bound, logger
 from datapipe.rest.body import checked, replayed, whole
-from datapipe.rest.callers import Caller, anybody, identified
+from datapipe.rest.callers import NOBODY, Caller, anybody, identified
 from datapipe.rest.problems import Refused, refused
 from datapipe.rest.rates import Rates
 from datapipe.workers.queue import needed_store
 
-_LOG = logging.getLogger("datapipe.rest")
+_LOG = logger("datapipe.rest")
+_ASKED_OFTEN = ("/health", "/metrics")  # by machines
 OPEN_PATHS = frozenset({"/health"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -95,12 +98,17 @@ class Gate:
             return
         headers = Headers(scope=scope)
         correlation_id = _correlation_id(headers)
-        has_begun = False
+        with bound(correlation_id=correlation_id):
+            await self._answer(scope, headers, correlation_id, receive, send)
+
+    async def _answer(self, scope: Scope, headers: Headers, correlation_id: str, receive: Receive, send: Send) -> None:
+        began, has_begun = time.perf_counter(), False
 
         async def answer(message: Message) -> None:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
+                _log(scope, message["status"], time.perf_counter() - began)
                 found, path = MutableHeaders(scope=message), scope["path"]
                 policy = {_POLICY: _POLICIES[path]} if path in _POLICIES else {}
                 for name, value in {**_HEADERS, **policy, "X-Correlation-ID": correlation_id}.items():
@@ -119,9 +127,7 @@ class Gate:
         except Exception:
             if has_begun:
                 raise
-            _LOG.exception(
-                "a request failed: %s %s", scope["method"], scope["path"], extra={"correlation": correlation_id}
-            )
+            _LOG.exception("a request failed: %s %s", scope["method"], scope["path"])
             failure = Refused(500, "the server failed", "Its log has more, under the correlation id")
             await failure.response(correlation_id)(scope, receive, answer)
 
@@ -131,17 +137,17 @@ class Gate:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             raise Refused(400, "the URL holds the character NUL, which no name has")
         address = (scope.get("client") or ("",))[0]
-        if self._terms.is_open or scope["path"] in OPEN_PATHS:
+        if self._terms.is_open:
             self._take(address)
-            return anybody() if self._terms.is_open else Caller("", "read")
+            return anybody()
         try:
             store = await to_thread.run_sync(needed_store)
             caller = await to_thread.run_sync(identified, headers, store)
-        except Refused:
+        except (Refused, DatapipeError) as error:
             self._take(address)
-            raise
-        except DatapipeError as error:
-            raise refused(error) from None
+            if scope["path"] in OPEN_PATHS:
+                return NOBODY
+            raise error if isinstance(error, Refused) else refused(error) from None
         self._take(caller.key)
         return caller
 
@@ -182,6 +188,11 @@ async def _read(headers: Headers, receive: Receive) -> bytes:
 
 def _media(kind: str) -> str:
     return kind.partition(";")[0].strip().lower()
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    level = logging.DEBUG if scope["path"] in _ASKED_OFTEN else logging.INFO
+    _LOG.log(level, "%s %s", scope["method"], scope["path"], extra={"status": status, "seconds": round(seconds, 3)})
 
 
 def _correlation_id(headers: Mapping[str, Any]) -> str:

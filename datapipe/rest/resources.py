@@ -77,7 +77,7 @@ def found_run(store: RunStore, run_id: str, caller: Caller) -> RunRow:
         row = store.run(run_id)
     except ValueError:
         row = None
-    if row is None or not caller.may_see(row, store):
+    if row is None or not caller.may_see(row):
         raise Refused(404, "there is no run of this id", "GET /runs lists those there are")
     return row
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import uvicorn
 
 from datapipe.errors import FatalError
+from datapipe.logs import configure_logs
 from datapipe.rest.app import create_app
+from datapipe.settings import settings
 
 _BACKLOG = 2048
 
@@ -32,7 +34,8 @@ def serve(host: str, port: int, ready: Callable[[str, bool], object]) -> None:
     FatalError
         If it cannot listen there.
     """
-    app = create_app(host)
+    app, found = create_app(host), settings()
+    configure_logs(found.log_level, found.log_format)
     with _listening(host, port) as listener:
         name = f"[{host}]" if ":" in host else host
         # Who called is asked of the connection itself: a header can say anything.

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from datapipe import __version__
 from datapipe.errors import PlanError
+from datapipe.rest.callers import NOBODY
 from datapipe.rest.needs import Asking, Store, answers, needs, reading
 from datapipe.rest.problems import Refused
 from datapipe.schemas import SchemaRegistry
@@ -38,7 +39,7 @@ async def health(request: Request) -> JSONResponse:
     """Whether all that runs need answers, and a worker is online; in detail for callers with a key."""
     found = await request.app.state.health()
     body: dict[str, Any] = {"status": "ok" if found.ok else "failing"}
-    if request.state.caller.owner:
+    if request.state.caller != NOBODY:
         body |= {"version": __version__, "workers": found.workers}
         body |= {"parts": [dataclasses.asdict(part) for part in found.parts]}
     return JSONResponse(body, 200 if found.ok else 503)
@@ -81,6 +82,6 @@ def get_schema(
 
 def _is_theirs(store: Any, run_id: str, caller: Any) -> bool:
     try:
-        return bool(caller.may_see(store.run(run_id), store))
+        return bool(caller.may_see(store.run(run_id)))
     except PlanError:
         return False

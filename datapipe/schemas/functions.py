@@ -87,6 +87,7 @@ def _call(spec: CheckSpec, data: pd.Series[Any] | pd.DataFrame) -> Any:
         if isinstance(error, NotImplementedError) and not str(error):  # Pandera's own, for what is no answer
             hint = "Return one boolean, or a Series of booleans"
             raise DataError(f"the check {spec.label} returned neither a boolean nor a Series", hint=hint) from error
-        raise DataError(
-            f"the check {spec.label} failed: {type(error).__name__}: {error}", hint="Correct its function"
-        ) from error
+        said = f"{type(error).__name__}: {error}"
+        failed = DataError(f"the check {spec.label} failed: {said}", hint="Correct its function")
+        failed.outside = said
+        raise failed from error

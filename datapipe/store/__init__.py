@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datapipe.store.keys import take_key
+from datapipe.store.opening import open_store, store_at, store_or_none
 from datapipe.store.rows import FINAL, NOT_AWAITED, Claim, LogRow, Note, RunRow, SchemaRow, StepRow, seconds_between
 from datapipe.store.schemas import add_schema, schema_subjects, schemas_of
-from datapipe.store.store import RunStore, open_store, store_at, store_or_none
+from datapipe.store.store import RunStore
 
 __all__ = [
     "FINAL",

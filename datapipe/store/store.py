@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
-import logging
 import os
 import socket
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from datapipe.data.connections import shared, to_url
-from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
-from datapipe.settings import data_home, expand, settings
+from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.store.rows import FINAL, Claim, LogRow, Note, RunRow, StepRow
 from datapipe.store.schema import LOGS, META, RUNS, STEPS, VERSION, migrate, version_of
 
@@ -37,6 +33,7 @@ INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.
 _LOCK = 7_021_962_001  # any number, the same for every process
 _QUIET = 3.0  # seconds without a sign of life after which a worker vouches for its process
 _MOST_CHILDREN = 500
+ELSEWHERE = "Set DATAPIPE_HOME to a folder you may write, or DATAPIPE_METADATA_URL"
 SILENT = 60.0  # seconds without a sign of life after which a run counts as lost
 
 
@@ -79,6 +76,9 @@ class RunStore:
     def add(self, run_id: str, *, state: str, **values: Any) -> None:
         """Record a run that is new; ``values`` are columns of the table of runs."""
         values = {"pipeline_id": run_id, "correlation_id": run_id, **_texts(values)}
+        if parent := values.get("parent_run_id"):  # what a run begins belongs to whose it is itself
+            others = sa.select(RUNS.c.owner).where(RUNS.c.id == parent).scalar_subquery()
+            values["owner"] = sa.func.coalesce(others, values.get("owner"))
         if state == "running":
             values |= {"started": self._now, "heartbeat": self._now}
         if state == "queued":
@@ -384,7 +384,7 @@ def _named() -> Iterator[None]:
         raise PlanError("a run with this id is recorded already", hint="Take another id") from None
     except sa.exc.SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise TransientError(f"the run store fails: {reason}", hint=_ELSEWHERE) from None
+        raise TransientError(f"the run store fails: {reason}", hint=ELSEWHERE) from None
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -419,79 +419,3 @@ def _run(row: Any, steps: Sequence[StepRow] = ()) -> RunRow:
         values[name] = json.loads(values[name]) if values[name] else None
     values["outline"] = tuple((verb, what, where) for verb, what, where in values["outline"] or ())
     return RunRow(**values, steps=tuple(steps))
-
-
-def open_store() -> RunStore | None:
-    """The store that DATAPIPE_METADATA_URL names, or the file in the user's data directory; None if it is off.
-
-    Raises
-    ------
-    DatapipeError
-        If it cannot be opened.
-    """
-    named = settings().metadata_url
-    if named == "off":
-        return None
-    if named is None:
-        folder = data_home()
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = folder / "runs.db"
-            if not file.exists():
-                os.close(os.open(file, os.O_CREAT, 0o600))  # it holds what plans and functions hold
-        except OSError as error:
-            raise FatalError(f"cannot make {folder}/runs.db: {error.strerror}", hint=_ELSEWHERE) from None
-        named = f"sqlite:///{file}"
-    return store_at(named)
-
-
-def store_at(url: str) -> RunStore:
-    """The store at a URL, which may refer to environment variables.
-
-    Raises
-    ------
-    DatapipeError
-        If it cannot be opened.
-    """
-    return _opened(expand(url), os.getpid())
-
-
-_ELSEWHERE = "Set DATAPIPE_HOME to a folder you may write, or DATAPIPE_METADATA_URL"
-
-
-def store_or_none() -> RunStore | None:
-    """The store, or None with a warning in the log: a run does not fail for want of a record."""
-    try:
-        return open_store()
-    except DatapipeError as error:
-        logging.getLogger("datapipe").warning("this run is not recorded: %s", error)
-        return None
-
-
-@functools.lru_cache(maxsize=8)
-def _opened(url: str, _: int) -> RunStore:  # a forked child opens its own
-    return RunStore(engine_of(url))
-
-
-def engine_of(url: str) -> sa.Engine:
-    """The engine for a store's URL."""
-    return _sqlite(url) if to_url(url).get_backend_name() == "sqlite" else shared().engine(url)
-
-
-def _sqlite(url: str) -> sa.Engine:
-    """SQLite for many processes: writers wait for each other, readers for nobody."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": 10}, hide_parameters=True)
-
-    @sa.event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below
-        with suppress(Exception):  # a file system without shared memory does without
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(conn: sa.Connection) -> None:
-        if conn.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-            conn.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine

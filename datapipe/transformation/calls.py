@@ -56,7 +56,8 @@ class UserFunction:
         index = getattr(frame, "index", None)  # of a pandas frame; another one, once its rows have moved
         try:
             return self.call(frame)
-        except DatapipeError:
+        except DatapipeError as error:
+            error.outside = error.outside or error.message
             raise
         except Exception as error:
             raise self._failed(error, frame, index, where) from error
@@ -71,7 +72,7 @@ class UserFunction:
         number = None if row is None else row + where.first_row - 1
         at = f" at row {number:,}" if number else ""
         failed = DataError(f"function {self.name!r} failed{at}{where}: {text}", row=number)
-        failed.excerpt, failed.cells = code, cells
+        failed.excerpt, failed.cells, failed.outside = code, cells, text
         return failed
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init
+from celery.signals import task_postrun, task_prerun, worker_init
 
+from datapipe.logs import bound
 from datapipe.settings import settings
 
+HEADER = "datapipe"  # of a message: the ids that its run has on log lines
 IS_WORKER = "datapipe_is_worker"  # in the configuration of a worker
 KILL_AFTER = 60.0  # seconds past its time limit after which a run's process is killed
+_LONGEST = 128  # characters of an id
 _MARGIN = 600.0  # seconds between the longest run and the redelivery of its message
 
 
@@ -69,3 +73,24 @@ app.add_defaults(_configuration)
 def _is_worker(**_: Any) -> None:
     """Note, before its processes are forked, that this process takes messages."""
     app.conf[IS_WORKER] = True
+
+
+@task_prerun.connect(weak=False)  # type: ignore[untyped-decorator]  # as above
+def _begin(task_id: str, task: Any, **_: Any) -> None:
+    """Put the ids of a task of ours on every line that is logged until it has ended, Celery's own among them."""
+    if task.app is not app:
+        return
+    sent = (task.request.headers or {}).get(HEADER)
+    travelled = {name: str(value)[:_LONGEST] for name, value in sent.items()} if isinstance(sent, dict) else {}
+    correlation = travelled.get("correlation_id") or str(task.request.root_id or task_id)
+    pipeline = travelled.get("pipeline_id") or correlation
+    stack = task.request.datapipe = ExitStack()
+    names = {"correlation_id": correlation, "pipeline_id": pipeline, "task_id": task_id, "run_id": task_id}
+    stack.enter_context(bound(**names, task_name=task.name))
+
+
+@task_postrun.connect(weak=False)  # type: ignore[untyped-decorator]  # as above
+def _end(task: Any, **_: Any) -> None:
+    stack = getattr(task.request, "datapipe", None)
+    if isinstance(stack, ExitStack):
+        stack.close()

@@ -71,7 +71,7 @@ def _queue(found: QueueStatus) -> tuple[str, ...]:
 
 def _part(found: Part) -> tuple[str, ...]:
     took = "-" if found.milliseconds is None else f"{found.milliseconds:.1f}"
-    return found.name, found.state, took, found.message
+    return found.name, found.state, took, ". ".join(text.rstrip(".") for text in (found.message, found.hint) if text)
 
 
 def _nobody(found: Overview) -> str:
@@ -81,7 +81,7 @@ def _nobody(found: Overview) -> str:
 def _online(found: Health) -> str:
     if found.workers is None:
         return "workers were not asked for"
-    if not found.workers and any(part.name == "broker" and part.state == "failed" for part in found.parts):
+    if not found.workers and any(part.name == "broker" and part.state != "ok" for part in found.parts):
         return "workers cannot be asked"
     return f"{found.workers or 'no'} worker{'s are' if found.workers > 1 else ' is'} online"
 

@@ -24,6 +24,7 @@ from datapipe.errors import (
     TransientError,
     from_dict,
 )
+from datapipe.logs import bound, logger
 from datapipe.notebooks.hosting import run_claimed_job
 from datapipe.notebooks.model import parse_job
 from datapipe.notebooks.running import JobOptions
@@ -35,6 +36,7 @@ from datapipe.workers.notebooks import opened_job
 from datapipe.workers.queue import REFUSED, needed_store, queue_of, result_of
 
 T = TypeVar("T")
+_LOG = logger("datapipe.workers")
 _TRIES = 5  # to put a run back
 _STOP = (signal.SIGTERM, signal.SIGQUIT)
 
@@ -74,7 +76,8 @@ def execute(run_id: str, worker: str, store_id: str | None) -> Mapping[str, Any]
         raise Ignore(f"run {run_id} cannot be taken: {error}") from None
     if claim is None:
         return _known(store.run(run_id))
-    return {**_run(store, run_id, lease, claim.message), "pipeline_id": claim.pipeline_id}
+    with bound(run_id=run_id, pipeline_id=claim.pipeline_id):
+        return {**_run(store, run_id, lease, claim.message), "pipeline_id": claim.pipeline_id}
 
 
 def adopt(run_id: str, pipeline_id: str | None, document: Mapping[str, Any]) -> None:
@@ -161,7 +164,9 @@ def held(store: RunStore, run_id: str, lease: str, work: Callable[[CancelToken],
                 _fail(store, run_id, lease, error)
             if isinstance(error, (DatapipeError, Ignore)):
                 raise
-            raise FatalError(f"{type(error).__name__}: {error}") from error
+            failed = FatalError(f"{type(error).__name__}: {error}")
+            failed.outside = failed.message
+            raise failed from error
         finally:
             if stopped.is_set():
                 # Whatever came of it: to Celery, the process was told to end.
@@ -188,6 +193,8 @@ def whole_text(work: Callable[[], T]) -> T:
     try:
         return work()
     except DatapipeError as error:
+        if error.result is None:  # else its run has told
+            _LOG.error("task failed", extra={"error": error.discreet()})
         flat = type(error)(str(error))
     raise flat
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +14,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from datapipe.errors import PlanError
+from datapipe.logs import logger
 from datapipe.settings import settings
 
-_LOG = logging.getLogger("datapipe")
+_LOG = logger("datapipe.workers")
 _PREFIX = "datapipe:once:"
 _PATIENCE = 0.5  # seconds for a connection, and for each answer
 _LARGEST = 64 * 1024  # bytes of a result: Redis is no place for data

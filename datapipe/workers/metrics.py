@@ -63,6 +63,12 @@ def metrics_text(monitor: WorkerMonitor | None = None) -> bytes:
     return generate_latest(_registry(monitor))
 
 
+def metrics_list(monitor: WorkerMonitor | None = None) -> list[dict[str, Any]]:
+    """The metrics as plain JSON values: ``name``, ``labels`` and ``value`` of each."""
+    samples = [sample for family in Collector(monitor).collect() for sample in family.samples]
+    return [{"name": sample.name, "labels": dict(sample.labels), "value": sample.value} for sample in samples]
+
+
 @dataclass(frozen=True)
 class Served:
     """A server of metrics that runs in a thread of this process.

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from datapipe.secrets import redactor
+from datapipe.logs import logger
 from datapipe.settings import settings
 from datapipe.store import open_store
 from datapipe.store.statistics import QueueLoad, WorkerLoad, queue_loads, worker_loads
 from datapipe.workers.asking import Answer, answers, depths
-from datapipe.workers.checks import Finding, checks
 from datapipe.workers.deadline import Outcome, together
-from datapipe.workers.values import Health, Overview, Part, QueueStatus, WorkerStatus
+from datapipe.workers.health import PATIENCE, health, reason
+from datapipe.workers.values import Health, Overview, QueueStatus, WorkerStatus
 
-_LOG = logging.getLogger("datapipe")
-_PATIENCE = 3.0  # seconds for what should answer at once
+_LOG = logger("datapipe.workers")
 
 
 class WorkerMonitor:
@@ -54,12 +52,12 @@ class WorkerMonitor:
 
     def overview(self) -> Overview:
         """Workers, queues, and what could not be asked."""
-        first = together({"the broker": self._answers, "the run store": _loads}, self._timeout + _PATIENCE)
+        first = together({"the broker": self._answers, "the run store": _loads}, self._timeout + PATIENCE)
         alive, loads = first["the broker"].value, first["the run store"].value
         workers = merged_workers(alive, loads)
         names = queue_names(workers, loads)
         # A broker that has just not answered is not waited for once more.
-        second = together({"the broker's queues": lambda: depths(names)}, _PATIENCE) if alive is not None else {}
+        second = together({"the broker's queues": lambda: depths(names)}, PATIENCE) if alive is not None else {}
         depth = second["the broker's queues"].value if second else None
         problems = [_problem(name, outcome) for name, outcome in {**first, **second}.items() if outcome.error]
         return Overview(
@@ -67,17 +65,14 @@ class WorkerMonitor:
         )
 
     def health(self, *, workers: bool = True) -> Health:
-        """Whether broker, result backend, run store and every database that has a name answer, asked all at once.
+        """Whether broker, result backend, run store and every database that has a name can be used, asked all at once.
 
         Parameters
         ----------
         workers : bool
             Count the workers online, too.
         """
-        asked = checks()
-        outcomes = together({**asked, **({"workers": self._answers} if workers else {})}, self._timeout + _PATIENCE)
-        online = len(outcomes["workers"].value or ()) if workers else None
-        return Health(tuple(_part(name, outcomes[name]) for name in asked), online)
+        return health(workers=workers, timeout=self._timeout)
 
     def _answers(self) -> Mapping[str, Answer]:
         return answers(self._timeout)
@@ -174,18 +169,5 @@ def merged_queues(
     return tuple(map(queue, names))
 
 
-def _part(name: str, outcome: Outcome) -> Part:
-    if outcome.error is not None:
-        return Part(name, "failed", message=_reason(outcome.error))
-    found: Finding = outcome.value
-    return Part(name, found.state, None if found.seconds is None else round(found.seconds * 1000, 2), found.message)
-
-
 def _problem(name: str, outcome: Outcome) -> str:
-    return f"{name} cannot be asked: {_reason(outcome.error)}"
-
-
-def _reason(error: Exception | None) -> str:
-    """An error in one line, without passwords."""
-    lines = str(error).strip().splitlines()
-    return redactor().text(lines[0] if lines else type(error).__name__)
+    return f"{name} cannot be asked: {reason(outcome.error)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -15,13 +15,14 @@ from redis.exceptions import RedisError
 
 from datapipe.engine import RunOptions, described, place
 from datapipe.errors import DatapipeError, FatalError, PlanError, TransientError
+from datapipe.logs import bound, ids, logger
 from datapipe.notebooks.model import NotebookPlan
 from datapipe.notebooks.prepared import Prepared
 from datapipe.notebooks.running import JobOptions, described_job
 from datapipe.plan import QUEUE_NAME, Plan, check_runnable
 from datapipe.settings import settings
 from datapipe.store import RunRow, RunStore, open_store
-from datapipe.workers.app import IS_WORKER, app
+from datapipe.workers.app import HEADER, IS_WORKER, app
 from datapipe.workers.envelope import renewed, seal
 from datapipe.workers.notebooks import seal_job
 
@@ -29,6 +30,7 @@ TASK, NOTEBOOK_TASK = "datapipe.run_pipeline", "datapipe.run_notebook"
 _TASKS = {"plan": TASK, "notebook": NOTEBOOK_TASK}  # by the kind of run
 REFUSED = "the run is recorded in another run store"  # how a worker's refusal begins
 _LONGEST_NAME = 128
+_LOG = logger("datapipe.workers")
 NOBODY: Mapping[str, str] = MappingProxyType({})  # else than this process
 RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
 _AGAIN = frozenset({"failed", "cancelled", "lost"})
@@ -70,7 +72,8 @@ def submit(
     """
     check_runnable(plan)
     store, run_id = recorded(plan, options, queue, pipeline_id, key=settings().signing_key, by=by)
-    publish(store, run_id, queue_of(plan, queue), new=True)
+    with about(run_id, options.correlation_id, pipeline_id):
+        publish(store, run_id, queue_of(plan, queue), new=True)
     return run_id
 
 
@@ -109,7 +112,8 @@ def submit_job(
         As :func:`submit` does.
     """
     store, run_id = recorded_job(job, options, queue, pipeline_id, key=settings().signing_key, by=by)
-    publish(store, run_id, queue_of(job.plan, queue), new=True, kind="notebook")
+    with about(run_id, options.correlation_id, pipeline_id):
+        publish(store, run_id, queue_of(job.plan, queue), new=True, kind="notebook")
     return run_id
 
 
@@ -163,8 +167,13 @@ def queue_of(plan: Plan | NotebookPlan, queue: str | None) -> str:
     return found
 
 
+def about(run_id: str, correlation_id: str | None, pipeline_id: str | None) -> AbstractContextManager[None]:
+    """The ids of a run that is queued, for log lines and for its message."""
+    return bound(run_id=run_id, correlation_id=correlation_id or run_id, pipeline_id=pipeline_id or run_id)
+
+
 def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, kind: str = "plan", **options: Any) -> Any:
-    """Put a recorded run into its queue.
+    """Put a recorded run into its queue. The ids that are bound here travel with it.
 
     Parameters
     ----------
@@ -184,19 +193,28 @@ def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, kind
     """
     try:
         with reaching_broker():
-            return app.send_task(
+            sent = app.send_task(
                 _TASKS[kind],
                 kwargs={"store": store.id},
                 task_id=run_id,
                 queue=queue,
                 retry=True,
                 retry_policy=RETRY,
-                **options,
+                **with_ids(options),
             )
+            _LOG.info("run queued", extra={"queue": queue})
+            return sent
     except BaseException:
         if new and not store.remove(run_id):
             return app.AsyncResult(run_id)  # the message has arrived, and a worker has taken the run
         raise
+
+
+def with_ids(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a message, with the ids that are bound here among its headers."""
+    known = ids()
+    sent = {name: known[name] for name in ("correlation_id", "pipeline_id") if name in known}
+    return {**options, "headers": {**(options.get("headers") or {}), HEADER: sent}}
 
 
 @contextmanager
@@ -242,7 +260,8 @@ def retry(run_id: str) -> None:
     if store.change(run_id, when=(row.state,), state="queued", **unbegun):
         with suppress(*BROKEN):
             app.AsyncResult(run_id).forget()  # how it ended before
-        with suppress(TransientError):  # it is accepted: a worker looks for what waits and is in no queue
+        # It is accepted: a worker looks for what waits and is in no queue.
+        with suppress(TransientError), about(run_id, row.correlation_id, row.pipeline_id):
             publish(store, run_id, row.queue or settings().queue, kind=row.kind)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from datapipe.errors import DatapipeError
+from datapipe.logs import logger
 from datapipe.store import RunRow, RunStore, seconds_between
 from datapipe.workers.broker import BrokerState, broker_client, look
-from datapipe.workers.queue import publish
+from datapipe.workers.queue import about, publish
 from datapipe.workers.requests import CAP
 
 LOST_AFTER = 20.0  # seconds without a sign of life after which a worker's run is given to another one
 _STRANDED_AFTER = 10.0  # seconds after which a run that waits is looked for in the broker
 _HELD_AFTER = 30.0  # seconds in which a worker begins what it has taken
 _SLACK = 5.0  # seconds by which runs may overtake each other on their way to the broker
-_LOG = logging.getLogger("datapipe")
+_LOG = logger("datapipe.workers")
 
 
 def reconcile(store: RunStore, worker: str, running: Mapping[str, int], *, take_over: bool = True) -> None:
@@ -39,9 +39,10 @@ def reconcile(store: RunStore, worker: str, running: Mapping[str, int], *, take_
     for row in store.silent(LOST_AFTER) if take_over else ():
         after = store.lose(row.id, row.lease, CAP, LOST_AFTER)
         if after is not None:
-            _LOG.warning(
-                "run %s gave no sign of life for %.0f s on %s: %s", row.id, LOST_AFTER, row.worker, after.state
-            )
+            with about(row.id, row.correlation_id, row.pipeline_id):
+                _LOG.warning(
+                    "run %s gave no sign of life for %.0f s on %s: %s", row.id, LOST_AFTER, row.worker, after.state
+                )
             _queue_again(store, after)
     waiting = store.waiting(_STRANDED_AFTER)
     if waiting:
@@ -49,7 +50,8 @@ def reconcile(store: RunStore, worker: str, running: Mapping[str, int], *, take_
             state = look(client, sorted({str(row.queue) for row in waiting}))
         times = store.queued_at([run_id for queue in state.queues.values() for run_id in queue.head])
         for row in stranded(waiting, state, times):
-            _LOG.warning("run %s is not in the broker any more and is queued again", row.id)
+            with about(row.id, row.correlation_id, row.pipeline_id):
+                _LOG.warning("run %s is not in the broker any more and is queued again", row.id)
             if store.queued_again(row.id, str(row.queued)):
                 _queue_again(store, row)
 
@@ -81,6 +83,8 @@ def _queue_again(store: RunStore, row: RunRow) -> None:
     if row.state != "queued" or row.queue is None:
         return
     try:
-        publish(store, row.id, row.queue, kind=row.kind)
+        with about(row.id, row.correlation_id, row.pipeline_id):
+            publish(store, row.id, row.queue, kind=row.kind)
     except DatapipeError as error:
-        _LOG.warning("run %s could not be queued again: %s", row.id, error)  # it waits, so the next rounds try
+        with about(row.id, row.correlation_id, row.pipeline_id):
+            _LOG.warning("run %s could not be queued again: %s", row.id, error)  # it waits, so the next rounds try

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from typing import Any
 
@@ -10,10 +9,11 @@ from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
 
 from datapipe.errors import DatapipeError, FatalError, from_dict
+from datapipe.logs import bound, logger
 from datapipe.store import RunRow
 from datapipe.workers.queue import needed_store
 
-_LOG = logging.getLogger("datapipe")
+_LOG = logger("datapipe.workers")
 CAP = 3  # worker processes that one run may cost
 
 
@@ -53,7 +53,8 @@ class RunRequest(Request):  # type: ignore[misc]  # Celery has no types
                 return None  # somebody else has it
             after = store.lose(self.id, row.lease, CAP)
         except DatapipeError as error:
-            _LOG.warning("run %s lost its process, which could not be counted: %s", self.id, error)
+            with bound(run_id=self.id, task_id=self.id):
+                _LOG.warning("run %s lost its process, which could not be counted: %s", self.id, error)
             return None
         if after is None or after.state == "queued":
             return None
@@ -66,7 +67,8 @@ class RunRequest(Request):  # type: ignore[misc]  # Celery has no types
             if self._is_here(row):
                 store.change(self.id, when=("running", "lost"), lease=row.lease, **values)
         except DatapipeError as error:
-            _LOG.warning("the end of run %s could not be recorded: %s", self.id, error)
+            with bound(run_id=self.id, task_id=self.id):
+                _LOG.warning("the end of run %s could not be recorded: %s", self.id, error)
 
 
 def _timed_out(seconds: float) -> dict[str, Any]:

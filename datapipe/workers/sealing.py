@@ -12,7 +12,7 @@ from datapipe.errors import PlanError
 from datapipe.plan import DatabaseUrl, Plan, parse
 from datapipe.settings import settings
 from datapipe.workers.envelope import opened, seal, unsigned
-from datapipe.workers.queue import RETRY, new_id, own_key, reaching_broker
+from datapipe.workers.queue import RETRY, new_id, own_key, reaching_broker, with_ids
 from datapipe.workers.requests import RunRequest
 
 _PREFIX = "datapipe."
@@ -59,7 +59,7 @@ class StageTask(SafeTask):
         found = {name: _sealed(options[name], key) for name in _TRAVELLERS if options.get(name)}
         given = {"retry": True, "retry_policy": RETRY, **options, **found, **_HIDDEN}
         with reaching_broker():
-            return super().apply_async(args, kwargs, task_id=task_id, **given)
+            return super().apply_async(args, kwargs, task_id=task_id, **with_ids(given))
 
 
 def document(stage: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from celery.result import AsyncResult
 
 from datapipe.engine import RunOptions, run_recorded
 from datapipe.errors import DatapipeError, PlanError, TransientError
+from datapipe.logs import ids
 from datapipe.plan import parse
 from datapipe.settings import settings
 from datapipe.workers.app import app
@@ -161,7 +162,8 @@ def _staged(
         job = Job.of(stage, parse(document(stage, fields)), keep, previous)
         return do(job, RunOptions(), run_recorded)
     task_id = str(request.id or new_id())
-    options = RunOptions(run_id=task_id, correlation_id=request.root_id, parent_run_id=request.parent_id)
+    correlation = ids().get("correlation_id", request.root_id)  # it came with the message
+    options = RunOptions(run_id=task_id, correlation_id=correlation, parent_run_id=request.parent_id)
 
     def work() -> Mapping[str, Any]:
         plan, keep = plan_of(stage, task_id, sealed, fields)

@@ -14,6 +14,7 @@ from datapipe.store import RunStore
 from datapipe.workers import stages
 from datapipe.workers.envelope import seal
 from datapipe.workers.jobs import Job
+from datapipe.workers.queue import about
 
 
 def queue_stage(
@@ -51,7 +52,8 @@ def queue_stage(
         store.add(run_id, state="queued", pipeline_id=run_id, **values)
     try:
         arguments = () if previous is None else (dict(previous),)
-        getattr(stages, job.stage).apply_async(arguments, {"sealed": message}, task_id=run_id)
+        with about(run_id, options.correlation_id, None):
+            getattr(stages, job.stage).apply_async(arguments, {"sealed": message}, task_id=run_id)
     except BaseException:
         if store.remove(run_id):
             raise

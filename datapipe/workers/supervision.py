@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from celery.worker import state
 from redis.exceptions import RedisError
 
 from datapipe.errors import DatapipeError
+from datapipe.logs import logger
 from datapipe.settings import settings
 from datapipe.workers.broker import broker_client, look
 from datapipe.workers.queue import needed_store
@@ -30,7 +30,7 @@ _SWEEP_EVERY = 3600.0  # seconds between two looks for rows that no task came fo
 _CALM = 2  # rounds in which the others can give a sign of life
 _DEAF_AFTER = 30.0  # seconds without a message, though some wait and there is room, after which a worker restarts
 _ENDING = 5.0  # seconds that runs have to be put back before a restart
-_LOG = logging.getLogger("datapipe")
+_LOG = logger("datapipe.workers")
 
 
 class Supervision(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types

@@ -17,6 +17,7 @@ from datapipe.workers.execution import adopt, adopt_job, execute, whole_text
 from datapipe.workers.queue import (
     NOTEBOOK_TASK,
     TASK,
+    about,
     new_id,
     own_key,
     publish,
@@ -41,7 +42,8 @@ class RunTask(SafeTask):
         run = RunOptions(run_id=task_id or new_id())
         queue = queue_of(plan, options.pop("queue", None))
         store, run_id = recorded(plan, run, queue, pipeline_id, key=own_key())
-        return publish(store, run_id, queue, new=True, **{k: v for k, v in options.items() if k not in _OURS})
+        with about(run_id, run.correlation_id, pipeline_id):
+            return publish(store, run_id, queue, new=True, **{k: v for k, v in options.items() if k not in _OURS})
 
 
 class NotebookTask(SafeTask):
@@ -56,7 +58,8 @@ class NotebookTask(SafeTask):
         queue = queue_of(job.plan, options.pop("queue", None))
         store, run_id = recorded_job(job, run, queue, pipeline_id, key=own_key())
         given = {k: v for k, v in options.items() if k not in _OURS}
-        return publish(store, run_id, queue, new=True, kind="notebook", **given)
+        with about(run_id, run.correlation_id, pipeline_id):
+            return publish(store, run_id, queue, new=True, kind="notebook", **given)
 
 
 def _check_now(options: Mapping[str, Any]) -> None:

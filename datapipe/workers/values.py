@@ -114,12 +114,15 @@ class Part:
         How long it took to answer one question on an open connection.
     message : str
         Where it is, or what is wrong; never a password.
+    hint : str
+        What to do next, if something is wrong.
     """
 
     name: str
     state: str
     milliseconds: float | None = None
     message: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ import linecache
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from urllib.parse import urlsplit
 import nbformat
 import psycopg
 import pytest
+import uvicorn
 from notebookfiles import KERNELSPEC
 from services import private_redis, redis_program
 from workerside import fresh_workers, running_worker
@@ -29,6 +32,7 @@ import datapipe
 from datapipe import plan as plans
 from datapipe.data.connections import shared
 from datapipe.notebooks.model import is_job, parse_job
+from datapipe.rest import create_app
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
@@ -38,11 +42,22 @@ _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```[ \t]*(?:\n|\Z)", re.M | re.S)
 _CELL = re.compile(r"^# %%(.*)\n", re.M)
 _MOMENT = re.compile(r"at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 _TIMING = re.compile(r"in [\d.,]+ s(?:, [\d,]+ rows/s)?")
+_LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_SECONDS = re.compile(r"(?<=\bseconds)(\"?[=:] ?)[\d.]+")
 _TAKEN = re.compile(r" · [\d.]+ m?s · ")
 _PROGRAMS = ("datapipe ", "pipeline-cli ", "export ", "echo ")
 # Servers of their own, with tests of their own.
-_ELSEWHERE = ("datapipe demo", "datapipe up", "datapipe lab", "datapipe metrics --port", "datapipe worker ")
+_ELSEWHERE = (
+    "datapipe api",
+    "datapipe demo",
+    "datapipe up",
+    "datapipe lab",
+    "datapipe metrics --port",
+    "datapipe worker ",
+)
 _WITH_A_WORKER = "<!-- with a worker -->"
+_WITH_REST, _REST = "<!-- with the REST interface -->", "http://localhost:8000"
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,7 @@ class Reader:
     folder: Path
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
     cells: int = 0
+    rest: str = _REST  # where it is in fact
 
     def read(self) -> None:
         found = blocks(self.page)
@@ -93,6 +109,7 @@ class Reader:
 
     def try_out(self, block: Block) -> str:
         """What a block prints."""
+        block = replace(block, text=block.text.replace(_REST, self.rest))
         if "title" in block.options:
             file = self.folder / block.options["title"]
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -171,8 +188,11 @@ def runs(command: str) -> bool:
 
 
 def timeless(text: str) -> str:
-    """The text without what differs from run to run: durations."""
+    """The text without what differs from run to run: durations, and of log lines ids and their order."""
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+    if _LOGGED.search(lines):  # steps work at the same time, so their lines may come in another order
+        found = _SECONDS.sub(r"\1…", _ID.sub("…", _LOGGED.sub("…", lines)))
+        return "\n".join(sorted(found.splitlines()))
     return _MOMENT.sub("at … UTC", _TIMING.sub("in … s", _TAKEN.sub(" · … ms · ", lines)))
 
 
@@ -213,7 +233,7 @@ def folder(
     monkeypatch.setenv(
         "PATH", os.pathsep.join([str(forked_cli.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
     )
-    monkeypatch.setattr("datapipe.settings._connections", {})  # names given by connect() belong to the page
+    monkeypatch.setattr("datapipe.settings.connections._connections", {})  # names given by connect() belong to the page
     known = set(sys.modules)
     yield tmp_path
     shared().dispose()
@@ -228,7 +248,23 @@ def test_examples_run(page: str, folder: Path, request: pytest.FixtureRequest, m
         monkeypatch.setenv("MYSQL_URL", request.getfixturevalue("mysql_url"))
     if _WITH_A_WORKER in PAGES[page].read_text(encoding="utf-8"):
         request.getfixturevalue("worker")
-    Reader(PAGES[page], folder).read()
+    reader = Reader(PAGES[page], folder)
+    if _WITH_REST in PAGES[page].read_text(encoding="utf-8"):
+        reader.rest = request.getfixturevalue("rest")
+    reader.read()
+
+
+@pytest.fixture
+def rest(folder: Path, worker: None) -> Iterator[str]:
+    """The REST interface, served by a thread of this process."""
+    server = uvicorn.Server(uvicorn.Config(create_app(), port=0, log_config=None))
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield f"http://localhost:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+    listener.close()
 
 
 @pytest.fixture

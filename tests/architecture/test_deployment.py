@@ -59,7 +59,7 @@ def test_workers_can_be_many_and_have_time_to_stop() -> None:
 
 def test_profiles() -> None:
     found = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert found == {"flower": ["monitoring"], "metrics": ["monitoring"], "notebook": ["notebook"]}
+    assert found == {"api": ["api"], "flower": ["monitoring"], "metrics": ["monitoring"], "notebook": ["notebook"]}
 
 
 def test_secrets_come_from_the_environment() -> None:

@@ -16,6 +16,7 @@ HEAVY = (
     "pyarrow",
     "duckdb",
     "sqlalchemy",
+    "structlog",
     "celery",
     "redis",
     "papermill",

@@ -18,7 +18,7 @@ import datapipe
 from datapipe.errors import PlanError
 from datapipe.schemas import ColumnSpec, SchemaRegistry, version_of
 from datapipe.store import RunStore, open_store
-from datapipe.store.store import engine_of
+from datapipe.store.opening import engine_of
 
 ONE = [ColumnSpec("id", "int", nullable=False), ColumnSpec("name", "varchar(20)")]
 TWO = [ColumnSpec("id", "bigint", nullable=False), ColumnSpec("name", "varchar(20)"), ColumnSpec("day", "date")]

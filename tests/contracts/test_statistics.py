@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from datapipe.store import RunStore
+from datapipe.store.opening import engine_of
 from datapipe.store.statistics import STATES, WorkerLoad, queue_loads, totals, worker_loads
-from datapipe.store.store import engine_of
 
 
 def run(store: RunStore, run_id: str, worker: str | None, state: str, rows: int = 0) -> None:

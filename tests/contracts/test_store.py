@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from datapipe.errors import FatalError, PlanError
 from datapipe.store import RunStore, StepRow, open_store
-from datapipe.store.store import engine_of
+from datapipe.store.opening import engine_of
 
 
 def test_a_run_from_its_beginning_to_its_end(store: RunStore) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from datapipe.store import Note, RunStore, StepRow, open_store
 from datapipe.store import store as module
-from datapipe.store.store import engine_of
+from datapipe.store.opening import engine_of
 
 
 @pytest.fixture

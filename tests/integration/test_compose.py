@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -138,6 +139,20 @@ def test_metrics(site: Site) -> None:
             text = answer.read().decode()
         for part in ("broker", "metadata store", "SOURCE_DB_URL", "DEST_DB_URL"):
             assert f'datapipe_up{{part="{part}"}} 1.0' in text
+        service.kill()
+        assert service.check() != 0
+
+
+def test_api_is_open_on_this_machine_and_by_its_name_between_services(site: Site) -> None:
+    service = site.service("api", "8000")
+    with running(service):
+        url = f"http://127.0.0.1:{service.places['8000']}/runs"
+        for host, wanted in (("localhost:8000", 200), ("api:8000", 200), ("evil.example", 421)):
+            request = urllib.request.Request(url, headers={"Host": host})
+            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=20) as answer:
+                assert (answer.status, wanted) == (200, 200)
+                continue
+            assert wanted == 421
         service.kill()
         assert service.check() != 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ import psutil
 import psycopg
 import pytest
 from dotenv import dotenv_values
+from specification import answer, finished, prepared
+from specification import submitted as example
 
 from datapipe.local.valkey_server import ValkeyServer
 
@@ -133,7 +136,7 @@ def status(url: str, login: str = "", token: str = "") -> int:
 
 
 def test_plan_runs_with_the_environment_that_is_written(home: Path, tmp_path: Path) -> None:
-    with running_up(home, tmp_path, "--env-file", "stack.env", "--concurrency", "1", "--flower") as up:
+    with running_up(home, tmp_path, "--env-file", "stack.env", "--concurrency", "1", "--api", "--json") as up:
         up.wait_for("Ctrl-C stops everything")
         file = tmp_path / "stack.env"
         variables = dotenv_values(file)
@@ -151,9 +154,13 @@ def test_plan_runs_with_the_environment_that_is_written(home: Path, tmp_path: Pa
 
         found = re.search(r"Flower: (\S+), user and password (\S+)", up.said)
         assert found is not None
+        up.wait_for('{"ready": true')
+        told = json.loads(next(line for line in up.said.splitlines() if line.startswith("{")))
+        assert (told["environment"], told["flower"]) == (variables, {"address": found[1], "login": found[2]})
         assert status(found[1]) == 401
         assert status(found[1], found[2]) == 200
 
+        check_rest(up, str(variables["DEST_DB_URL"]))
         everything = up.everything()
         shown = " ".join(word for process in everything for word in process.cmdline())
         secrets = [found[2], str(variables["DATAPIPE_SIGNING_KEY"]), *re.findall(r":([^:@/]{12,})@", file.read_text())]
@@ -165,6 +172,31 @@ def test_plan_runs_with_the_environment_that_is_written(home: Path, tmp_path: Pa
         assert left(everything) == []
         assert up.said.rstrip().endswith("stopped")
         assert "Traceback" not in up.said
+
+
+def check_rest(up: Up, database: str) -> None:
+    """The specification's example runs as it stands there, and so does the request that is printed to paste."""
+    found = re.search(r"REST interface and web page: (http://127\.0\.0\.1:\d+);", up.said)
+    assert found is not None, up.said
+    port = prepared(database, up.folder / ".env")
+    status_ = example(found[1], port, {})
+    assert status_["pipeline_id"] == status_["task_id"]
+    ended = finished(found[1], status_["run_id"])
+    assert (ended["state"], ended["rows_read"], ended["rows_written"], ended["via"]) == ("succeeded", 2, 2, "rest"), (
+        ended
+    )
+    with psycopg.connect(database) as conn:
+        assert conn.execute("SELECT * FROM users_staging ORDER BY id").fetchall() == [(2, "BOB"), (3, "EVE")]
+    assert "pass" not in json.dumps(ended).replace("password", "")
+
+    pasted = re.search(r"(?m)^curl (\S+) -H 'Content-Type: application/json' -d '(.*)'$", up.said)
+    assert pasted is not None, up.said
+    request = urllib.request.Request(pasted[1], pasted[2].encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as response:
+        assert response.status == 202
+        assert finished(found[1], json.load(response)["run_id"])["state"] == "succeeded"
+    assert answer(found[1], "/health")["status"] == "ok"
+    assert [worker["state"] for worker in answer(found[1], "/workers")["workers"]] == ["online"]
 
 
 @pytest.mark.soak  # it takes half a minute

@@ -29,7 +29,7 @@ PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAg
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory, no variables but a few, and a folder of secrets."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("datapipe.settings._connections", {})
+    monkeypatch.setattr("datapipe.settings.connections._connections", {})
     for name in [name for name in os.environ if names_secret(name) or "://" in os.environ[name]]:
         monkeypatch.delenv(name)
     (tmp_path / "secrets").mkdir()
@@ -270,3 +270,27 @@ def test_a_picture_is_left_alone_but_for_exact_values() -> None:
     picture = "iVBOR+redis://ann:s3cret@db"
     found = Redactor(("hunter2hunter2",)).data({"image/png": f"{picture}hunter2hunter2", "text/plain": picture})
     assert found["image/png"] == f"{picture}***" and found["text/plain"] != picture
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "DATAPIPE_CONNECTION_CRM", "CRM_URL"])  # the last is a plan's ${CRM_URL}
+def test_passwords_of_urls_in_files_count(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "url").write_text("redis://ann:correct-horse@db/0\n")
+    monkeypatch.setenv(f"{name}_FILE", "url")
+    assert redactor().text("it is correct-horse") == "it is ***"
+
+
+def test_a_secret_may_be_in_a_file_that_a_variable_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "token").write_text("correct-horse\n")
+    monkeypatch.setenv("API_TOKEN_FILE", "token")
+    assert secret("API_TOKEN") == "correct-horse"
+    assert redactor().text("it is correct-horse") == "it is ***"
+
+
+def test_files_of_other_programs_are_no_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "certificates").write_bytes(b"\xff" * 10)
+    for value in ("certificates", "none", "a\0b", str(folder)):
+        with monkeypatch.context() as context:
+            if "\0" not in value:
+                context.setenv("SSL_CERT_FILE", value)
+            (folder / ".env").write_text(f"SSL_CERT_FILE={value}\n")
+            assert redactor().text("text") == "text"

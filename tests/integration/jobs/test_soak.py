@@ -18,7 +18,7 @@ from jobside import calling
 from notebookfiles import kept, processes_of, write_notebook
 
 from datapipe.store import RunStore
-from datapipe.store.store import engine_of
+from datapipe.store.opening import engine_of
 
 KILLS, AT_ONCE, SPAN, LEFT = 100, 4, 6.0, 20.0
 HITS = 80  # of the kills that must have found somebody: a notebook may have ended before its turn

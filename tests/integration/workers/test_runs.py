@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from workerside import Worker, fresh_workers, running_worker, until
 import datapipe
 from datapipe.data.connections import shared
 from datapipe.errors import DataError, PlanError, RunCancelled, TransientError
+from datapipe.logs import bound
 
 KEY = "k" * 40
 only_redis = pytest.mark.parametrize("broker", ["redis"], indirect=True)
@@ -60,7 +62,8 @@ def environment(
 @pytest.fixture(scope="module")
 def worker(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """One for most tests; those that end it or do without have queues of their own."""
-    with running_worker(environment, tmp_path_factory.mktemp("w1")) as found:
+    retrying = {"MAX_RETRIES": "1", "RETRY_BACKOFF_BASE": "0.1"}
+    with running_worker({**environment, **retrying}, tmp_path_factory.mktemp("w1")) as found:
         yield found
 
 
@@ -243,6 +246,42 @@ def test_without_a_broker_nothing_is_queued(environment: dict[str, str], monkeyp
     monkeypatch.undo()
     fresh_workers()
     assert len(datapipe.runs(1000)) == before
+
+
+@only_redis
+def test_each_line_of_a_workers_log_says_whose_it_is(worker: Worker, tmp_path: Path) -> None:
+    """A run that is tried again, and one that fails on a value: by their ids, and without the value."""
+    tried = str(tmp_path / "tried")
+
+    def passing(frame: Any) -> Any:
+        import logging
+        from pathlib import Path
+
+        from datapipe.errors import TransientError
+
+        logging.getLogger("mine").warning("looking")
+        if not Path(tried).exists():
+            Path(tried).touch()
+            raise TransientError("not yet")
+        return frame
+
+    with bound(correlation_id="order-17"):
+        run = users(passing).submit(pipeline_id="nightly")
+    assert run.result(60).attempts == 2
+    wrong = users(lambda frame: frame.assign(name=frame["email"].astype(int))).submit()
+    with pytest.raises(DataError, match=r"ANN@X|b@x"):
+        wrong.result(60)
+    until(lambda: f"[{wrong.id}] raised expected" in worker.log)
+    told = [json.loads(line) for line in worker.log.splitlines()]  # each of them is an object
+    of_the_run = [line for line in told if run.id in json.dumps(line) and line["logger"] != "celery.worker.strategy"]
+    whose = {"run_id": run.id, "task_id": run.id, "correlation_id": "order-17", "pipeline_id": "nightly"}
+    assert [line for line in of_the_run if not whose.items() <= line.items()] == []
+    messages = [line["message"] for line in of_the_run]
+    assert messages[0] == "run started" and messages.count("attempt failed") == 1 and "run succeeded" in messages
+    assert [line["step"] for line in told if line["logger"] == "mine"] == ["transformation step 1 (code)"] * 2
+    failed = next(line for line in told if line["message"] == "run failed" and line["run_id"] == wrong.id)
+    assert (failed["level"], failed["correlation_id"]) == ("ERROR", wrong.id)
+    assert "ANN@X" not in worker.log and "b@x" not in worker.log
 
 
 @only_redis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from datapipe.cli.app import app
+from datapipe.store import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +49,7 @@ def test_help_has_an_example(command: tuple[str, ...]) -> None:
     assert f"\n  datapipe {command[0] if command else 'run'} recipes/users.yaml" in done.stdout
 
 
-PARTS = {name: command for name, command in vars(typer.main.get_command(app))["commands"].items() if name != "demo"}
+PARTS = dict(vars(typer.main.get_command(app))["commands"])
 COMMANDS = [
     (name, *part) for name, found in PARTS.items() for part in [(), *((n,) for n in vars(found).get("commands", ()))]
 ]
@@ -58,3 +60,98 @@ def test_help_of_every_command_has_an_example_of_it(command: tuple[str, ...]) ->
     done = CliRunner().invoke(app, [*command, "--help"])
     assert done.exit_code == 0
     assert f"\n  datapipe {' '.join(command)}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command for command in COMMANDS if not hasattr(PARTS[command[0]], "commands") or command[1:]],
+    ids=" ".join,
+)
+def test_every_command_has_json(command: tuple[str, ...]) -> None:
+    found = PARTS[command[0]]
+    for part in command[1:]:
+        found = vars(found)["commands"][part]
+    assert any("--json" in parameter.opts for parameter in found.params)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (("preview", "--query", "SELECT 1 AS a, NULL AS b", "--source-db-url", "sqlite://"), "rows"),
+        (("explain", "--query", "SELECT 1 AS a", "--source-db-url", "sqlite://"), "sections"),
+        (("config", "show"), "settings"),
+        (("health", "--no-workers"), "parts"),
+        (("init", "new"), "written"),
+        (("runs",), None),
+        (("metrics",), None),
+    ],
+)
+def test_json_is_all_there_is_on_stdout(
+    arguments: tuple[str, ...], key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", "sqlite:///runs.db")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code in {0, 1}
+    told = json.loads(done.stdout)
+    assert isinstance(told, list) if key is None else key in told
+
+
+def test_a_preview_as_json_has_columns_and_rows() -> None:
+    query = "SELECT 1 AS id, 'ann' AS name UNION ALL SELECT 2, NULL"
+    done = CliRunner().invoke(app, ["preview", "--query", query, "--source-db-url", "sqlite://", "-n", "2", "--json"])
+    told = json.loads(done.stdout)
+    assert [column["name"] for column in told["columns"]] == ["id", "name"]
+    assert [column["nulls"] for column in told["columns"]] == [0, 1]
+    assert told["rows"] == [{"id": 1, "name": "ann"}, {"id": 2, "name": None}]
+
+
+# --- completion ---------------------------------------------------------------------------------------------
+
+
+def completed(words: str, monkeypatch: pytest.MonkeyPatch, shell: str = "bash") -> list[str]:
+    """What a shell would offer for the last of the words."""
+    monkeypatch.setenv("_DATAPIPE_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+    done = CliRunner().invoke(app, [], prog_name="datapipe")
+    return done.stdout.split()
+
+
+def test_bash_completes_commands_files_states_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", "sqlite:///runs.db")
+    for name in ("plan.yaml", "plans/daily.ipynb", "plan.txt", ".hidden.yaml"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    store = open_store()
+    assert store is not None
+    for run_id in ("a1f0", "a1f1", "b2"):
+        store.add(run_id, state="failed", source="users", target="copy")
+    for words, wanted in {
+        "datapipe st": ["status"],
+        "datapipe schema ch": ["check"],
+        "datapipe run ": ["plan.yaml", "plans/"],
+        "datapipe run plans/": ["plans/daily.ipynb"],
+        "datapipe notebook run plans/d": ["plans/daily.ipynb"],
+        "datapipe run --config pl": ["plan.yaml", "plans/"],
+        "datapipe run --strategy up": ["upsert"],
+        "datapipe run --transform-type co": ["code", "config"],
+        "datapipe runs --state f": ["failed"],
+        "datapipe status a1": ["a1f0", "a1f1"],
+        "datapipe cancel b": ["b2"],
+        "datapipe run nowhere/": [],
+    }.items():
+        assert sorted(completed(words, monkeypatch)) == wanted, words
+
+
+def test_completion_says_nothing_where_the_store_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("off", "sqlite:////nowhere/at/all.db", "nonsense"):
+        monkeypatch.setenv("DATAPIPE_METADATA_URL", url)
+        assert completed("datapipe status ", monkeypatch) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_DATAPIPE_COMPLETE", f"source_{shell}")
+    done = CliRunner().invoke(app, [], prog_name="datapipe")
+    assert "_DATAPIPE_COMPLETE=complete" in done.stdout

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from datapipe import settings as settings_module
 from datapipe.data.connections import ConnectionManager, complete, resolve, to_url
 from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.plan import DatabaseUrl
+from datapipe.settings import connections as settings_module
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +127,32 @@ def test_a_dead_postgresql_is_noticed_unless_the_url_says_otherwise(manager, pos
     assert found["tcp_user_timeout"] == "12000"
     assert found["keepalives_idle"] == "6"
     manager.dispose()
+
+
+def test_a_named_connection_has_a_pool_of_its_own(manager, monkeypatch):
+    url = "postgresql://etl:pw@127.0.0.1:1/crm"
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM", url)
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM__POOL_SIZE", "1")
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM__MAX_OVERFLOW", "0")
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM__RECYCLE", "60")
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM__TIMEOUT", "0.5")
+    monkeypatch.setenv("DATAPIPE_CONNECTION_OTHER", url)
+    own, other = (manager.engine(resolve(None, name, default="", step="s")).pool for name in ("crm", "other"))
+    assert own is not other
+    assert (own.size(), own._max_overflow, own._recycle, own._timeout) == (1, 0, 60, 0.5)
+    assert (other.size(), other._max_overflow, other._recycle, other._timeout) == (2, 3, 1800, 30)
+
+
+def test_a_wrong_option_is_told_with_the_step(monkeypatch):
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM", "postgresql://db/crm")
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM__POOL", "1")
+    with pytest.raises(PlanError, match=r"ingestion: DATAPIPE_CONNECTION_CRM__POOL: .*Did you mean 'pool_size'"):
+        resolve(None, "crm", default="", step="ingestion")
+
+
+def test_options_keep_a_password_that_another_connection_has(monkeypatch):
+    monkeypatch.setenv("SOURCE_DB_URL", "postgresql://etl:pw@db/crm")
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM", "postgresql://etl@db/crm")
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM__POOL_SIZE", "1")
+    found = resolve(None, "crm", default="", step="s")
+    assert (found.full, found.pool) == ("postgresql://etl:pw@db/crm", {"pool_size": 1})

@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from datapipe import settings
 from datapipe.data.stream import Workspace
 from datapipe.errors import DataError, PlanError, RunCancelled
 from datapipe.ingestion import open_source, source_sql
 from datapipe.plan import FileSource, FrameSource, QuerySource, Source, TableSource, build
+from datapipe.settings import connections
 
 
 def read(source: Source, work: Workspace | None = None) -> pa.Table:
@@ -58,7 +58,8 @@ def test_a_query_may_end_in_a_comment_or_a_semicolon(database: str) -> None:
 
 
 def test_connections_are_found_by_name_and_by_default(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "_connections", {"crm": database})
+    monkeypatch.setattr(connections, "_connections", {})
+    connections.connect("crm", database)
     monkeypatch.setenv("SOURCE_DB_URL", database)
     monkeypatch.setenv("PLACE", database)
     for place in ({"source": "crm"}, {}, {"source_db_url": "${PLACE}"}):

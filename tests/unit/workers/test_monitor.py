@@ -31,7 +31,7 @@ LOADS = Loads({"w1@here": BUSY, "w2@here": WorkerLoad("w2@here", processed=3)}, 
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REDIS_URL", "redis://:c4n4ry@127.0.0.1:1/0")
-    monkeypatch.setattr("datapipe.settings._connections", {})
+    monkeypatch.setattr("datapipe.settings.connections._connections", {})
 
 
 def test_a_worker_that_answers_has_its_counts_from_the_store() -> None:
@@ -179,7 +179,7 @@ def test_a_missing_extra_is_one_sentence(missing: str, name: str) -> None:
     assert done.stderr.splitlines()[-1].endswith('Run: pip install "datapipe-sdk[workers]"')
 
 
-@pytest.mark.parametrize("command", ["workers", "health", "metrics"])
+@pytest.mark.parametrize("command", ["workers", "metrics"])
 def test_a_command_without_its_extra(command: str) -> None:
     script = (
         "import sys; sys.modules['celery'] = None; sys.modules['prometheus_client'] = None\n"
@@ -202,7 +202,7 @@ def test_a_store_that_hangs_does_not_hang_the_monitor(monkeypatch: pytest.Monkey
         time.sleep(30)
 
     monkeypatch.setattr(monitor, "open_store", hang)
-    monkeypatch.setattr(monitor, "_PATIENCE", 0.2)
+    monkeypatch.setattr(monitor, "PATIENCE", 0.2)
     began = time.monotonic()
     found = WorkerMonitor(0.1).overview()
     assert time.monotonic() - began < 5
