@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from datapipe.rest import create_app
 from datapipe.store import RunStore
 from datapipe.store.apikeys import create_key
-from datapipe.store.store import store_at
+from datapipe.store.opening import store_at
 
 Pairs = Sequence[tuple[str, str | bytes]]
 

@@ -23,7 +23,7 @@ from workerside import ROOT, Worker
 
 from datapipe.store import RunStore
 from datapipe.store.apikeys import create_key
-from datapipe.store.store import engine_of
+from datapipe.store.opening import engine_of
 
 FUNCTIONS = """
 import time

@@ -141,8 +141,7 @@ class Gate:
             self._take(address)
             return anybody()
         try:
-            store = await to_thread.run_sync(needed_store)
-            caller = await to_thread.run_sync(identified, headers, store)
+            caller = await to_thread.run_sync(lambda: identified(headers, needed_store()))
         except (Refused, DatapipeError) as error:
             self._take(address)
             if scope["path"] in OPEN_PATHS:

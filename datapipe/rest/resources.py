@@ -36,7 +36,7 @@ def summaries(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     if failed:  # to know all secrets takes a while
         known = redactor()
         for one in failed:
-            one |= known.data({"error": one["error"], "reason": one["reason"]})
+            one.update(known.data({"error": one["error"], "reason": one["reason"]}))
     return found
 
 

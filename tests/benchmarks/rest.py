@@ -27,7 +27,7 @@ from services import find_postgresql, postgresql_database, running_postgresql  #
 
 from datapipe.store import RunStore, StepRow  # as well
 from datapipe.store.apikeys import create_key  # as well
-from datapipe.store.store import store_at  # as well
+from datapipe.store.opening import store_at  # as well
 
 RUNS, POLLERS = 1_000, 50
 ERROR = {

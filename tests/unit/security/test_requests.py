@@ -5,7 +5,9 @@ The rows are those of the security matrix; ``test_matrix.py`` says where each of
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ import pytest
 from restside import Answer, Client, Site, basic, document, routes
 
 from datapipe.errors import PlanError
+from datapipe.logs.lines import formatter
 from datapipe.rest import create_app
 from datapipe.rest.app import is_open
+from datapipe.secrets import Redactor
 from datapipe.store import RunStore
 from datapipe.store.apikeys import create_key
 
@@ -395,12 +399,25 @@ def test_s27_an_odd_filter_is_no_failure(query: str, site: Site) -> None:
     assert site.client().get(f"/runs?{query}").status in {200, 400, 422}
 
 
-def test_s35_what_is_sent_makes_no_lines_of_its_own_in_a_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    for given in ("a\r\nforged: yes", "\x1b[2Jx"):
-        answer = site.client().get("/runs", [("x-correlation-id", given)])
-        assert re.fullmatch("[0-9a-f-]{36}", answer.headers["x-correlation-id"])
-    site.client().get("/runs/a%0d%0aforged%1b[2J")
-    assert "forged" not in caplog.text
+@pytest.mark.parametrize("form", ["json", "text", "console"])
+def test_s35_what_is_sent_makes_no_lines_of_its_own_in_a_log(form: Any, site: Site) -> None:
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(formatter(form, Redactor))
+    log = logging.getLogger("datapipe.rest")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        for given in ("a\r\nforged: yes", "\x1b[2Jx"):
+            answer = site.client().get("/runs", [("x-correlation-id", given)])
+            assert re.fullmatch("[0-9a-f-]{36}", answer.headers["x-correlation-id"])
+        site.client().get("/runs/a%0d%0aforged%1b[2J%c2%9b2J%e2%80%a8x")
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
+    lines = written.getvalue().splitlines()
+    assert len(lines) == 3 and not [line for line in lines if line.startswith("forged")]
+    assert not set("\x1b\x9b\r\u2028") & set(written.getvalue())
 
 
 # --- S32: callers do not share -------------------------------------------------------------------------------------
