@@ -20,6 +20,7 @@ from datapipe.rest.models import PipelineRequest, PlanRequest
 from datapipe.rest.problems import Problem, Refused, refused
 from datapipe.rest.rates import Rates
 from datapipe.rest.recent import Recent
+from datapipe.rest.together import Together
 from datapipe.rest.vetting import listed
 from datapipe.settings import settings
 from datapipe.store import RunStore, open_store
@@ -64,6 +65,7 @@ def create_app(address: str = "127.0.0.1") -> FastAPI:
     for part in (pipelines, tasks, runs, notebooks, system):
         app.include_router(part.router)
     app.state.is_open = terms.is_open
+    app.state.lists = Together()
     app.state.health = Recent(lambda: WorkerMonitor().health(), _FRESH)
     app.add_middleware(Gate, terms=terms)
     for kind, handler in _HANDLERS.items():

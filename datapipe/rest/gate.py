@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +24,7 @@ from datapipe.rest.body import checked, replayed, whole
 from datapipe.rest.callers import NOBODY, Caller, anybody, identified
 from datapipe.rest.problems import Refused, refused
 from datapipe.rest.rates import Rates
+from datapipe.rest.together import Together
 from datapipe.workers.queue import needed_store
 
 _LOG = logger("datapipe.rest")
@@ -87,6 +87,7 @@ class Gate:
     def __init__(self, app: ASGIApp, terms: Terms) -> None:
         self._app = app
         self._terms = terms
+        self._callers = Together[Caller]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it."""
@@ -141,7 +142,8 @@ class Gate:
             self._take(address)
             return anybody()
         try:
-            caller = await to_thread.run_sync(lambda: identified(headers, needed_store()))
+            shown = headers.get("authorization", "")
+            caller = await self._callers(shown, lambda: identified(headers, needed_store()))
         except (Refused, DatapipeError) as error:
             self._take(address)
             if scope["path"] in OPEN_PATHS:
