@@ -45,7 +45,7 @@ async def list_runs(filters: Annotated[Filters, Query()], request: Request, stor
         wanted = filters.model_dump(exclude={"since", "until", "limit", "after", "owner"})
         since, until = _stamp(filters.since), _stamp(filters.until)
         page = search(store, limit=filters.limit, after=filters.after, since=since, until=until, owner=owner, **wanted)
-        return JSONResponse({"runs": summaries(page.rows), "next": page.after}).body, page.after
+        return bytes(JSONResponse({"runs": summaries(page.rows), "next": page.after}).body), page.after
 
     # Many pages in many browsers ask for the same list again and again.
     body, after = await request.app.state.lists((owner, filters.model_dump_json()), look)
