@@ -18,8 +18,9 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from datapipe.rest import create_app
-from datapipe.store import RunStore, store_at
+from datapipe.store import RunStore
 from datapipe.store.apikeys import create_key
+from datapipe.store.opening import store_at
 
 Pairs = Sequence[tuple[str, str | bytes]]
 
@@ -111,7 +112,7 @@ class Client:
         body: Any = None,
         headers: Pairs = (),
         *,
-        parts: Iterable[bytes] | None = None,
+        parts: Iterable[bytes | None] | None = None,
         kind: str | None = "application/json",
         host: str | bytes | None = "localhost",
     ) -> Answer:
@@ -124,7 +125,7 @@ class Client:
         body : optional
             Bytes as they are; anything else as JSON.
         parts : iterable of bytes, optional
-            The body as it arrives, in pieces, without a length.
+            The body as it arrives, in pieces, without a length; after None nothing more comes.
         kind, host : str, optional
             The headers Content-Type and Host; None leaves them out.
         """
@@ -141,7 +142,7 @@ class Client:
     def post(self, path: str, body: Any = None, headers: Pairs = (), **how: Any) -> Answer:
         return self.call("POST", path, {} if body is None and "parts" not in how else body, headers, **how)
 
-    async def _call(self, method: str, path: str, parts: Iterable[bytes], headers: Pairs) -> Answer:
+    async def _call(self, method: str, path: str, parts: Iterable[bytes | None], headers: Pairs) -> Answer:
         raw, _, query = path.partition("?")
         scope = {
             "type": "http",
@@ -160,10 +161,11 @@ class Client:
         given, said = list(parts), []
 
         async def receive() -> dict[str, Any]:
-            if given:
-                return {"type": "http.request", "body": given.pop(0), "more_body": bool(given)}
-            await asyncio.sleep(3600)
-            return {"type": "http.disconnect"}
+            part = given.pop(0) if given else None
+            if part is None:
+                await asyncio.sleep(3600)
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": part, "more_body": bool(given)}
 
         async def send(message: Any) -> None:
             said.append(message)
@@ -181,11 +183,11 @@ def basic(key: str, user: str = "anybody") -> tuple[str, str]:
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:
     """Every method and path that is answered: of the interface, of its documentation, of files."""
-    found = []
-    for route in flat(app.routes):
-        methods = sorted(getattr(route, "methods", None) or {"GET"})
-        found += [(method, route.path) for method in methods]  # type: ignore[attr-defined]  # every route here has one
-    return found
+    return [
+        (method, route.path)  # type: ignore[attr-defined]  # every route here has one
+        for route in flat(app.routes)
+        for method in sorted(getattr(route, "methods", None) or {"GET"})
+    ]
 
 
 def flat(found: Iterable[BaseRoute]) -> Iterable[BaseRoute]:

@@ -16,11 +16,13 @@ from datapipe.errors import DatapipeError, PlanError
 from datapipe.plan import Plan
 from datapipe.rest import notebooks, pipelines, runs, system, tasks
 from datapipe.rest.gate import OPEN_PATHS, Gate, Terms, host_names
+from datapipe.rest.models import PipelineRequest, PlanRequest
 from datapipe.rest.page.layout import refusal
 from datapipe.rest.page.routes import router as page
 from datapipe.rest.problems import Problem, Refused, refused
 from datapipe.rest.rates import Rates
 from datapipe.rest.recent import Recent
+from datapipe.rest.together import Together
 from datapipe.rest.vetting import listed
 from datapipe.settings import settings
 from datapipe.store import RunStore, open_store
@@ -61,11 +63,12 @@ def create_app(address: str = "127.0.0.1") -> FastAPI:
     """
     found = settings()
     terms = Terms(is_open(address), host_names(address, listed(found.api_hosts)), Rates(found.api_rate))
-    app = FastAPIOffline(title="datapipe", version=__version__, description=_ABOUT)
+    app = FastAPIOffline(title="datapipe", version=__version__, description=_ABOUT, redirect_slashes=False)
     for part in (pipelines, tasks, runs, notebooks, system):
         app.include_router(part.router)
     app.include_router(page)
     app.state.is_open = terms.is_open
+    app.state.lists = Together()
     app.state.health = Recent(lambda: WorkerMonitor().health(), _FRESH)
     app.add_middleware(Gate, terms=terms)
     for kind, handler in _HANDLERS.items():
@@ -110,6 +113,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schema = model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
             parts.update(schema.pop("$defs", {}))
             parts[name] = schema
+        for body in (PipelineRequest, PlanRequest):
+            parts[body.__name__]["properties"]["pipeline_config"] = {"$ref": "#/components/schemas/Plan"}
         made["components"]["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
             "basic": {"type": "http", "scheme": "basic", "description": "Any user; the key is the password."},

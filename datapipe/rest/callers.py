@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import getpass
 from collections.abc import Mapping
 from contextlib import suppress
@@ -97,7 +96,7 @@ def _shown(header: str) -> str | None:
     if kind.lower() == "bearer":
         return value.strip()
     if kind.lower() == "basic":
-        with suppress(binascii.Error, UnicodeDecodeError):
+        with suppress(ValueError):  # no base64, no UTF-8, no ASCII
             return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
         return ""
     return None

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,13 +25,14 @@ from datapipe.rest.callers import NOBODY, Caller, anybody, identified
 from datapipe.rest.page.layout import POLICY, is_page, refusal
 from datapipe.rest.problems import Refused, refused
 from datapipe.rest.rates import Rates
+from datapipe.rest.together import Together
 from datapipe.workers.queue import needed_store
 
 _LOG = logger("datapipe.rest")
 _ASKED_OFTEN = ("/health", "/metrics")  # by machines
 OPEN_PATHS = frozenset({"/health"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_ID = re.compile(r"[\w.-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _POLICY = "Content-Security-Policy"
 _HEADERS = {
@@ -87,11 +87,15 @@ class Gate:
     def __init__(self, app: ASGIApp, terms: Terms) -> None:
         self._app = app
         self._terms = terms
+        self._callers = Together[Caller]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # nothing here speaks WebSocket, and nobody has asked for a key there
+            await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
         correlation_id = _correlation_id(headers)
@@ -131,13 +135,15 @@ class Gate:
     async def _let_in(self, scope: Scope, headers: Headers) -> Caller:
         self._check_host(headers)
         _check_origin(scope, headers)
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            raise Refused(400, "the URL holds the character NUL, which no name has")
         address = (scope.get("client") or ("",))[0]
         if self._terms.is_open:
             self._take(address)
             return anybody()
         try:
-            store = await to_thread.run_sync(needed_store)
-            caller = await to_thread.run_sync(identified, headers, store)
+            shown = headers.get("authorization", "")
+            caller = await self._callers(shown, lambda: identified(headers, needed_store()))
         except (Refused, DatapipeError) as error:
             self._take(address)
             if scope["path"] in OPEN_PATHS:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from datapipe.display import run_card
 from datapipe.errors import TransientError
@@ -16,7 +17,7 @@ from datapipe.history import Run
 from datapipe.rest.callers import Caller
 from datapipe.rest.models import Asked, Filters, Log, RunDetail, RunList
 from datapipe.rest.needs import Asking, Row, Store, answers, needs, reading, sending
-from datapipe.rest.resources import detail, log_lines, summary
+from datapipe.rest.resources import detail, log_lines, summaries
 from datapipe.rest.streams import log_stream, run_stream
 from datapipe.store import RunStore
 from datapipe.store.search import Page, search
@@ -24,18 +25,31 @@ from datapipe.workers.queue import retry
 
 router = APIRouter(tags=["runs"])
 _SWEEP = 1.0  # seconds between two looks for runs that have fallen silent
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+_LINE = re.compile(r"[0-9]{1,15}")
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}, "id": {"type": "string"}},
+    "required": ["event", "data"],
+}
+_STREAM = {"text/event-stream": {"itemSchema": _EVENT}}
 
 
 @router.get("/runs", response_model=RunList, **reading())
-def list_runs(filters: Annotated[Filters, Query()], request: Request, store: Store, caller: Asking) -> JSONResponse:
+async def list_runs(filters: Annotated[Filters, Query()], request: Request, store: Store, caller: Asking) -> Response:
     """The latest runs, the newest first, a page at a time."""
-    page = page_of(filters, request, store, caller)
+
+    def look() -> tuple[bytes, str | None]:
+        page = page_of(filters, request, store, caller)
+        return bytes(JSONResponse({"runs": summaries(page.rows), "next": page.after}).body), page.after
+
+    # Many pages in many browsers ask for the same list again and again.
+    seen = None if caller.sees_all else caller.owner
+    body, after = await request.app.state.lists((seen, filters.model_dump_json()), look)
     headers = {}
-    if page.after:
-        link = request.url.include_query_params(after=page.after)
+    if after:
+        link = request.url.include_query_params(after=after)
         headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
-    return JSONResponse({"runs": [summary(row) for row in page.rows], "next": page.after}, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, **reading())
@@ -74,9 +88,8 @@ def get_logs(row: Row, store: Store, after: Annotated[int, Query(ge=0, le=2**53)
 def stream_logs(row: Row, store: Store, request: Request) -> StreamingResponse:
     """The same as server-sent events, until the run ends. Last-Event-ID goes on behind a line."""
     last = request.headers.get("last-event-id", "")
-    return StreamingResponse(
-        log_stream(store, row.id, int(last) if last.isdecimal() else 0), media_type="text/event-stream"
-    )
+    after = int(last) if _LINE.fullmatch(last) else 0
+    return StreamingResponse(log_stream(store, row.id, after), media_type="text/event-stream")
 
 
 @router.get(

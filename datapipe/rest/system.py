@@ -33,9 +33,9 @@ def list_workers(store: Store, caller: Asking) -> dict[str, Any]:
     tags=["health"],
     responses={200: {"description": "All that is needed answers."}, 503: {"description": "Something does not."}},
 )
-def health(request: Request) -> JSONResponse:
+async def health(request: Request) -> JSONResponse:
     """Whether all that runs need answers, and a worker is online; in detail for callers with a key."""
-    found = request.app.state.health()
+    found = await request.app.state.health()
     body: dict[str, Any] = {"status": "ok" if found.ok else "failing"}
     if request.state.caller != NOBODY:
         body |= {"version": __version__, "workers": found.workers}
