@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, Engine
 
 from datapipe.data.connections import to_url
 from datapipe.errors import PlanError
+from datapipe.notebooks.leaks import texts_of
 from datapipe.plan import DatabaseUrl, FileSource, FileTarget, Plan, SqlStep, functions
 from datapipe.plan.model import Feed
 from datapipe.plan.values import freeze
@@ -244,7 +245,7 @@ def check_references(values: Mapping[str, Any]) -> None:
     Raises
     ------
     PlanError
-        If one does.
+        If one does, or a text within one.
 
     Examples
     --------
@@ -254,6 +255,6 @@ def check_references(values: Mapping[str, Any]) -> None:
     datapipe.errors.PlanError: a request may not name secrets, as the parameter 'day' does. In the notebook: ...
     """
     for name, value in values.items():
-        if isinstance(value, str) and (value.startswith("secret:") or "${" in value):
+        if any(text.startswith("secret:") or "${" in text for _, text in texts_of(value)):
             hint = f'In the notebook: {name} = datapipe.secrets.secret("NAME")'
             raise PlanError(f"a request may not name secrets, as the parameter {name!r} does", hint=hint)

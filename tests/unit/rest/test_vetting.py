@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from datapipe.errors import PlanError
 from datapipe.plan import FileSource, FileTarget, QuerySource, TableTarget, parse
-from datapipe.rest.vetting import Rules, admitted, listed, rules
+from datapipe.rest.vetting import Rules, admitted, check_references, listed, rules
 
 CRM = "postgresql://crm:hunter2@db.example:5432/crm?sslmode=require"
 WAYS = st.lists(
@@ -216,3 +216,12 @@ def test_the_environment_says_what_is_opened(tmp_path: Path, monkeypatch: pytest
 
 def test_a_list_is_read_without_its_blanks() -> None:
     assert listed(" a,, b ,") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "value", ["secret:TOKEN", "${TOKEN}", ["secret:TOKEN"], {"a": {"b": "secret:TOKEN"}}, [[1, ["x", "a ${B}"]]]]
+)
+def test_no_parameter_names_a_secret_however_deep(value: Any) -> None:
+    with pytest.raises(PlanError, match="a request may not name secrets, as the parameter 'p' does"):
+        check_references({"day": "2024-01-01", "p": value})
+    check_references({"p": ["a secret: none", {"secret:": 1}]})
