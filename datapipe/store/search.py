@@ -108,6 +108,6 @@ def _opened(after: str) -> tuple[str, str]:
         created, run_id = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
         if _sealed(created, run_id) == after and _TIME.fullmatch(created) and run_id.isprintable():
             return created, run_id
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):  # no JSON, no pair, no texts
         pass
     raise PlanError("after is not what a page has said", hint="Take it from next of the page before, as it is")

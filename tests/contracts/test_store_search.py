@@ -101,7 +101,8 @@ def test_a_list_has_what_is_short(store: RunStore) -> None:
 
 @pytest.mark.parametrize("after", ["", "x", "AAAA", "W10", "WzEsMl0", "bnVsbA", "é", "A" * 400,
                                    base64.urlsafe_b64encode(json.dumps(["\ud800", "x"]).encode()).decode(),
-                                   base64.urlsafe_b64encode(json.dumps([stamp(1), "a\0"]).encode()).decode().rstrip("="),])  # fmt: skip
+                                   base64.urlsafe_b64encode(json.dumps([stamp(1), "a\0"]).encode()).decode().rstrip("="),
+                                   base64.urlsafe_b64encode(json.dumps([stamp(1), 5]).encode()).decode().rstrip("="),])  # fmt: skip
 def test_a_place_that_no_page_has_said_is_refused(after: str, store: RunStore) -> None:
     with pytest.raises(PlanError, match="after is not what a page has said"):
         search(store, after=after)
