@@ -26,7 +26,7 @@ from datapipe.rest.together import Together
 from datapipe.rest.vetting import listed
 from datapipe.settings import settings
 from datapipe.store import RunStore, open_store
-from datapipe.store.apikeys import has_keys
+from datapipe.store.apikeys import has_keys, list_keys
 from datapipe.workers.monitor import WorkerMonitor
 
 _ABOUT = """Plans and notebooks sent to workers; runs, workers, schemas.
@@ -78,20 +78,19 @@ def create_app(address: str = "127.0.0.1") -> FastAPI:
 
 
 def is_open(address: str) -> bool:
-    """Whether no key is needed.
+    """Whether no key is needed. Where one was ever made, it is: a key that has expired opens nothing.
 
     Raises
     ------
     PlanError
-        If one is, and there is none.
+        If one is, and there is none that is valid.
     """
     chosen, store = settings().api_open, _store()
-    known = has_keys(store)
-    if chosen or (chosen is None and address in LOOPBACK and not known):
+    if chosen or (chosen is None and address in LOOPBACK and not list_keys(store)):
         return True
-    if not known:
+    if not has_keys(store):
         hint = "Make one: datapipe keys create; or set DATAPIPE_API_OPEN=1 where only friends can reach it"
-        raise PlanError(f"at {address} requests need an API key, and there is none", hint=hint)
+        raise PlanError(f"at {address} requests need an API key, and there is none that is valid", hint=hint)
     return False
 
 

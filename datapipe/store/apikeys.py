@@ -45,16 +45,6 @@ class ApiKey:
     expires: str | None = None
     revoked: str | None = None
 
-    def allows(self, scope: str) -> bool:
-        """Whether it may do what needs this scope.
-
-        Examples
-        --------
-        >>> ApiKey("1", "ann", "run", "").allows("read"), ApiKey("1", "ann", "run", "").allows("admin")
-        (True, False)
-        """
-        return SCOPES.index(self.scope) >= SCOPES.index(scope)
-
 
 def create_key(store: RunStore, owner: str, scope: str, days: float | None = None) -> tuple[ApiKey, str]:
     """Make a key.
@@ -98,10 +88,12 @@ def create_key(store: RunStore, owner: str, scope: str, days: float | None = Non
 def find_key(store: RunStore, text: str) -> ApiKey | None:
     """The key that a caller has shown, if it is one, and valid."""
     match = _KEY.fullmatch(text)
-    key_id, secret = match.groups() if match else ("", "")
+    if match is None:
+        return None
+    key_id, secret = match.groups()
     with store.reading() as conn:
         row = conn.execute(sa.select(API_KEYS).where(API_KEYS.c.id == key_id, *_valid(store))).mappings().first()
-    # Compared in any case, and in constant time: how long it takes tells nothing.
+    # Compared in any case, and in constant time: how long it takes does not tell which ids there are.
     is_right = hmac.compare_digest(row["digest"] if row else _NOBODY, _digest(secret))
     return _of(row) if row and is_right else None
 

@@ -52,7 +52,7 @@ def test_a_key_lasts_as_long_as_it_was_made_for(store: RunStore) -> None:
     while find_key(store, text) is not None:
         assert time.monotonic() < until
         time.sleep(0.1)
-    assert not has_keys(store), "one that has expired keeps nobody out"
+    assert not has_keys(store), "one that has expired lets nobody in"
     assert [key.id for key in list_keys(store)] == [short.id]
 
 

@@ -21,7 +21,7 @@ from datapipe.rest import create_app
 from datapipe.rest.app import is_open
 from datapipe.secrets import Redactor
 from datapipe.store import RunStore
-from datapipe.store.apikeys import create_key
+from datapipe.store.apikeys import create_key, revoke_key
 
 PLACES = {
     "run_id": "r1",
@@ -131,8 +131,11 @@ def test_s24_the_first_key_closes_a_server_that_was_open(tmp_path: Path, monkeyp
 
     store = open_store()
     assert store is not None
-    create_key(store, "ann", "read")
+    made, _ = create_key(store, "ann", "read")
     assert not is_open("127.0.0.1")
+    revoke_key(store, made.id)
+    with pytest.raises(PlanError, match="need an API key, and there is none that is valid"):
+        is_open("127.0.0.1")  # its end does not open it again
 
 
 # --- S41: too narrow a key -----------------------------------------------------------------------------------------
