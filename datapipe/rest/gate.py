@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +32,7 @@ from datapipe.workers.queue import needed_store
 _LOG = logger("datapipe.rest")
 _ASKED_OFTEN = ("/health", "/metrics")  # by machines
 OPEN_PATHS = frozenset({"/health"})
+_LONG = 16_384  # bytes of a body whose check would keep others waiting
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
@@ -189,7 +191,9 @@ async def _read(headers: Headers, receive: Receive) -> bytes:
     if body or kind is not None:
         if _media(kind or "") != "application/json":
             raise Refused(415, "the body must be application/json", "Send it with Content-Type: application/json")
-        if body:
+        if len(body) > _LONG:
+            await to_thread.run_sync(checked, body)
+        elif body:
             checked(body)
     return body
 
