@@ -64,7 +64,7 @@ def _a_while() -> Iterator[CancelToken]:
     TransientError
         If there is no room.
     """
-    if not _AT_A_TIME.acquire(timeout=5):
+    if not _AT_A_TIME.acquire(blocking=False):  # whoever waited would keep a thread from others
         raise TransientError("several plans are being looked at already", hint="Try again in a moment")
     cancel = CancelToken()
     late = TransientError(f"the plan took longer than {_SECONDS:g} s to look at", hint="Run it: POST /pipelines")
