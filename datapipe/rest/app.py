@@ -22,6 +22,7 @@ from datapipe.rest.page.routes import router as page
 from datapipe.rest.problems import Problem, Refused, refused
 from datapipe.rest.rates import Rates
 from datapipe.rest.recent import Recent
+from datapipe.rest.streams import Streams
 from datapipe.rest.together import Together
 from datapipe.rest.vetting import listed
 from datapipe.settings import settings
@@ -69,6 +70,7 @@ def create_app(address: str = "127.0.0.1") -> FastAPI:
     app.include_router(page)
     app.state.is_open = terms.is_open
     app.state.lists = Together()
+    app.state.streams = Streams()
     app.state.health = Recent(lambda: WorkerMonitor().health(), _FRESH)
     app.add_middleware(Gate, terms=terms)
     for kind, handler in _HANDLERS.items():

@@ -18,8 +18,9 @@ from datapipe.rest.callers import Caller
 from datapipe.rest.models import Asked, Filters, Log, RunDetail, RunList
 from datapipe.rest.needs import Asking, Row, Store, answers, needs, reading, sending
 from datapipe.rest.resources import detail, log_lines, summaries
-from datapipe.rest.streams import log_stream, run_stream
+from datapipe.rest.streams import Look, followed, log_lines_behind, run_changes
 from datapipe.store import RunStore
+from datapipe.store.apikeys import is_valid
 from datapipe.store.search import Page, search
 from datapipe.workers.queue import retry
 
@@ -85,11 +86,11 @@ def get_logs(row: Row, store: Store, after: Annotated[int, Query(ge=0, le=2**53)
     dependencies=[needs("read")],
     responses={**answers(), 200: {"description": "Server-sent events, one a line.", "content": _STREAM}},
 )
-def stream_logs(row: Row, store: Store, request: Request) -> StreamingResponse:
+def stream_logs(row: Row, request: Request, store: Store, caller: Asking) -> StreamingResponse:
     """The same as server-sent events, until the run ends. Last-Event-ID goes on behind a line."""
     last = request.headers.get("last-event-id", "")
     after = int(last) if _LINE.fullmatch(last) else 0
-    return StreamingResponse(log_stream(store, row.id, after), media_type="text/event-stream")
+    return _stream(log_lines_behind(store, row.id, after), request, store, caller)
 
 
 @router.get(
@@ -98,9 +99,9 @@ def stream_logs(row: Row, store: Store, request: Request) -> StreamingResponse:
     dependencies=[needs("read")],
     responses={**answers(), 200: {"description": "Server-sent events: run, and end.", "content": _STREAM}},
 )
-def stream_run(row: Row, store: Store) -> StreamingResponse:
+def stream_run(row: Row, request: Request, store: Store, caller: Asking) -> StreamingResponse:
     """The run as server-sent events: ``run`` whenever something has changed, ``end`` when it has ended."""
-    return StreamingResponse(run_stream(store, row.id), media_type="text/event-stream")
+    return _stream(run_changes(store, row.id), request, store, caller)
 
 
 @router.get(
@@ -112,6 +113,19 @@ def stream_run(row: Row, store: Store) -> StreamingResponse:
 def get_card(row: Row, store: Store) -> HTMLResponse:
     """The run's card."""
     return HTMLResponse(run_card(Run(row.id, store).view))
+
+
+def _stream(look: Look, request: Request, store: RunStore, caller: Caller) -> StreamingResponse:
+    """What a look finds, as long as the caller's key is valid; a few such streams for each caller."""
+    who = caller.key or (request.client.host if request.client else "")
+    request.app.state.streams.check(who)
+
+    def goes_on() -> bool:
+        sweep(request, store)  # a run that has fallen silent tells nobody
+        return not caller.key or is_valid(store, caller.key)
+
+    found = request.app.state.streams.counted(who, followed(look, goes_on))
+    return StreamingResponse(found, media_type="text/event-stream")
 
 
 def page_of(filters: Filters, request: Request, store: RunStore, caller: Caller) -> Page:

@@ -98,6 +98,13 @@ def find_key(store: RunStore, text: str) -> ApiKey | None:
     return _of(row) if row and is_right else None
 
 
+def is_valid(store: RunStore, key_id: str) -> bool:
+    """Whether a key that was shown may still be used."""
+    with store.reading() as conn:
+        query = sa.select(API_KEYS.c.id).where(API_KEYS.c.id == key_id, *_valid(store))
+        return conn.execute(query).first() is not None
+
+
 def revoke_key(store: RunStore, key_id: str) -> ApiKey:
     """Make a key worthless, from now on.
 

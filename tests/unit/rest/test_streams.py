@@ -11,7 +11,10 @@ import pytest
 from restside import Site
 
 from datapipe.rest import streams
-from datapipe.rest.streams import event, log_stream, run_stream
+from datapipe.rest.problems import Refused
+from datapipe.rest.streams import Streams, event, followed, log_lines_behind, run_changes
+from datapipe.store import RunStore
+from datapipe.store.apikeys import create_key, is_valid, revoke_key
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +35,10 @@ def told(stream: AsyncIterator[str], *acts: Callable[[], object]) -> list[tuple[
         return found
 
     return [parsed(text) for text in asyncio.run(read())]
+
+
+def run_stream(store: RunStore, run_id: str) -> AsyncIterator[str]:
+    return followed(run_changes(store, run_id), lambda: True)
 
 
 def parsed(text: str) -> tuple[str, Any]:
@@ -75,7 +82,7 @@ def test_a_log_goes_on_behind_a_line(site: Site) -> None:
         store.say("s4", "note", f"line {number}")
     first = store.logs("s4")[0].id
     store.change("s4", state="succeeded")
-    found = told(log_stream(store, "s4", first))
+    found = told(followed(log_lines_behind(store, "s4", first), lambda: True))
     assert [data.get("message") for _, data in found] == ["line 1", "line 2", None]
     answer = site.client().get("/runs/s4/logs/stream", [("last-event-id", str(first))])
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -95,3 +102,43 @@ def test_an_odd_last_event_id_begins_at_the_beginning(last: str, site: Site) -> 
 def test_no_text_makes_an_event_of_its_own(text: str) -> None:
     assert parsed(event("log", {"message": text})) == ("log", {"message": text})
     assert event("log", {"message": text}).count("\n") == 3
+
+
+def test_a_key_that_is_revoked_ends_its_streams(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_ALIVE", 0.02)
+    store = site.store
+    store.add("s6", state="queued")
+    made, _ = create_key(store, "ann", "read")
+    stream = followed(run_changes(store, "s6"), lambda: is_valid(store, made.id))
+    assert [kind for kind, _ in told(stream, lambda: None, lambda: revoke_key(store, made.id))] == ["run", "comment"]
+
+
+def test_a_caller_has_a_few_streams_and_no_more() -> None:
+    found = Streams(most=2)
+
+    async def endless() -> AsyncIterator[str]:
+        while True:
+            yield "x"
+
+    async def follow() -> None:
+        first, second = (found.counted("ann", endless()) for _ in range(2))
+        found.check("ann")  # what nobody reads is not open
+        await anext(first)
+        await anext(second)
+        with pytest.raises(Refused) as caught:
+            found.check("ann")
+        assert caught.value.status == 429 and caught.value.headers["Retry-After"]
+        found.check("bob")
+        await first.aclose()
+        found.check("ann")
+        await second.aclose()
+
+    asyncio.run(follow())
+    found.check("ann")
+
+
+def test_a_stream_too_many_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.store.add("s7", state="succeeded", owner="ann")
+    monkeypatch.setattr(site.app.state.streams, "most", 0)
+    for path in ("/runs/s7/events", "/runs/s7/logs/stream"):
+        assert site.client().get(path).status == 429
