@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
-from datapipe.errors import PlanError
+from datapipe.errors import PlanError, TransientError
 from datapipe.rest.callers import Caller
 from datapipe.rest.problems import MEDIA, Problem, Refused
 from datapipe.rest.resources import found_run
 from datapipe.store import RunRow, RunStore
 from datapipe.workers.queue import needed_store
 
+_SWEEP = 1.0  # seconds between two looks for runs that have fallen silent
 _WORDS = {
     400: "The request is malformed.",
     401: "There is no API key, or none that is valid.",
@@ -30,7 +33,7 @@ _WORDS = {
     502: "A database or another server refuses.",
     503: "A server that is needed does not answer; try again.",
 }
-_ALWAYS = (400, 401, 403, 404, 405, 421, 422, 429, 500, 503)
+_ALWAYS = (400, 401, 403, 404, 405, 421, 422, 429, 500, 502, 503)
 
 
 def answers(*further: int) -> dict[int | str, dict[str, Any]]:
@@ -79,22 +82,33 @@ Store = Annotated[RunStore, Depends(store)]
 RunId = Annotated[str, Path(description="The id of a run, which is its task's, too.", max_length=128)]
 
 
-def run_of(run_id: RunId, store: Store, caller: Asking) -> RunRow:
-    """The run that a path names, if the caller may see it."""
+def sweep(request: Request, store: RunStore) -> None:
+    """Mark runs that have fallen silent as lost, at most once a second."""
+    state: Any = request.app.state
+    now = time.monotonic()
+    if now - getattr(state, "swept", 0.0) > _SWEEP:
+        state.swept = now
+        with suppress(TransientError):  # somebody else may write
+            store.find_lost()
+
+
+def run_of(run_id: RunId, request: Request, store: Store, caller: Asking) -> RunRow:
+    """The run that a path names as it is now, if the caller may see it."""
+    sweep(request, store)
     return found_run(store, run_id, caller)
 
 
 Row = Annotated[RunRow, Depends(run_of)]
 
 
-def reading(*further: int) -> dict[str, Any]:
+def reading() -> dict[str, Any]:
     """How a route is declared that only looks."""
-    return {"dependencies": [needs("read")], "responses": answers(*further)}
+    return {"dependencies": [needs("read")], "responses": answers()}
 
 
 def looking() -> dict[str, Any]:
     """How a route is declared that looks at a plan."""
-    return {"dependencies": [needs("run")], "responses": answers(*_OF_BODIES, 502)}
+    return {"dependencies": [needs("run")], "responses": answers(*_OF_BODIES)}
 
 
 def sending() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from datapipe.plan import Plan, bind, parameter_names, parse
 from datapipe.plan.document import to_dict
 from datapipe.rest.looking import explained, previewed
 from datapipe.rest.models import Accepted, PipelineRequest, PlanRequest, RunDetail
-from datapipe.rest.needs import Asking, Store, looking, reading, sending
+from datapipe.rest.needs import Asking, Store, looking, reading, sending, sweep
 from datapipe.rest.once import accepted, receipt
 from datapipe.rest.problems import Refused, refused
 from datapipe.rest.resources import detail, found_run
@@ -50,8 +50,11 @@ def create_pipeline(body: PipelineRequest, request: Request, caller: Asking) -> 
     tags=["pipelines"],
     **reading(),
 )
-def pipeline_status(pipeline_id: Annotated[str, Path(max_length=128)], store: Store, caller: Asking) -> JSONResponse:
+def pipeline_status(
+    pipeline_id: Annotated[str, Path(max_length=128)], request: Request, store: Store, caller: Asking
+) -> JSONResponse:
     """How the latest run of a pipeline stands."""
+    sweep(request, store)
     owner = None if caller.sees_all else caller.owner
     page = search(store, limit=1, pipeline_id=pipeline_id, owner=owner)
     run_id = page.rows[0]["id"] if page.rows else pipeline_id

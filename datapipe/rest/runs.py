@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import time
-from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from datapipe.display import run_card
-from datapipe.errors import TransientError
 from datapipe.history import Run
 from datapipe.rest.callers import Caller
 from datapipe.rest.models import Asked, Filters, Log, RunDetail, RunList
-from datapipe.rest.needs import Asking, Row, Store, answers, needs, reading, sending
+from datapipe.rest.needs import Asking, Row, Store, answers, needs, reading, sending, sweep
 from datapipe.rest.resources import detail, log_lines, summaries
 from datapipe.rest.streams import Look, followed, log_lines_behind, run_changes
 from datapipe.store import RunStore
@@ -25,7 +22,6 @@ from datapipe.store.search import Page, search
 from datapipe.workers.queue import retry
 
 router = APIRouter(tags=["runs"])
-_SWEEP = 1.0  # seconds between two looks for runs that have fallen silent
 _LINE = re.compile(r"[0-9]{1,15}")
 _EVENT = {
     "type": "object",
@@ -54,10 +50,9 @@ async def list_runs(filters: Annotated[Filters, Query()], request: Request, stor
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, **reading())
-def get_run(row: Row, request: Request, store: Store) -> JSONResponse:
+def get_run(row: Row) -> JSONResponse:
     """One run: its state, how far its steps are, what came of it."""
-    sweep(request, store)
-    return JSONResponse(detail(store.run(row.id)))
+    return JSONResponse(detail(row))
 
 
 @router.post("/runs/{run_id}/cancel", response_model=Asked, **sending())
@@ -137,16 +132,6 @@ def page_of(filters: Filters, request: Request, store: RunStore, caller: Caller)
     wanted |= {} if caller.sees_all else {"owner": caller.owner}
     since, until = _stamp(filters.since), _stamp(filters.until)
     return search(store, limit=filters.limit, after=filters.after, since=since, until=until, **wanted)
-
-
-def sweep(request: Request, store: RunStore) -> None:
-    """Mark runs that have fallen silent as lost, at most once a second."""
-    state: Any = request.app.state
-    now = time.monotonic()
-    if now - getattr(state, "swept", 0.0) > _SWEEP:
-        state.swept = now
-        with suppress(TransientError):  # somebody else may write
-            store.find_lost()
 
 
 def _stamp(time: dt.datetime | None) -> str | None:

@@ -31,7 +31,11 @@ def list_workers(store: Store, caller: Asking) -> dict[str, Any]:
 @router.get(
     "/health",
     tags=["health"],
-    responses={200: {"description": "All that is needed answers."}, 503: {"description": "Something does not."}},
+    responses={
+        **{status: answers()[status] for status in (400, 403, 421, 429, 500)},  # the gate's
+        200: {"description": "All that is needed answers."},
+        503: {"description": "Something does not."},
+    },
 )
 async def health(request: Request) -> JSONResponse:
     """Whether all that runs need answers, and a worker is online; in detail for callers with a key."""

@@ -23,7 +23,7 @@ from datapipe.rest.page.runlist import first_page, runs_page
 from datapipe.rest.page.workers import workers_page
 from datapipe.rest.problems import Refused
 from datapipe.rest.resources import detail, log_lines, summary
-from datapipe.rest.runs import page_of, sweep
+from datapipe.rest.runs import page_of
 from datapipe.rest.system import overview_for
 from datapipe.secrets import redactor
 from datapipe.store import RunRow
@@ -51,8 +51,6 @@ def list_page(request: Request, store: Store, caller: Asking) -> Response:
 @router.get("/ui/runs/{run_id}")
 def one_page(row: Row, request: Request, store: Store, caller: Asking) -> Response:
     """One run."""
-    sweep(request, store)
-    row = store.run(row.id)
     children = [summary(vars(child)) for child in store.children(row.id) if caller.may_see(child)]
     left = files_of(row)
     page = run_page(
