@@ -43,10 +43,10 @@ def list_notebooks() -> dict[str, Any]:
 @router.post("/notebooks/{name:path}/runs", response_model=Accepted, **sending())
 def run_notebook(name: Name, body: NotebookRequest, request: Request, caller: Asking) -> JSONResponse:
     """Send a notebook to the workers, with values for its parameters."""
-    check_references(body.parameters)
-    job = prepared(_plan(name, body))
 
     def begin(run_id: str) -> Mapping[str, Any]:
+        check_references(body.parameters)
+        job = prepared(_plan(name, body))
         options = options_of(body.idempotency_key, body.if_running)
         found = dataclasses.replace(options, run_id=run_id, correlation_id=request.state.correlation_id)
         by = {"owner": caller.owner, "via": "rest"}

@@ -27,7 +27,8 @@ def accepted(request: Request, begin: Callable[[str], Mapping[str, Any]]) -> JSO
     Parameters
     ----------
     begin : callable
-        Takes the run's id, begins it, and returns the body of the answer.
+        Takes the run's id, checks what was asked for, begins it, and returns the body of the answer. A repetition is
+        not checked again: what it names may be gone by then.
 
     Raises
     ------

@@ -32,9 +32,9 @@ def create_pipeline(body: PipelineRequest, request: Request, caller: Asking) -> 
 
     ``Location`` leads to the run. With an ``Idempotency-Key``, a repeated request begins no second run.
     """
-    plan = vetted(body.pipeline_config, body.parameters)
 
     def begin(run_id: str) -> Mapping[str, Any]:
+        plan = vetted(body.pipeline_config, body.parameters)
         options = run_options(body.memory, body.idempotency_key, body.if_running)
         found = dataclasses.replace(options, run_id=run_id, correlation_id=request.state.correlation_id)
         by = {"owner": caller.owner, "via": "rest"}

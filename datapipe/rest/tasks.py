@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import pyarrow as pa
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from datapipe.engine import RunOptions
-from datapipe.errors import PlanError
+from datapipe.errors import DatapipeError, PlanError
 from datapipe.plan import parse
 from datapipe.rest.callers import Caller
 from datapipe.rest.models import Accepted, Asked, Ingest, Persist, RunDetail, Transform
@@ -31,7 +33,7 @@ _ANY = f"x.{'0' * 32}.arrow"  # stands for rows that are not in the spool yet
 @router.post("/tasks/ingest", response_model=Accepted, **sending())
 def ingest(body: Ingest, request: Request, store: Store, caller: Asking) -> JSONResponse:
     """Have a worker read rows, and leave them for another task."""
-    return _begun("ingest", body.model_dump(exclude_none=True), None, request, store, caller)
+    return _begun("ingest", body.model_dump(exclude_none=True), lambda: None, request, store, caller)
 
 
 @router.post("/tasks/transform", response_model=Accepted, **sending())
@@ -62,34 +64,57 @@ def cancel_task(row: Row, store: Store) -> JSONResponse:
 
 
 def _further(stage: str, body: Transform | Persist, request: Request, store: RunStore, caller: Caller) -> JSONResponse:
+    fields = body.model_dump(exclude_none=True, exclude={"task_id", "previous_result", "rows"})
+    return _begun(stage, fields, lambda: _rows(stage, body, store, caller), request, store, caller)
+
+
+def _rows(stage: str, body: Transform | Persist, store: RunStore, caller: Caller) -> pa.Table | Mapping[str, Any]:
+    """The rows that a task works on: a table, or what another task has left."""
     named = [name for name in ("task_id", "previous_result", "rows") if getattr(body, name) is not None]
     if len(named) != 1:
         hint = "Give task_id of a task that has ended, its result as previous_result, or the rows themselves"
         raise PlanError(f"{stage} needs rows from one place, and got {len(named)}", hint=hint)
     if body.rows is not None:
-        given: Any = table_of(body.rows)
-    elif body.task_id is not None:
-        given = left_by(body.task_id, store, caller)
-    else:
-        given = handed_on(body.previous_result or {}, store, caller)
-    fields = body.model_dump(exclude_none=True, exclude={"task_id", "previous_result", "rows"})
-    return _begun(stage, fields, given, request, store, caller)
+        return table_of(body.rows)
+    if body.task_id is not None:
+        return left_by(body.task_id, store, caller)
+    return handed_on(body.previous_result or {}, store, caller)
 
 
 def _begun(
-    stage: str, fields: dict[str, Any], given: Any, request: Request, store: RunStore, caller: Caller
+    stage: str,
+    fields: dict[str, Any],
+    rows: Callable[[], pa.Table | Mapping[str, Any] | None],
+    request: Request,
+    store: RunStore,
+    caller: Caller,
 ) -> JSONResponse:
-    """Record a task, and queue it; ``given`` is what a task has left, a table, or nothing."""
-    keep = bool(fields.pop("keep", False))
-    plan = parse(document(stage, fields))
-    vetted = admitted(Job.of(stage, plan, keep, {"spool": _ANY}).plan, rules())
-    sent = vetted if given is None else vetted.model_copy(update={"ingestion": plan.ingestion})
+    """Record a task, and queue it."""
 
     def begin(run_id: str) -> Mapping[str, Any]:
-        found = given if given is None or isinstance(given, Mapping) else spooled(given, run_id)
+        given, keep = rows(), bool(fields.pop("keep", False))
+        plan = parse(document(stage, fields))
+        vetted = admitted(Job.of(stage, plan, keep, {"spool": _ANY}).plan, rules())
+        sent = vetted if given is None else vetted.model_copy(update={"ingestion": plan.ingestion})
         options = RunOptions(run_id=run_id, correlation_id=request.state.correlation_id)
-        job = Job.of(stage, sent, keep, found)
-        queue_stage(store, job, sent, found, options, {"owner": caller.owner, "via": "rest"})
+        with _handed_over(given, run_id) as found:
+            job = Job.of(stage, sent, keep, found)
+            queue_stage(store, job, sent, found, options, {"owner": caller.owner, "via": "rest"})
         return receipt(run_id, run_id)
 
     return accepted(request, begin)
+
+
+@contextmanager
+def _handed_over(given: pa.Table | Mapping[str, Any] | None, run_id: str) -> Iterator[Mapping[str, Any] | None]:
+    """What a task is given: a table is put into the spool, and does not stay there if nothing is queued."""
+    if not isinstance(given, pa.Table):
+        yield given
+        return
+    found = spooled(given, run_id)
+    try:
+        yield found
+    except BaseException:
+        with suppress(DatapipeError):
+            spool.discard(found["spool"])
+        raise

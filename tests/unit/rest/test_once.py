@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from restside import Site
 
 from datapipe.errors import IdempotencyConflict, InProgress, TransientError
 from datapipe.rest.callers import Caller
-from datapipe.rest.once import accepted, receipt
+from datapipe.rest.once import _hashed, accepted, receipt
 from datapipe.rest.problems import Refused
 from datapipe.store import requests as kept
 
@@ -149,3 +150,20 @@ def test_two_keys_are_none(site: Site) -> None:
 def test_the_draft_of_the_ietf_quotes_keys(site: Site) -> None:
     begin = Begins(site)
     assert run_of(accepted(asked('"q1"'), begin)) == run_of(accepted(asked("q1"), begin))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/pipelines", {"pipeline_config": {"ingestion": {"files": "/gone.csv"}}}),
+        ("/tasks/transform", {"config": {"sql_query": "SELECT 1"}, "task_id": "gone"}),
+        ("/notebooks/gone.ipynb/runs", {}),
+    ],
+)
+def test_a_repetition_gets_its_answer_though_what_it_names_is_gone(path: str, body: Any, site: Site) -> None:
+    assert site.client().post(path, body).status in {404, 422}
+    key, asked = _hashed("ann", path), _hashed("POST", path, hashlib.sha256(json.dumps(body).encode()).hexdigest())
+    kept.take_request(site.store, key, asked, "before")
+    kept.answer_request(site.store, key, kept.Answer(202, receipt("before", "before")))
+    answer = site.client().post(path, body, [("idempotency-key", path)])
+    assert (answer.status, answer.json()["run_id"]) == (202, "before")

@@ -15,7 +15,9 @@ from datapipe.errors import PlanError
 from datapipe.rest.callers import Caller
 from datapipe.rest.problems import Refused
 from datapipe.rest.rows import handed_on, left_by, spooled, table_of
+from datapipe.rest.tasks import _handed_over
 from datapipe.workers import spool
+from datapipe.workers.places import place
 
 ANN, BOB = Caller("ann", "run"), Caller("bob", "run")
 COLUMNS = st.sampled_from(
@@ -100,3 +102,15 @@ def test_only_the_rows_of_a_result_are_handed_on(site: Site) -> None:
     name = f"more.{'0' * 32}.arrow"
     found = handed_on({"spool": name, "row_count": "x", "columns": {"a": "b"}, "path": "/etc"}, site.store, ANN)
     assert found == {"spool": name, "row_count": None}
+
+
+def test_rows_of_a_request_stay_only_if_a_task_is_queued(site: Site) -> None:
+    table = table_of([{"id": 1}])
+    with pytest.raises(PlanError), _handed_over(table, "unqueued") as found:
+        assert found is not None and spool.producer_of(found["spool"]) == "unqueued"
+        raise PlanError("no broker")
+    with _handed_over(table, "queued"):
+        pass
+    names = [entry.name for entry in place().entries()]
+    assert any(name.startswith("queued.") for name in names)
+    assert not any(name.startswith("unqueued.") for name in names)
