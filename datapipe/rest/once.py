@@ -48,12 +48,15 @@ def accepted(request: Request, begin: Callable[[str], Mapping[str, Any]]) -> JSO
     found = take_request(store, key, asked, fresh)
     if isinstance(found, Answer):
         return _answered(found.body, found.status, replayed=True)
-    try:
-        # Whoever began to answer may have died after the run was queued, and before this could be noted.
-        body = (None if found == fresh else _begun(store, found)) or begin(found)
-    except (DatapipeError, Refused):
-        forget_request(store, key)
-        raise
+    # Whoever began to answer may have died after the run was queued, and before this could be noted.
+    body = None if found == fresh else _begun(store, found)
+    if body is None:
+        try:
+            body = begin(found)
+        except (DatapipeError, Refused):
+            if found == fresh:  # else its message may be on its way, and who asks again must get the same run
+                forget_request(store, key)
+            raise
     answer_request(store, key, Answer(202, body))
     return _answered(body)
 

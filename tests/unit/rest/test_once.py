@@ -167,3 +167,11 @@ def test_a_repetition_gets_its_answer_though_what_it_names_is_gone(path: str, bo
     kept.answer_request(site.store, key, kept.Answer(202, receipt("before", "before")))
     answer = site.client().post(path, body, [("idempotency-key", path)])
     assert (answer.status, answer.json()["run_id"]) == (202, "before")
+
+
+def test_who_takes_over_in_vain_leaves_the_same_run_to_the_next(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = died(site, "d5", monkeypatch, record=False)
+    with pytest.raises(TransientError):
+        accepted(asked("d5"), Begins(site, TransientError("no broker"), record=False))
+    time.sleep(0.01)
+    assert run_of(accepted(asked("d5"), Begins(site))) == run_id
