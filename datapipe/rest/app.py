@@ -69,7 +69,7 @@ def create_app(address: str = "127.0.0.1") -> FastAPI:
         app.include_router(part.router)
     app.include_router(page)
     app.state.is_open = terms.is_open
-    app.state.lists = Together()
+    app.state.together = Together()
     app.state.streams = Streams()
     app.state.health = Recent(lambda: WorkerMonitor().health(), _FRESH)
     app.add_middleware(Gate, terms=terms)

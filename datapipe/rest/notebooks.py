@@ -35,9 +35,13 @@ _SANDBOX = {
 
 
 @router.get("/notebooks", **reading())
-def list_notebooks() -> dict[str, Any]:
+async def list_notebooks(request: Request) -> dict[str, Any]:
     """The notebooks that may be run here, and the parameters they take."""
-    return {"notebooks": [_brief(name, str(file)) for name, file in notebooks()]}
+
+    def look() -> list[dict[str, Any]]:
+        return [_brief(name, str(file)) for name, file in notebooks()]
+
+    return {"notebooks": await request.app.state.together("notebooks", look)}
 
 
 @router.post("/notebooks/{name:path}/runs", response_model=Accepted, **sending())

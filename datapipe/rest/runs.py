@@ -41,7 +41,7 @@ async def list_runs(filters: Annotated[Filters, Query()], request: Request, stor
 
     # Many pages in many browsers ask for the same list again and again.
     seen = None if caller.sees_all else caller.owner
-    body, after = await request.app.state.lists((seen, filters.model_dump_json()), look)
+    body, after = await request.app.state.together((seen, filters.model_dump_json()), look)
     headers = {}
     if after:
         link = request.url.include_query_params(after=after)

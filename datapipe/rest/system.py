@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
@@ -23,9 +24,9 @@ router = APIRouter()
 
 
 @router.get("/workers", tags=["workers"], **reading())
-def list_workers(store: Store, caller: Asking) -> dict[str, Any]:
+async def list_workers(request: Request, store: Store, caller: Asking) -> dict[str, Any]:
     """Workers and queues, as they are now."""
-    return dataclasses.asdict(overview_for(store, caller))
+    return dataclasses.asdict(await overview_for(request, store, caller))
 
 
 @router.get(
@@ -57,9 +58,10 @@ async def health(request: Request) -> JSONResponse:
         200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}},
     },
 )
-def metrics() -> Response:
+async def metrics(request: Request) -> Response:
     """Runs, queues, workers and servers in the form that Prometheus reads."""
-    return Response(metrics_text(), media_type="text/plain; version=0.0.4")
+    text = await request.app.state.together("metrics", metrics_text)
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 @router.get("/schemas", tags=["schemas"], **reading())
@@ -82,12 +84,13 @@ def get_schema(
     return {**found.to_dict(), "versions": registry.versions(found.subject)}
 
 
-def overview_for(store: RunStore, caller: Caller) -> Overview:
+async def overview_for(request: Request, store: RunStore, caller: Caller) -> Overview:
     """Workers and queues; of their runs only those the caller may see: whose the others are is nobody's business."""
-    found = WorkerMonitor().overview()
-    if caller.sees_all:
-        return found
+    found: Overview = await request.app.state.together("workers", lambda: WorkerMonitor().overview())
+    return found if caller.sees_all else await to_thread.run_sync(_cut, found, store, caller)
 
+
+def _cut(found: Overview, store: RunStore, caller: Caller) -> Overview:
     def cut(worker: WorkerStatus) -> WorkerStatus:
         own = tuple(run_id for run_id in worker.active if _is_theirs(store, run_id, caller))
         return dataclasses.replace(worker, active=own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -27,7 +28,6 @@ from datapipe.rest.runs import page_of
 from datapipe.rest.system import overview_for
 from datapipe.secrets import redactor
 from datapipe.store import RunRow
-from datapipe.workers.monitor import WorkerMonitor
 
 # The OpenAPI document is about the interface for programs.
 router = APIRouter(dependencies=[needs("read")], include_in_schema=False)
@@ -66,11 +66,11 @@ def one_page(row: Row, request: Request, store: Store, caller: Asking) -> Respon
 
 
 @router.get("/ui/workers")
-def platform_page(request: Request, store: Store, caller: Asking) -> Response:
+async def platform_page(request: Request, store: Store, caller: Asking) -> Response:
     """Workers, queues, and the servers they need."""
-    found = overview_for(store, caller)
+    found, health = await asyncio.gather(overview_for(request, store, caller), request.app.state.health())
     online = sum(worker.state == "online" for worker in found.workers)
-    health = dataclasses.replace(WorkerMonitor().health(workers=False), workers=online)
+    health = dataclasses.replace(health, workers=online)
     return answered(workers_page(found, health), request)
 
 
