@@ -186,16 +186,18 @@ class Pipeline:
             A table's name, or a path ending in .parquet, .csv, .json or .jsonl.
         to : str or sqlalchemy.Engine, optional
             A database URL, a named connection, or an engine; DEST_DB_URL if left out.
-        strategy : {"append", "insert", "upsert", "replace"}, optional
-            ``append`` for tables, ``replace`` for files.
+        strategy : WriteStrategy or str, optional
+            ``append``, ``insert``, ``upsert`` or ``replace``. If left out, ``append`` for tables and
+            ``replace`` for files.
         keys : sequence of str
             The key columns of an upsert or insert.
         schema : str, optional
             The table's schema, if not written as ``schema.table``.
         latest : str, optional
             Of different rows with one key, the one with the greatest value in this column wins.
-        schema_mode : {"evolve", "strict", "discard"}, optional
-            Where they differ: alter the table as far as nothing is lost, fail, or leave out what the table lacks.
+        schema_mode : str, optional
+            Where they differ: ``evolve`` alters the table as far as nothing is lost, ``strict`` fails, ``discard``
+            leaves out what the table lacks. If left out, tables that datapipe created evolve, all others are strict.
         rename : mapping of str to str, optional
             Columns of the table that get another name first, old to new.
 

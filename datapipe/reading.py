@@ -41,8 +41,8 @@ def read(
         The table's schema, if not written as ``schema.table``.
     columns : mapping of str to str, optional
         Column types of CSV or JSON files, as DuckDB names them; found from the whole file if left out.
-    format : {"parquet", "csv", "json"}, optional
-        The files' format, if their ending does not tell.
+    format : str, optional
+        The files' format, ``parquet``, ``csv`` or ``json``, if their ending does not tell.
     zero_dates : {"error", "null"}
         What MySQL's 0000-00-00 and 2024-00-15 become; the result counts the NULLs.
 

@@ -14,7 +14,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # importmode=importlib puts nothing there by itself
 
-from forkedcli import forked_cli as running_forked_cli
+from forked import forked_cli as found_forked_cli
 from services import (
     MYSQL_URL_VARIABLE,
     REDIS_URL_VARIABLE,
@@ -180,10 +180,9 @@ def _without(reason: str) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def forked_cli() -> Iterator[Path]:
+def forked_cli() -> Path:
     """A program that does what ``datapipe`` does, and starts in a moment."""
-    with running_forked_cli() as program:
-        yield program
+    return found_forked_cli()
 
 
 @pytest.fixture

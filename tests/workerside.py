@@ -1,4 +1,4 @@
-"""Worker processes for tests: real ones, started as users start them, ended by their process id."""
+"""Worker processes for tests: real ones, forked with everything imported already, ended by their process id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forked import Forked
+
 ROOT = Path(__file__).parents[1]
+_MODULE = ("-m", "datapipe.workers.run_worker")
+PROGRAM = (sys.executable, *_MODULE)
 
 
 @dataclass
@@ -25,8 +29,8 @@ class Worker:
     folder: Path
     concurrency: int = 1
     queues: str | None = None
-    command: Sequence[str] = (sys.executable, "-m", "datapipe.workers.run_worker")
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    command: Sequence[str] = ()  # what users start, instead of a fork
+    process: subprocess.Popen[bytes] | Forked | None = field(default=None, repr=False)
 
     @property
     def log(self) -> str:
@@ -41,16 +45,21 @@ class Worker:
     def start(self, *, wait: bool = True) -> Worker:
         """Start it, and wait until it takes messages."""
         seen = self.log.count(" ready.")
+        arguments = ["--name", self.name, "--concurrency", str(self.concurrency)]
+        arguments += ["--queues", self.queues] if self.queues else []
+        environment = {**os.environ, "PYTHONPATH": _path(), **self.environment}
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.command, "--name", self.name, "--concurrency", str(self.concurrency)]
-                + (["--queues", self.queues] if self.queues else []),
-                env={**os.environ, "PYTHONPATH": _path(), **self.environment},
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            if self.command:
+                self.process = subprocess.Popen(
+                    [*self.command, *arguments],
+                    env=environment,
+                    cwd=self.folder,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            else:
+                self.process = Forked([*_MODULE, *arguments], env=environment, cwd=self.folder, output=log.fileno())
         until = time.monotonic() + 60
         while wait and self.log.count(" ready.") == seen:
             assert self.process.poll() is None, self.log[-3000:]
@@ -117,3 +126,8 @@ def until(condition: object, seconds: float = 30, every: float = 0.05) -> float:
         assert time.monotonic() - began < seconds, f"not within {seconds} s"
         time.sleep(every)
     return time.monotonic() - began
+
+
+def patient(seconds: float) -> float:
+    """Seconds that are promised, times the processes that there are for each processor now, if it is not alone."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

@@ -14,12 +14,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from datapipe.display import run_card
 from datapipe.errors import TransientError
 from datapipe.history import Run
+from datapipe.rest.callers import Caller
 from datapipe.rest.models import Asked, Filters, Log, RunDetail, RunList
 from datapipe.rest.needs import Asking, Row, Store, answers, needs, reading, sending
 from datapipe.rest.resources import detail, log_lines, summaries
 from datapipe.rest.streams import log_stream, run_stream
 from datapipe.store import RunStore
-from datapipe.store.search import search
+from datapipe.store.search import Page, search
 from datapipe.workers.queue import retry
 
 router = APIRouter(tags=["runs"])
@@ -36,19 +37,14 @@ _STREAM = {"text/event-stream": {"itemSchema": _EVENT}}
 @router.get("/runs", response_model=RunList, **reading())
 async def list_runs(filters: Annotated[Filters, Query()], request: Request, store: Store, caller: Asking) -> Response:
     """The latest runs, the newest first, a page at a time."""
-    if not caller.sees_all and filters.owner not in {None, caller.owner}:
-        return JSONResponse({"runs": [], "next": None})
-    owner = filters.owner if caller.sees_all else caller.owner
 
     def look() -> tuple[bytes, str | None]:
-        sweep(request, store)
-        wanted = filters.model_dump(exclude={"since", "until", "limit", "after", "owner"})
-        since, until = _stamp(filters.since), _stamp(filters.until)
-        page = search(store, limit=filters.limit, after=filters.after, since=since, until=until, owner=owner, **wanted)
+        page = page_of(filters, request, store, caller)
         return bytes(JSONResponse({"runs": summaries(page.rows), "next": page.after}).body), page.after
 
     # Many pages in many browsers ask for the same list again and again.
-    body, after = await request.app.state.lists((owner, filters.model_dump_json()), look)
+    seen = None if caller.sees_all else caller.owner
+    body, after = await request.app.state.lists((seen, filters.model_dump_json()), look)
     headers = {}
     if after:
         link = request.url.include_query_params(after=after)
@@ -116,6 +112,17 @@ def stream_run(row: Row, store: Store) -> StreamingResponse:
 def get_card(row: Row, store: Store) -> HTMLResponse:
     """The run's card."""
     return HTMLResponse(run_card(Run(row.id, store).view))
+
+
+def page_of(filters: Filters, request: Request, store: RunStore, caller: Caller) -> Page:
+    """The runs that a list has for this caller."""
+    sweep(request, store)
+    wanted = filters.model_dump(exclude={"since", "until", "limit", "after"})
+    if not caller.sees_all and filters.owner not in {None, caller.owner}:
+        return Page(())
+    wanted |= {} if caller.sees_all else {"owner": caller.owner}
+    since, until = _stamp(filters.since), _stamp(filters.until)
+    return search(store, limit=filters.limit, after=filters.after, since=since, until=until, **wanted)
 
 
 def sweep(request: Request, store: RunStore) -> None:

@@ -6,7 +6,7 @@ from datapipe.plan import Contract
 from datapipe.schemas.changes import MODES, Mode, SchemaChange, SchemaDiff, diff
 from datapipe.schemas.columns import ColumnSpec, columns_of, version_of
 from datapipe.schemas.failures import Failure
-from datapipe.schemas.infer import infer
+from datapipe.schemas.inference import infer
 from datapipe.schemas.pandera_form import contract_lines, contract_of, is_pandera, portable_schema, row_wise
 from datapipe.schemas.registry import Compatibility, SchemaRegistry, SchemaVersion
 from datapipe.schemas.targets import diff_target, landed

@@ -14,7 +14,7 @@ from datapipe.errors import DatapipeError, PlanError
 from datapipe.plan import ColumnRule, Contract, ValidateConfig, build
 from datapipe.plan.given import schema_of
 from datapipe.plan.values import freeze
-from datapipe.schemas.infer import of_table
+from datapipe.schemas.inference import of_table
 from datapipe.schemas.pandera_form import contract_of, held_to
 from datapipe.schemas.validation import run_validate
 

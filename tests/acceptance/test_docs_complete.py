@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,17 @@ import pytest
 import typer.main
 
 import datapipe
-from datapipe import errors, ingestion, persistence, plan, transformation
+from datapipe import engine, errors, ingestion, persistence, plan, schemas, transformation, workers
 from datapipe.cli.app import app
 from datapipe.data.types import CARRIERS, Carrier
 from datapipe.engine import CellResult, FrameOutput, NotebookResult
 from datapipe.notebooks.job import NotebookJob
 from datapipe.notebooks.kinds import KNOWN
 from datapipe.notebooks.model import NotebookPlan, NotebookSpec
+from datapipe.rest import create_app
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("recipes/*.md"))]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "recipes/README.md", ROOT / "tests/README.md"]
 ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.DatapipeError)]
 MODELS = [getattr(plan, name) for name in plan.__all__ if inspect.isclass(getattr(plan, name))]
 FIELDS = {
@@ -33,6 +34,7 @@ FIELDS = {
     for name, info in model.model_fields.items()
     if model is not plan.FrameSource  # no document holds one
 }
+REFERENCE = "\n".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/reference/*.md"))
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -75,6 +77,39 @@ STAGES = ["BatchIngestor", "SQLTransformer", "CodeTransformer", "ConfigTransform
 def test_classes_of_the_specification(name: str) -> None:
     assert any(hasattr(folder, name) for folder in (ingestion, transformation, persistence))
     assert f"\n## {name}\n" in reference("stages")
+
+
+HELD = (
+    *(getattr(engine, name) for name in ("RunResult", "StepResult", "Event")),
+    *(
+        getattr(schemas, name)
+        for name in ("SchemaValidator", "SchemaRegistry", "SchemaVersion", "SchemaDiff", "SchemaChange")
+    ),
+    *(getattr(workers, name) for name in ("WorkerMonitor", "IdempotencyStore")),
+    *(
+        getattr(folder, name)
+        for folder in (ingestion, transformation, persistence)
+        for name in STAGES
+        if hasattr(folder, name)
+    ),
+    datapipe.Run,
+)
+ATTRIBUTES = {
+    f"{kind.__name__}.{name}": name
+    for kind in HELD
+    for name in {*vars(kind), *getattr(kind, "__dataclass_fields__", ())}
+    if not name.startswith("_")
+}
+
+
+@pytest.mark.parametrize("name", sorted(ATTRIBUTES))
+def test_attributes_of_what_people_hold_in_their_hands(name: str) -> None:
+    assert re.search(rf"`[^`\n]*\b{ATTRIBUTES[name]}\b[^`\n]*`", REFERENCE)
+
+
+@pytest.mark.parametrize("task", ["run_pipeline", "run_notebook", "ingest", "transform", "persist"])
+def test_tasks(task: str) -> None:
+    assert f"| `{task}` |" in reference("tasks")
 
 
 @pytest.mark.parametrize(("name", "text"), [pytest.param(*pair, id=pair[0]) for pair in commands()])
@@ -127,6 +162,37 @@ def test_types(carrier: Carrier) -> None:
     assert "| " + " | ".join(f"`{name}`" if name != "-" else name for name in map(str, found)) + " |" in reference(
         "types"
     )
+
+
+def operations(document: Mapping[str, Any]) -> list[str]:
+    """What an OpenAPI document offers, as the reference writes it: ``POST /pipelines``."""
+    known = {"get", "post", "put", "patch", "delete"}
+    return [
+        f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item if method in known
+    ]
+
+
+def test_endpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", f"sqlite:///{tmp_path}/runs.db")  # it takes no request without a record
+    page = reference("rest")
+    assert {operation for operation in operations(create_app().openapi()) if f"| `{operation}` |" not in page} == set()
+
+
+def test_operations_of_a_document() -> None:
+    found = {"paths": {"/runs": {"get": {}, "post": {}, "summary": "runs"}, "/runs/{run_id}": {"get": {}}}}
+    assert set(operations(found)) == {"GET /runs", "POST /runs", "GET /runs/{run_id}"}
+
+
+def quoted_messages() -> list[str]:
+    """What the tables of errors in troubleshooting.md quote, piece by piece."""
+    _, *tables = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").split("\n| the error says |")
+    rows = [row for table in tables for row in table.partition("\n\n")[0].splitlines()[2:]]
+    return [piece for row in rows for piece in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+
+
+@pytest.mark.parametrize("message", quoted_messages())
+def test_troubleshooting_quotes_messages_that_exist(message: str) -> None:
+    assert any(message in path.read_text(encoding="utf-8") for path in ROOT.glob("datapipe/**/*.py"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -13,12 +13,19 @@ import duckdb
 import psycopg
 import pyarrow as pa
 import pymysql
+import pytest
 
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.persistence import Loaded, write
 from datapipe.plan import TableTarget, build
 
 KINDS = ("postgresql", "mysql", "sqlite", "duckdb")
+# For what other code decides than the database's own: CI asks a server and a file, and all are asked by hand.
+on_two = pytest.mark.parametrize(
+    "sink",
+    [pytest.param(kind, marks=() if kind in {"postgresql", "sqlite"} else pytest.mark.soak) for kind in KINDS],
+    indirect=True,
+)
 
 _COLUMNS = {
     "postgresql": """SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a

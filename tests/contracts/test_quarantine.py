@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,8 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
-from contracts.sinks import Sink
+from contracts.sinks import Sink, on_two
+from forked import forked_python
 
 import datapipe
 from datapipe.errors import DataError, DatapipeError, PlanError, StaleRun, TransientError
@@ -88,6 +88,7 @@ def test_nothing_is_kept_when_the_load_fails(sink: Sink) -> None:
     assert kept(sink) == []
 
 
+@on_two
 def test_a_check_of_the_table_fails_the_load_and_keeps_nothing(sink: Sink) -> None:
     with pytest.raises(DataError, match="whole table"):
         datapipe.read(PEOPLE).validate(STRICT, checks=["COUNT(*) > 3"], on_error="quarantine").write(
@@ -108,6 +109,7 @@ def test_replay_after_a_fix(sink: Sink) -> None:
         run.replay_rejects(plan(sink, LAX))
 
 
+@on_two
 def test_rows_that_still_fail_are_rejects_of_the_replay(sink: Sink) -> None:
     run = datapipe.attach(plan(sink).run().run_id)
     nullable = {"columns": {"price": {"nullable": True, "checks": {"ge": 0}}}}
@@ -118,6 +120,7 @@ def test_rows_that_still_fail_are_rejects_of_the_replay(sink: Sink) -> None:
     assert ids(sink) == [1, 2, 3, 4]
 
 
+@on_two
 def test_a_replay_that_fails_leaves_the_rows_waiting(sink: Sink) -> None:
     run = datapipe.attach(plan(sink).run().run_id)
     with pytest.raises(DataError, match="break the contract"):
@@ -137,6 +140,7 @@ def test_replay_of_a_replace(sink: Sink) -> None:
     assert ids(sink) == [1]
 
 
+@on_two
 def test_upserts_and_duplicates_reconcile(sink: Sink) -> None:
     table = pa.table({"id": pa.array([1, 1, 2, 3], pa.int64()), "price": [1.0, 1.0, -1.0, 2.0]})
     contract = {"columns": {"price": {"checks": {"ge": 0}}}}
@@ -145,6 +149,7 @@ def test_upserts_and_duplicates_reconcile(sink: Sink) -> None:
     assert result.rejected == 1
 
 
+@on_two
 def test_a_key_that_ran_is_not_quarantined_twice(sink: Sink) -> None:
     made = plan(sink)
     first = made.run(idempotency_key="day")
@@ -153,6 +158,7 @@ def test_a_key_that_ran_is_not_quarantined_twice(sink: Sink) -> None:
     assert len(kept(sink)) == 3
 
 
+@on_two
 def test_two_validations(sink: Sink) -> None:
     made = (
         datapipe.read(PEOPLE)
@@ -176,6 +182,7 @@ def test_two_validations(sink: Sink) -> None:
     assert ids(sink) == [1, 2, 3, 4]
 
 
+@on_two
 def test_another_plan_has_no_such_step(sink: Sink) -> None:
     run = datapipe.attach(plan(sink).run().run_id)
     with pytest.raises(PlanError, match="the plan has no transformation step 1"):
@@ -220,7 +227,7 @@ def child(tmp_path: Path, sink: Sink) -> Iterator[Any]:
 
     def start(action: str, run_id: str = "", kill: str = "") -> subprocess.CompletedProcess[str]:
         command = [
-            sys.executable,
+            forked_python(),
             str(tmp_path / "child.py"),
             kill,
             action,
@@ -314,6 +321,7 @@ def test_a_role_that_may_not_create_the_table(postgresql_url: str) -> None:
         owner.sql("DROP OWNED BY reader", "DROP ROLE reader")
 
 
+@on_two
 def test_rejects_of_a_replay_into_a_replaced_table(sink: Sink) -> None:
     first = plan(sink, strategy="replace").run()
     second = datapipe.attach(first.run_id).replay_rejects(
@@ -325,6 +333,7 @@ def test_rejects_of_a_replay_into_a_replaced_table(sink: Sink) -> None:
     assert ids(sink) == [1, 2, 3, 4]
 
 
+@on_two
 def test_rejects_belong_to_their_target(sink: Sink) -> None:
     first = plan(sink).run()
     other = datapipe.read(PEOPLE).validate(LAX, on_error="quarantine").write("other", to=sink.url)
@@ -333,6 +342,7 @@ def test_rejects_belong_to_their_target(sink: Sink) -> None:
     assert datapipe.attach(first.run_id).replay_rejects(plan(sink, LAX)).rows_written == 3
 
 
+@on_two
 def test_a_replay_needs_the_ledger(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
     first = plan(sink).run()
     monkeypatch.setenv("DATAPIPE_LEDGER", "off")
@@ -358,6 +368,7 @@ def test_what_was_made_of_all_rows_is_not_made_of_some(sqlite_url: str, step: st
         datapipe.attach(first.run_id).replay_rejects(summed(LAX))
 
 
+@on_two
 def test_what_a_failed_attempt_said_goes_with_it(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_RETRIES", "2")
     monkeypatch.setenv("RETRY_BACKOFF_BASE", "0.01")

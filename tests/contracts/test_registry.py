@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from contracts.sinks import Sink
+from forked import forked_python
 
 import datapipe
 from datapipe.errors import PlanError
@@ -105,7 +105,7 @@ print(*[registry.register("mine", [ColumnSpec(f"{me}{n}", "int")]) for n in rang
 def test_two_processes_at_once_give_each_version_one_number(store: RunStore, store_url: str) -> None:
     environment = {**os.environ, "DATAPIPE_METADATA_URL": store_url}
     writers = [
-        subprocess.Popen([sys.executable, "-c", _WRITER, me], stdout=subprocess.PIPE, text=True, env=environment)
+        subprocess.Popen([forked_python(), "-c", _WRITER, me], stdout=subprocess.PIPE, text=True, env=environment)
         for me in "ab"
     ]
     told = [writer.communicate(timeout=120)[0].splitlines() for writer in writers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,10 @@ import psycopg
 import pytest
 from fidelity.roads import Postgresql, Sqlite
 from psycopg.sql import SQL, Identifier
+
+from datapipe.data.connections import shared
+
+_TESTS = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +28,7 @@ def postgresql(postgresql_server: str) -> Iterator[Postgresql]:
         # A prepared statement would not survive a table of another type.
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as conn:
             yield Postgresql(url, conn)
+        shared().dispose()
         admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
@@ -32,3 +38,11 @@ def sqlite(tmp_path: Path) -> Iterator[Sqlite]:
     found = Sqlite(f"sqlite:///{tmp_path / 'target.db'}")
     yield found
     found.conn.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_pooled_connections() -> Iterator[None]:
+    """They are kept for some tests: to make one takes longer than a test."""
+    yield
+    if next(_TESTS) % 20 == 0:
+        shared().dispose()

@@ -20,7 +20,7 @@ from datapipe.errors import DataError
 from datapipe.pipeline import Pipeline
 
 many = settings(
-    max_examples=int(os.environ.get("DATAPIPE_TEST_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("DATAPIPE_TEST_EXAMPLES", "30")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -14,6 +14,7 @@ from fidelity.roads import ROADS, Postgresql, Sqlite
 from psycopg.sql import SQL, Identifier
 
 import datapipe
+from datapipe.data.connections import shared
 from datapipe.errors import DataError
 from datapipe.pipeline import Pipeline
 
@@ -31,6 +32,7 @@ def encoded(postgresql_server: str, request: pytest.FixtureRequest) -> Iterator[
         with psycopg.connect(url, autocommit=True, prepare_threshold=None, client_encoding="utf8") as conn:
             conn.execute("CREATE TABLE source AS SELECT 1 AS id, %s::text AS v", (LATIN,))
             yield Postgresql(url, conn)
+        shared().dispose()
         admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked
 
 import datapipe
 from datapipe.persistence import Leftover, remove_leftovers
@@ -40,6 +41,7 @@ plan = plan.write("t", to=target) if "://" in target else plan.write(target)
 assert plan.run("64MB").rows_written == {ROWS}
 """
 SORT = "SELECT * FROM input_data ORDER BY text"
+Process = Forked | subprocess.Popen[bytes]
 TARGETS = ["out/t.parquet", "out/t.csv", "out/t.jsonl", "sqlite:///t.db", "duckdb:///t.duckdb"]
 
 
@@ -55,12 +57,15 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def run(target: str, sql: str = "", stall: str = "", script: str = RUN) -> subprocess.Popen[bytes]:
+def run(target: str, sql: str = "", stall: str = "", script: str = "") -> Process:
+    """A run in a process of its own. A script of a test, which may fork or count on how a process ends, gets a new one."""
+    if not script:
+        return Forked(["-c", RUN, target, sql, stall], output=2)
     return subprocess.Popen([sys.executable, "-c", script, target, sql, stall])
 
 
 @contextlib.contextmanager
-def stalled(target: str, sql: str = "", script: str = RUN) -> Iterator[subprocess.Popen[bytes]]:
+def stalled(target: str, sql: str = "", script: str = "") -> Iterator[Process]:
     """A run that stands still with half of its rows on their way, until the file "stalled" is removed."""
     with run(target, sql, "stalled", script) as process:
         try:
@@ -71,7 +76,7 @@ def stalled(target: str, sql: str = "", script: str = RUN) -> Iterator[subproces
             Path("stalled").unlink(missing_ok=True)
 
 
-def wait(until: Any, process: subprocess.Popen[bytes]) -> None:
+def wait(until: Any, process: Process) -> None:
     limit = time.monotonic() + 60
     while not until():
         assert process.poll() is None

@@ -14,6 +14,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from forked import forked_cli
+from workerside import patient
 
 PROGRAMS = ["datapipe", "pipeline-cli"]
 UPPER = json.dumps({"sql_query": "SELECT id, UPPER(name) AS name FROM input_data"})
@@ -39,8 +41,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def cli(*arguments: str, program: str = "datapipe", **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name(program)), *arguments]
+def cli(*arguments: str, program: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program of a name; without one, the forked one, which starts sooner and does the same."""
+    command = [str(Path(sys.executable).with_name(program)) if program else forked_cli(), *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | environment
     )
@@ -231,7 +234,7 @@ def test_a_python_file_that_fails_gets_no_traceback_unless_asked(folder: Path) -
 
 
 def test_the_version(folder: Path) -> None:
-    done = cli("--version")
+    done = cli("--version", program="datapipe")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("datapipe 0.")
 
@@ -284,6 +287,6 @@ def interrupted(plan: str, ready: Any, *, as_json: bool = False) -> tuple[int, s
 def check_interrupted(done: tuple[int, str, str, float], *, as_json: bool = False) -> None:
     code, output, errors, seconds = done
     assert code == 130, errors
-    assert seconds < 2
+    assert seconds < patient(2)
     assert errors == "cancelled; the target is unchanged\n"
     assert (json.loads(output)["state"] if as_json else output) == ("cancelled" if as_json else "")

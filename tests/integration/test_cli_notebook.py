@@ -55,10 +55,10 @@ class Place:
     program: Path
     environment: dict[str, str]
 
-    def start(self, *arguments: str, **further: str) -> subprocess.Popen[str]:
-        """A process of its own, which can be sent signals."""
+    def start(self, *arguments: str, signalled: bool = True, **further: str) -> subprocess.Popen[str]:
+        """A process of its own; one that is not to be sent signals starts sooner."""
         pipe = subprocess.PIPE
-        command = [sys.executable, "-m", "datapipe", *arguments]
+        command = [*([sys.executable, "-m", "datapipe"] if signalled else [str(self.program)]), *arguments]
         environment = self.environment | further
         return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
 
@@ -92,8 +92,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, forked_cli: Path) -> Iterato
 def ends(place: Place) -> dict[str, Ended]:
     """How commands end, each in its own way; they run beside each other."""
     started = {
-        "well": place.start("run", "job.yaml", "--idempotency-key", "k1", "--json"),
-        "raise": place.start("notebook", "run", "ends.ipynb", "-p", "how=raise"),
+        "well": place.start("run", "job.yaml", "--idempotency-key", "k1", "--json", signalled=False),
+        "raise": place.start("notebook", "run", "ends.ipynb", "-p", "how=raise", signalled=False),
         "SIGTERM": place.start("notebook", "run", "ends.ipynb", "-p", "how=sleep", "-p", "mark=a"),
         "SIGINT": place.start("run", "ends.ipynb", "-p", "how=sleep", "-p", "mark=b"),
     }

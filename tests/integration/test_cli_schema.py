@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,15 +183,15 @@ def test_help_has_an_example(name: str) -> None:
     assert f"\n  datapipe schema {name}" in schema(name, "--help").stdout
 
 
-def test_a_ci_job_on_postgresql(postgresql_url: str) -> None:
-    """The program as a process of its own, with the registry and the target in PostgreSQL."""
+def test_a_ci_job_on_postgresql(postgresql_url: str, forked_cli: Path) -> None:
+    """Commands as processes of their own, with the registry and the target in PostgreSQL."""
     write_plan("plan.yaml", USERS, postgresql_url)
     write_plan("new.yaml", "SELECT CAST(id AS TEXT) AS id, 'x' AS name FROM users", postgresql_url, schema="public")
     with psycopg.connect(postgresql_url, autocommit=True) as conn:
         conn.execute("CREATE TABLE users_staging (id int PRIMARY KEY, name varchar(20))")
 
     def job(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "datapipe", *arguments]
+        command = [forked_cli, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert job("run", "plan.yaml").returncode == 0

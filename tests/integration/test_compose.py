@@ -7,7 +7,6 @@ import contextlib
 import shutil
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from composefile import Service, running, seconds
+from forked import forked_python
 from services import find_postgresql
 
 GIVEN = {"POSTGRES_PASSWORD": "p0st", "REDIS_PASSWORD": "r3d", "DATAPIPE_SIGNING_KEY": "k" * 32}
@@ -96,7 +96,7 @@ def test_a_worker_does_a_plan_and_its_health_check_asks_no_other_worker(site: Si
     host = socket.gethostname()
     with running(worker, f"worker@{host} ready."), running(other, f"other@{host} ready."):
         done = subprocess.run(
-            [sys.executable, "-c", SUBMIT], env=worker.environment, capture_output=True, text=True, check=False
+            [forked_python(), "-c", SUBMIT], env=worker.environment, capture_output=True, text=True, check=False
         )
         assert done.stdout.strip() == "succeeded", done.stderr
         with psycopg.connect(site.database) as conn:

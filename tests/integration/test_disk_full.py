@@ -17,6 +17,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 from contracts.sinks import Sink
+from forked import forked_python
 from services import find_mysql, mysql_database, running_mysql
 
 import datapipe
@@ -53,7 +54,7 @@ print(json.dumps(left))
 
 @pytest.mark.parametrize("case", ["parquet", "csv", "jsonl", "sqlite", "spill"])
 def test_a_file_that_may_not_grow(tmp_path: Path, case: str) -> None:
-    command = [sys.executable, "-c", CHILD, case, str(tmp_path)]
+    command = [forked_python(), "-c", CHILD, case, str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     (kind, step, message), left = map(json.loads, done.stdout.splitlines())
     assert kind == "FatalError", message

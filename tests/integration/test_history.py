@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from forked import forked_cli
 
 import datapipe
 from datapipe.errors import DataError, PlanError, RunCancelled, TransientError
@@ -30,7 +30,7 @@ def plan(tmp_path: Path, fn: Any = None) -> datapipe.Pipeline:
 
 
 def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "datapipe", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run([forked_cli(), *arguments], capture_output=True, text=True, check=False)
 
 
 def test_a_run_is_on_record_for_every_process(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from workerside import until
 
 from datapipe.errors import PlanError
 from datapipe.local import programs
@@ -70,7 +71,7 @@ def test_second_start_has_the_same_url_and_data(folder: Path) -> None:
         with psycopg.connect(first) as conn:
             conn.execute("CREATE TABLE kept AS SELECT 7 AS value")
         process = server(folder)
-    assert ended(process)
+    until(lambda: ended(process), 5)
     with embedded_postgres(folder) as second:
         assert second == first
         assert one(second, "SELECT value FROM kept") == 7
@@ -93,7 +94,7 @@ def test_last_user_stops_the_server(folder: Path) -> None:
         process = server(folder)
         assert one(theirs, "SELECT 1") == 1
         other.communicate()
-    assert ended(process)
+    until(lambda: ended(process), 5)
 
 
 def test_server_of_a_killed_process_is_found_again_and_stopped(folder: Path) -> None:
@@ -106,7 +107,7 @@ def test_server_of_a_killed_process_is_found_again_and_stopped(folder: Path) -> 
     with embedded_postgres(folder) as again:
         assert again == url
         assert server(folder) == process
-    assert ended(process)
+    until(lambda: ended(process), 5)
 
 
 def test_killed_server_starts_again(folder: Path) -> None:

@@ -37,8 +37,15 @@ def fragile(tmp_path: Path) -> Iterator[tuple[str, Callable[[], str]]]:
         yield url, lambda: programs.run("pg_ctl", "restart", *options)
 
 
-@pytest.mark.parametrize("retries", [0, 3])
-@pytest.mark.parametrize("point", ["copying", "recorded"])
+# Each starts a server: CI has each point and each number of retries once.
+@pytest.mark.parametrize(
+    ("point", "retries"),
+    [
+        ("copying", 0),
+        ("recorded", 3),
+        *(pytest.param(*more, marks=pytest.mark.soak) for more in (("copying", 3), ("recorded", 0))),
+    ],
+)
 def test_a_load_whose_server_crashed_has_not_happened(
     fragile: tuple[str, Callable[[], str]], forks: ForkServer, tmp_path: Path, point: str, retries: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""The harness itself: what the other tests of this folder rely on."""
+"""The harness itself: what the other tests of this folder rely on. What these use anyway is tested by hand."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_cell_runs_and_its_text_is_seen(notebook: Open) -> None:
 
 
 def test_a_widget_is_seen_to_move_while_its_cell_is_busy(shared: Notebook) -> None:
-    widget = shared.add(WIDGET)
+    widget = shared.add(WIDGET.replace("30", "600"))
     shared.run(widget)
     seen = []
     for _ in range(3):
@@ -63,9 +63,11 @@ def test_a_widget_is_seen_to_move_while_its_cell_is_busy(shared: Notebook) -> No
     traffic = shared.measure(0.5)
     assert 5 <= traffic.kinds["comm_msg"] <= 30
     assert traffic.bytes_per_second > traffic.frames_per_second > 10
+    shared.interrupt()
     shared.wait(widget)
 
 
+@pytest.mark.soak  # in CI by test_live and test_untrusted
 def test_what_was_saved_is_seen_without_its_kernel(notebook: Open) -> None:
     found = notebook(STYLED, WIDGET.replace("30", "2"))
     found.run_all(0, 1)
@@ -81,6 +83,7 @@ def test_what_was_saved_is_seen_without_its_kernel(notebook: Open) -> None:
     assert found.output(0).locator("p").evaluate(style) != "40px"
 
 
+@pytest.mark.soak  # in CI by test_background
 def test_a_page_that_is_loaded_anew_follows_the_same_kernel(notebook: Open) -> None:
     found = notebook(IN_BACKGROUND)
     found.run(0)
@@ -110,6 +113,7 @@ def test_the_theme_changes(shared: Notebook) -> None:
     assert shared.output(seen).locator("pre").evaluate(colour) != light
 
 
+@pytest.mark.soak  # in CI by test_workers
 def test_two_notebooks_are_open_at_once(notebook: Open) -> None:
     one, other = notebook("print('one')"), notebook("print('other')")
     one.run_all(0)

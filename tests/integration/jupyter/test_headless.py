@@ -67,6 +67,7 @@ def test_a_notebook_that_was_run_is_small(ran: tuple[Bench, dict[str, Any]]) -> 
     assert WIDGET_VIEW not in json.dumps(made)
 
 
+@pytest.mark.soak  # CI has a broken one beside the examples: tests/integration/notebooks
 def test_nbmake_tells_good_notebooks_from_broken_ones(bench: Bench) -> None:
     """H3, for two notebooks; the examples have their own."""
     bench.write("good.ipynb", [QUICK])

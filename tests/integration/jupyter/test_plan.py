@@ -36,7 +36,7 @@ plans[1]
 """
 OPENED = """
 listens = False
-[line for line in told if any(name in line for name in ("pipe.parquet", "not_there", "target.db", "connect"))]
+[line for line in told if any(name in line for name in ("pipe.parquet", "not_there", "target.db", "connect ("))]
 """
 PREVIEW = """
 import pyarrow as pa, pyarrow.parquet

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from forked import forked_python
 from services import PrivateRedis
 
 from datapipe.workers import IdempotencyStore
@@ -45,7 +45,7 @@ def test_one_of_many_threads_wins(store: IdempotencyStore) -> None:
 
 def test_one_of_many_processes_wins_each_key(broker: PrivateRedis) -> None:
     begin = str(time.time() + 3)
-    command = [sys.executable, "-c", RACE, broker.url, begin]
+    command = [forked_python(), "-c", RACE, broker.url, begin]
     racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert sum(int(racer.communicate()[0]) for racer in racers) == 200
 

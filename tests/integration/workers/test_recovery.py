@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from services import PrivateRedis, private_redis, redis_program
-from workerside import Worker, fresh_workers, running_worker, until
+from workerside import PROGRAM, Worker, fresh_workers, running_worker, until
 
 import datapipe
 from datapipe.errors import FatalError, TransientError
@@ -204,7 +204,9 @@ def test_a_full_redis_takes_nothing(environment: dict[str, str], broker: Private
 
 @pytest.mark.soak  # it takes a minute
 def test_a_worker_that_takes_no_messages_starts_anew(environment: dict[str, str], tmp_path: Path) -> None:
-    with running_worker(environment, tmp_path) as worker:
+    worker = Worker("w1", environment, tmp_path, command=PROGRAM)
+    try:
+        worker.start()
         from datapipe.workers.app import app
 
         app.control.cancel_consumer("datapipe", reply=True)
@@ -215,3 +217,5 @@ def test_a_worker_that_takes_no_messages_starts_anew(environment: dict[str, str]
         assert "takes no messages" in worker.log
         assert worker.process is not None
         assert worker.process.poll() is None, "the same process"
+    finally:
+        worker.kill()
