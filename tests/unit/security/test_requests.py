@@ -26,6 +26,7 @@ from datapipe.store.apikeys import create_key
 PLACES = {
     "run_id": "r1",
     "pipeline_id": "r1",
+    "name": "page.css",
     "name:path": "daily.ipynb",
     "file:path": "run.json",
     "subject:path": "users",
