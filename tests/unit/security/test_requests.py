@@ -30,7 +30,6 @@ PLACES = {
     "name:path": "daily.ipynb",
     "file:path": "run.json",
     "subject:path": "users",
-    "name": "page.js",
 }
 SAFE = {"GET", "HEAD", "OPTIONS"}
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND")
