@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.errors import PlanError
 from datapipe.hosts import part
 
 Days = Annotated[float | None, typer.Option(metavar="DAYS", help="How long it is valid; always if left out.")]
@@ -69,7 +70,7 @@ def create(
     datapipe keys create --owner ann --scope run --days 90
     """
     with reported(debug=debug, as_json=as_json):
-        made, text = _keys().create_key(_store(), owner or getpass.getuser(), scope, days)
+        made, text = _keys().create_key(_store(), owner or _user(), scope, days)
         if as_json:
             typer.echo(json.dumps({**dataclasses.asdict(made), "key": text}, indent=2))
             return
@@ -111,7 +112,16 @@ def revoke(
 def _standing(key: Any) -> str:
     if key.revoked:
         return f"revoked {key.revoked[:10]}"
+    if key.has_expired:
+        return f"expired {key.expires[:10]}"
     return f"valid until {key.expires[:10]}" if key.expires else "valid"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise PlanError("the account that this runs under has no name", hint="Give --owner") from None
 
 
 def _keys() -> Any:

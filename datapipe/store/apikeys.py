@@ -45,6 +45,17 @@ class ApiKey:
     expires: str | None = None
     revoked: str | None = None
 
+    @property
+    def has_expired(self) -> bool:
+        """Whether its time is over, by this machine's clock.
+
+        Examples
+        --------
+        >>> ApiKey("1", "ann", "run", "", "2024-01-01T00:00:00.000Z").has_expired
+        True
+        """
+        return self.expires is not None and dt.datetime.fromisoformat(self.expires) <= dt.datetime.now(dt.UTC)
+
 
 def create_key(store: RunStore, owner: str, scope: str, days: float | None = None) -> tuple[ApiKey, str]:
     """Make a key.
