@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from dotenv import dotenv_values
-
 from datapipe.errors import PlanError, did_you_mean
 from datapipe.settings import environment, expand, named_connections, settings, variable
-from datapipe.settings.environ import IN_FILE, LARGEST, text_in
+from datapipe.settings.environ import IN_FILE, LARGEST, lines_of, place, text_in
 from datapipe.traces import masked
 
 MASK = "***"
@@ -73,14 +71,17 @@ def secret(name: str) -> str:
 
 
 def _in_file(name: str) -> str:
-    file = Path(expand(settings().secrets_dir)).expanduser() / name
-    return text_in(file, f"the secret {name}") if file.exists() else ""
+    file = place(expand(settings().secrets_dir)) / name
+    with suppress(OSError):  # of the folder, perhaps; what reads the file says so
+        if not file.exists():
+            return ""
+    return text_in(file, f"the secret {name}")
 
 
 def _in_files() -> Iterator[str]:
     """The secrets that are files, as a container has them: anybody may ask for them by their names."""
     with suppress(OSError, PlanError, UnicodeDecodeError):
-        folder = Path(expand(settings().secrets_dir)).expanduser()
+        folder = place(expand(settings().secrets_dir))
         for file in sorted(folder.iterdir())[:_MOST_FILES] if folder.is_dir() else ():
             if file.is_file() and file.stat().st_size <= LARGEST:
                 yield file.read_text().strip()
@@ -91,7 +92,7 @@ def _of_files() -> Iterator[tuple[str, str]]:
     for name, file in environment().items():
         if file and name.upper().endswith(IN_FILE) and len(name) > len(IN_FILE):
             with suppress(PlanError, OSError, ValueError):  # such variables are of many programs
-                if (path := Path(file).expanduser()).is_file():
+                if (path := place(file)).is_file():
                     yield name[: -len(IN_FILE)], text_in(path, name)
 
 
@@ -178,7 +179,7 @@ def redactor(names: Iterable[str] = (), folders: Iterable[Path] = ()) -> Redacto
         with suppress(PlanError):
             sure.add(secret(name))
     sure |= set(_in_files())
-    others = [(name, value or "") for folder in folders for name, value in dotenv_values(folder / ".env").items()]
+    others = [line for folder in folders for line in lines_of(folder / ".env").items()]
     sure |= {value for name, value in others if name in wanted and value}
     for name, value in (*environment().items(), *_of_files(), *others):
         if names_secret(name) and len(value) >= _SHORT:
