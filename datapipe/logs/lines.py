@@ -16,7 +16,7 @@ from datapipe.logs import tasklines
 from datapipe.logs.context import ids
 from datapipe.logs.exceptions import chain, texts
 from datapipe.logs.loggers import TAKEN
-from datapipe.secrets import Redactor
+from datapipe.secrets import MASK, Redactor, names_secret
 
 Form = Literal["json", "text", "console"]
 Fields = MutableMapping[str, Any]
@@ -51,11 +51,17 @@ def formatter(form: Form, redactor: Callable[[], Redactor], *, colours: bool = F
 
     def hidden(_: Any, __: str, found: Fields) -> Fields:
         hide = redactor()
-        return {_escaped(name): _escaped(value if name in _SURE else hide.data(value)) for name, value in found.items()}
+        return {_escaped(name): _escaped(_without_secrets(name, value, hide)) for name, value in found.items()}
 
     if not structlog.is_configured():
         _configure_structlog()
     return structlog.stdlib.ProcessorFormatter(processors=[_fields, hidden, render])
+
+
+def _without_secrets(name: str, value: Any, hide: Redactor) -> Any:
+    if name in _SURE:
+        return value
+    return MASK if isinstance(value, str) and value and names_secret(name) else hide.data(value)
 
 
 def _configure_structlog() -> None:

@@ -109,6 +109,11 @@ def test_secrets_are_left_out_wherever_they_stand(form: Form):
     assert KEY not in text and "other-one" not in text and "***" in text
 
 
+def test_a_field_whose_name_tells_that_it_is_secret_is_left_out():
+    found = told("logged in", user="ann", password="short", api_token="", tokens=12)
+    assert (found["user"], found["password"], found["api_token"], found["tokens"]) == ("ann", "***", "", 12)
+
+
 def test_what_libraries_raise_is_told_without_what_it_quotes():
     assert "message" not in told(name="sqlalchemy.pool", exc_info=raised(ValueError("ann@x.org")))["exception"][0]
     assert told(name="mine", exc_info=raised(ValueError("three eggs")))["exception"][0]["message"] == "three eggs"
