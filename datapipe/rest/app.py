@@ -9,16 +9,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from datapipe import __version__
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.plan import Plan
 from datapipe.rest import notebooks, pipelines, runs, system, tasks
 from datapipe.rest.gate import OPEN_PATHS, Gate, Terms, host_names
+from datapipe.rest.models import PipelineRequest, PlanRequest
+from datapipe.rest.page.layout import refusal
+from datapipe.rest.page.routes import router as page
 from datapipe.rest.problems import Problem, Refused, refused
 from datapipe.rest.rates import Rates
 from datapipe.rest.recent import Recent
+from datapipe.rest.together import Together
 from datapipe.rest.vetting import listed
 from datapipe.settings import settings
 from datapipe.store import RunStore, open_store
@@ -59,10 +63,12 @@ def create_app(address: str = "127.0.0.1") -> FastAPI:
     """
     found = settings()
     terms = Terms(is_open(address), host_names(address, listed(found.api_hosts)), Rates(found.api_rate))
-    app = FastAPIOffline(title="datapipe", version=__version__, description=_ABOUT)
+    app = FastAPIOffline(title="datapipe", version=__version__, description=_ABOUT, redirect_slashes=False)
     for part in (pipelines, tasks, runs, notebooks, system):
         app.include_router(part.router)
+    app.include_router(page)
     app.state.is_open = terms.is_open
+    app.state.lists = Together()
     app.state.health = Recent(lambda: WorkerMonitor().health(), _FRESH)
     app.add_middleware(Gate, terms=terms)
     for kind, handler in _HANDLERS.items():
@@ -107,6 +113,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schema = model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
             parts.update(schema.pop("$defs", {}))
             parts[name] = schema
+        for body in (PipelineRequest, PlanRequest):
+            parts[body.__name__]["properties"]["pipeline_config"] = {"$ref": "#/components/schemas/Plan"}
         made["components"]["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
             "basic": {"type": "http", "scheme": "basic", "description": "Any user; the key is the password."},
@@ -118,30 +126,31 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-async def _ours(request: Request, error: Exception) -> JSONResponse:
+async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, DatapipeError)  # noqa: S101  # it is registered for these
-    return refused(error).response(request.state.correlation_id)
+    return _answer(request, refused(error))
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)  # noqa: S101  # it is registered for these
-    return error.response(request.state.correlation_id)
+    return _answer(request, error)
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # it is registered for these
-    return Refused(error.status_code, str(error.detail), None, dict(error.headers or {})).response(
-        request.state.correlation_id
-    )
+    return _answer(request, Refused(error.status_code, str(error.detail), None, dict(error.headers or {})))
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> Response:
     """A request that does not fit the OpenAPI document; what was given is not repeated."""
     assert isinstance(error, RequestValidationError)  # noqa: S101  # it is registered for these
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    problem = Refused(422, str(first["msg"]), "See /docs for what it takes", step=where)
-    return problem.response(request.state.correlation_id)
+    return _answer(request, Refused(422, str(first["msg"]), "See /docs for what it takes", step=where))
+
+
+def _answer(request: Request, error: Refused) -> Response:
+    return refusal(error, request.url.path, request.state.correlation_id)
 
 
 _HANDLERS: dict[Any, Any] = {

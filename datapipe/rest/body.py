@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 import anyio
@@ -12,6 +13,7 @@ from datapipe.plan.document import MAX_BYTES, MAX_DEPTH
 from datapipe.rest.problems import Refused
 
 _SECONDS = 20.0  # in which a body must have arrived
+_DIGITS = 10  # of a length that is worth reading
 
 
 async def whole(receive: Receive, length: str | None) -> bytes:
@@ -22,16 +24,18 @@ async def whole(receive: Receive, length: str | None) -> bytes:
     Refused
         If it is too long (413), or does not come (408).
     """
-    if length is not None and (not length.isdecimal() or int(length) > MAX_BYTES):
+    if length is not None and (not length.isdecimal() or len(length) > _DIGITS or int(length) > MAX_BYTES):
         raise _too_long()
     parts: list[bytes] = []
+    size = 0
     with anyio.move_on_after(_SECONDS) as scope:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Refused(400, "the request broke off")
             parts.append(message.get("body", b""))
-            if sum(map(len, parts)) > MAX_BYTES:
+            size += len(parts[-1])
+            if size > MAX_BYTES:
                 raise _too_long()
             if not message.get("more_body"):
                 break
@@ -55,17 +59,17 @@ def checked(body: bytes) -> None:
     datapipe.rest.problems.Refused: ...
     """
     try:
-        found = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
-        text_ok = json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate is no text
+        found = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate is no text
     except UnicodeError:
         raise Refused(400, "the body is not text in UTF-8") from None
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
         raise Refused(400, f"the body is not JSON: {_where(error)}") from None
-    if b"\\u0000" in body and "\0" in text_ok.decode():
-        raise Refused(400, "the body holds the character NUL, which no database takes as text")
     _check_depth(found, 1)
+    if b"\\u0000" in body and _has_nul(found):
+        raise Refused(400, "the body holds the character NUL, which no database takes as text")
 
 
 def replayed(body: bytes) -> Receive:
@@ -98,6 +102,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    found = float(text)
+    if math.isinf(found):
+        raise ValueError("a number is too large")
+    return found
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_nul, value)) or any(map(_has_nul, value.values()))
+    return any(map(_has_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
 
 
 def _where(error: ValueError) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import getpass
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,7 +12,6 @@ from datapipe.rest.problems import Refused
 from datapipe.store import RunRow, RunStore
 from datapipe.store.apikeys import SCOPES, find_key
 
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="datapipe", Basic realm="datapipe", charset="UTF-8"'}
 _HOW = "Send it as Authorization: Bearer KEY, or as the password of HTTP Basic; datapipe keys create makes one"
 
 
@@ -39,6 +37,10 @@ class Caller:
         """Whether everybody's runs are there for it."""
         return self.scope == SCOPES[-1]
 
+    def reaches(self, scope: str) -> bool:
+        """Whether its scope is at least this one."""
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
     def check(self, scope: str) -> None:
         """Refuse what needs a wider scope.
 
@@ -46,7 +48,7 @@ class Caller:
         ------
         Refused
         """
-        if SCOPES.index(self.scope) < SCOPES.index(scope):
+        if not self.reaches(scope):
             raise Refused(403, f"this needs a key of scope {scope}, and this one has {self.scope}")
 
     def may_see(self, row: RunRow) -> bool:
@@ -75,10 +77,10 @@ def identified(headers: Mapping[str, str], store: RunStore) -> Caller:
     """
     text = _shown(headers.get("authorization", ""))
     if text is None:
-        raise Refused(401, "this needs an API key", _HOW, _CHALLENGE)
+        raise Refused(401, "this needs an API key", _HOW)
     found = find_key(store, text)
     if found is None:
-        raise Refused(401, "the API key is not valid: it is none, was revoked, or has expired", _HOW, _CHALLENGE)
+        raise Refused(401, "the API key is not valid: it is none, was revoked, or has expired", _HOW)
     return Caller(found.owner, found.scope, found.id)
 
 
@@ -94,7 +96,7 @@ def _shown(header: str) -> str | None:
     if kind.lower() == "bearer":
         return value.strip()
     if kind.lower() == "basic":
-        with suppress(binascii.Error, UnicodeDecodeError):
+        with suppress(ValueError):  # no base64, no UTF-8, no ASCII
             return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
         return ""
     return None

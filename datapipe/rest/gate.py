@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,15 +22,17 @@ from datapipe.errors import DatapipeError
 from datapipe.logs import bound, logger
 from datapipe.rest.body import checked, replayed, whole
 from datapipe.rest.callers import NOBODY, Caller, anybody, identified
+from datapipe.rest.page.layout import POLICY, is_page, refusal
 from datapipe.rest.problems import Refused, refused
 from datapipe.rest.rates import Rates
+from datapipe.rest.together import Together
 from datapipe.workers.queue import needed_store
 
 _LOG = logger("datapipe.rest")
 _ASKED_OFTEN = ("/health", "/metrics")  # by machines
 OPEN_PATHS = frozenset({"/health"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_ID = re.compile(r"[\w.-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _POLICY = "Content-Security-Policy"
 _HEADERS = {
@@ -40,14 +41,13 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
-    _POLICY: "default-src 'none'; frame-ancestors 'none'",
 }
+_DATA = "default-src 'none'; frame-ancestors 'none'"
 # The interactive documentation, which is scripts of ours on pages of ours.
 _DOCUMENTATION = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "worker-src blob:; frame-ancestors 'none'"
 )
-_POLICIES = {"/docs": _DOCUMENTATION, "/redoc": _DOCUMENTATION}
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,15 @@ class Gate:
     def __init__(self, app: ASGIApp, terms: Terms) -> None:
         self._app = app
         self._terms = terms
+        self._callers = Together[Caller]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # nothing here speaks WebSocket, and nobody has asked for a key there
+            await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
         correlation_id = _correlation_id(headers)
@@ -106,9 +110,9 @@ class Gate:
             if message["type"] == "http.response.start":
                 has_begun = True
                 _log(scope, message["status"], time.perf_counter() - began)
-                found, path = MutableHeaders(scope=message), scope["path"]
-                policy = {_POLICY: _POLICIES[path]} if path in _POLICIES else {}
-                for name, value in {**_HEADERS, **policy, "X-Correlation-ID": correlation_id}.items():
+                found = MutableHeaders(scope=message)
+                further = {_POLICY: _policy(scope["path"]), "X-Correlation-ID": correlation_id}
+                for name, value in {**_HEADERS, **further}.items():
                     found.setdefault(name, value)
             await send(message)
 
@@ -120,24 +124,26 @@ class Gate:
             receive = receive if scope["method"] in _SAFE else replayed(body)
             await self._app(scope, receive, answer)
         except Refused as error:
-            await error.response(correlation_id)(scope, receive, answer)
+            await refusal(error, scope["path"], correlation_id)(scope, receive, answer)
         except Exception:
             if has_begun:
                 raise
             _LOG.exception("a request failed: %s %s", scope["method"], scope["path"])
             failure = Refused(500, "the server failed", "Its log has more, under the correlation id")
-            await failure.response(correlation_id)(scope, receive, answer)
+            await refusal(failure, scope["path"], correlation_id)(scope, receive, answer)
 
     async def _let_in(self, scope: Scope, headers: Headers) -> Caller:
         self._check_host(headers)
         _check_origin(scope, headers)
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            raise Refused(400, "the URL holds the character NUL, which no name has")
         address = (scope.get("client") or ("",))[0]
         if self._terms.is_open:
             self._take(address)
             return anybody()
         try:
-            store = await to_thread.run_sync(needed_store)
-            caller = await to_thread.run_sync(identified, headers, store)
+            shown = headers.get("authorization", "")
+            caller = await self._callers(shown, lambda: identified(headers, needed_store()))
         except (Refused, DatapipeError) as error:
             self._take(address)
             if scope["path"] in OPEN_PATHS:
@@ -158,6 +164,13 @@ class Gate:
         if name not in self._terms.hosts:
             hint = "Call it by localhost, or set DATAPIPE_API_HOSTS to the names that lead here"
             raise Refused(421, "this server is not known by the name in the Host header", hint)
+
+
+def _policy(path: str) -> str:
+    """What a browser may load for what is answered at a path."""
+    if is_page(path):
+        return POLICY
+    return _DOCUMENTATION if path in {"/docs", "/redoc"} else _DATA
 
 
 def _check_origin(scope: Scope, headers: Headers) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from datapipe.plan import QUEUE_NAME
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "skipped", "lost"]
-# Checked by the plan's own parser, whose errors name step and field; the document's schema is the plan's.
-PlanDocument = Annotated[dict[str, Any], WithJsonSchema({"$ref": "#/components/schemas/Plan"})]
+# Checked by the plan's own parser, whose errors name step and field; the OpenAPI document puts the plan's schema here.
+PlanDocument = dict[str, Any]
 Values = dict[str, JsonValue]
 Queue = Annotated[str, Field(pattern=QUEUE_NAME)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]

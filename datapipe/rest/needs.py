@@ -42,7 +42,8 @@ def answers(*further: int) -> dict[int | str, dict[str, Any]]:
 _OF_BODIES = (408, 409, 413, 415)  # what else may become of a body
 
 
-def caller(request: Request) -> Caller:
+# Those that wait for nothing are no business of other threads: to hand over to one takes longer.
+async def caller(request: Request) -> Caller:
     """Who calls; the gate has seen to it."""
     found: Caller = request.state.caller
     return found
@@ -54,13 +55,13 @@ Asking = Annotated[Caller, Depends(caller)]
 def needs(scope: str) -> Any:
     """A dependency that refuses callers of a narrower scope."""
 
-    def check(request: Request) -> None:
-        caller(request).check(scope)
+    async def check(request: Request) -> None:
+        (await caller(request)).check(scope)
 
     return Depends(check)
 
 
-def store() -> RunStore:
+async def store() -> RunStore:
     """The run store.
 
     Raises

@@ -26,7 +26,12 @@ from datapipe.workers import queue
 router = APIRouter(tags=["notebooks"])
 Name = Annotated[str, Path(description="Its path within its folder: reports/daily.ipynb", max_length=512)]
 # A page that a notebook has made: looked at, and nothing else.
-_SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+_SANDBOX = {
+    "Content-Security-Policy": (
+        "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-ancestors 'self'"
+    ),
+    "X-Frame-Options": "SAMEORIGIN",  # the page of its run shows it
+}
 
 
 @router.get("/notebooks", **reading())
@@ -77,7 +82,7 @@ def get_artifact(row: Row, file: Annotated[str, Path(max_length=512)]) -> Respon
     content = found.read(file) if found and file in found.names() else None
     if content is None:
         raise Refused(404, "the run has left no such file", f"GET /runs/{row.id}/artifacts lists those there are")
-    return Response(content, media_type=media_of(file), headers={"Content-Security-Policy": _SANDBOX})
+    return Response(content, media_type=media_of(file), headers=_SANDBOX)
 
 
 def _plan(name: str, body: NotebookRequest) -> NotebookPlan:

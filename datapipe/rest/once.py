@@ -63,8 +63,12 @@ def receipt(run_id: str, pipeline_id: str) -> dict[str, str]:
 
 
 def _begun(store: RunStore, run_id: str) -> Mapping[str, Any] | None:
+    """What was said of a run that is recorded; None if it must be begun, perhaps for the second time."""
     with suppress(PlanError):
-        return receipt(run_id, store.run(run_id).pipeline_id)
+        row = store.run(run_id)
+        # A single stage is queued by whoever recorded it, and by nobody else.
+        is_safe = row.state != "queued" or store.message(run_id) is not None
+        return receipt(run_id, row.pipeline_id) if is_safe else None
     return None
 
 

@@ -15,6 +15,8 @@ from datapipe.errors import DatapipeError, FatalError, IdempotencyConflict, InPr
 from datapipe.secrets import redactor
 
 MEDIA = "application/problem+json"
+# A header each: browsers look at the first scheme of a header, and only Basic makes them ask.
+_CHALLENGES = ('Bearer realm="datapipe"', 'Basic realm="datapipe", charset="UTF-8"')
 
 
 class Problem(BaseModel):
@@ -63,7 +65,10 @@ class Refused(Exception):  # noqa: N818  # it says what happened to the request
         }
         more = {"step": self.step, "hint": self.hint, "correlation_id": correlation_id}
         found |= {name: value for name, value in more.items() if value is not None}
-        return JSONResponse(redactor().data(found), self.status, dict(self.headers), MEDIA)
+        answer = JSONResponse(redactor().data(found), self.status, dict(self.headers), MEDIA)
+        for challenge in _CHALLENGES if self.status == HTTPStatus.UNAUTHORIZED else ():
+            answer.headers.append("WWW-Authenticate", challenge)
+        return answer
 
 
 def refused(error: DatapipeError) -> Refused:

@@ -1,42 +1,45 @@
-"""One look that does for all who ask within a moment."""
+"""What is looked at once for all who ask at the same time."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+import anyio
+from anyio import to_thread
 
 T = TypeVar("T")
 
 
 @dataclass
 class Recent(Generic[T]):
-    """What a question was answered last, asked again once that is too old.
+    """A look that is good for a while, so that nobody can have servers asked as often as they like.
 
     Parameters
     ----------
-    ask : callable
+    look : callable
+        Looks, which may take seconds; in a thread of its own.
     seconds : float
-        How old an answer may be.
+        How long it is good for.
 
     Examples
     --------
-    >>> answers = iter("ab")
-    >>> recent = Recent(lambda: next(answers), 60.0)
-    >>> recent(), recent()
+    >>> recent = Recent(iter("ab").__next__, seconds=60)
+    >>> anyio.run(recent), anyio.run(recent)
     ('a', 'a')
     """
 
-    ask: Callable[[], T]
+    look: Callable[[], T]
     seconds: float
-    _known: tuple[float, T] | None = field(default=None, repr=False)
-    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: anyio.Lock = field(default_factory=anyio.Lock, repr=False)
+    _found: tuple[float, T] | None = field(default=None, repr=False)
 
-    def __call__(self) -> T:
-        """The answer; whoever asks meanwhile waits for the same one."""
-        with self._turn:
-            if self._known is None or time.monotonic() - self._known[0] > self.seconds:
-                self._known = time.monotonic(), self.ask()
-            return self._known[1]
+    async def __call__(self) -> T:
+        """What there is to see; whoever comes meanwhile waits for the same look, and takes no thread for it."""
+        async with self._lock:
+            if self._found is None or time.monotonic() - self._found[0] > self.seconds:
+                found = await to_thread.run_sync(self.look)
+                self._found = time.monotonic(), found
+            return self._found[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +27,17 @@ def summary(row: Mapping[str, Any]) -> dict[str, Any]:
         **{name: row[name] for name in _BRIEF},
         "error": _error(row["error"]),
     }
+
+
+def summaries(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of a list; what a driver or a user's function had to say is told without secrets."""
+    found = [summary(row) for row in rows]
+    failed = [one for one in found if one["error"] or one["reason"]]
+    if failed:  # to know all secrets takes a while
+        known = redactor()
+        for one in failed:
+            one.update(known.data({"error": one["error"], "reason": one["reason"]}))
+    return found
 
 
 def detail(row: RunRow) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from datapipe.store import RunStore
 from datapipe.workers import spool
 
 _STEP = "rows"
+_MOST = 1_000_000  # rows times columns: rows that have nothing in common would fill a table with nothing
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -36,6 +37,8 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         raise PlanError("there are no rows, or they have no columns", step=_STEP, hint="Give objects: [{'id': 1}]")
+    if len(names) * len(rows) > _MOST:
+        raise PlanError(f"the rows have more than {_MOST:,} places", step=_STEP, hint="Give each row the same columns")
     columns = [_column(name, [row.get(name) for row in rows]) for name in names]
     return pa.table(dict(zip(names, columns, strict=True)))
 

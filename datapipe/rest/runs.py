@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from datapipe.display import run_card
 from datapipe.errors import TransientError
 from datapipe.history import Run
+from datapipe.rest.callers import Caller
 from datapipe.rest.models import Asked, Filters, Log, RunDetail, RunList
 from datapipe.rest.needs import Asking, Row, Store, answers, needs, reading, sending
-from datapipe.rest.resources import detail, log_lines, summary
+from datapipe.rest.resources import detail, log_lines, summaries
 from datapipe.rest.streams import log_stream, run_stream
 from datapipe.store import RunStore
-from datapipe.store.search import search
+from datapipe.store.search import Page, search
 from datapipe.workers.queue import retry
 
 router = APIRouter(tags=["runs"])
 _SWEEP = 1.0  # seconds between two looks for runs that have fallen silent
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+_LINE = re.compile(r"[0-9]{1,15}")
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}, "id": {"type": "string"}},
+    "required": ["event", "data"],
+}
+_STREAM = {"text/event-stream": {"itemSchema": _EVENT}}
 
 
 @router.get("/runs", response_model=RunList, **reading())
-def list_runs(filters: Annotated[Filters, Query()], request: Request, store: Store, caller: Asking) -> JSONResponse:
+async def list_runs(filters: Annotated[Filters, Query()], request: Request, store: Store, caller: Asking) -> Response:
     """The latest runs, the newest first, a page at a time."""
-    sweep(request, store)
-    wanted = filters.model_dump(exclude={"since", "until", "limit", "after"})
-    if not caller.sees_all and filters.owner not in {None, caller.owner}:
-        return JSONResponse({"runs": [], "next": None})
-    wanted |= {} if caller.sees_all else {"owner": caller.owner}
-    since, until = _stamp(filters.since), _stamp(filters.until)
-    page = search(store, limit=filters.limit, after=filters.after, since=since, until=until, **wanted)
+
+    def look() -> tuple[bytes, str | None]:
+        page = page_of(filters, request, store, caller)
+        return bytes(JSONResponse({"runs": summaries(page.rows), "next": page.after}).body), page.after
+
+    # Many pages in many browsers ask for the same list again and again.
+    seen = None if caller.sees_all else caller.owner
+    body, after = await request.app.state.lists((seen, filters.model_dump_json()), look)
     headers = {}
-    if page.after:
-        link = request.url.include_query_params(after=page.after)
+    if after:
+        link = request.url.include_query_params(after=after)
         headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
-    return JSONResponse({"runs": [summary(row) for row in page.rows], "next": page.after}, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, **reading())
@@ -79,9 +88,8 @@ def get_logs(row: Row, store: Store, after: Annotated[int, Query(ge=0, le=2**53)
 def stream_logs(row: Row, store: Store, request: Request) -> StreamingResponse:
     """The same as server-sent events, until the run ends. Last-Event-ID goes on behind a line."""
     last = request.headers.get("last-event-id", "")
-    return StreamingResponse(
-        log_stream(store, row.id, int(last) if last.isdecimal() else 0), media_type="text/event-stream"
-    )
+    after = int(last) if _LINE.fullmatch(last) else 0
+    return StreamingResponse(log_stream(store, row.id, after), media_type="text/event-stream")
 
 
 @router.get(
@@ -104,6 +112,17 @@ def stream_run(row: Row, store: Store) -> StreamingResponse:
 def get_card(row: Row, store: Store) -> HTMLResponse:
     """The run's card."""
     return HTMLResponse(run_card(Run(row.id, store).view))
+
+
+def page_of(filters: Filters, request: Request, store: RunStore, caller: Caller) -> Page:
+    """The runs that a list has for this caller."""
+    sweep(request, store)
+    wanted = filters.model_dump(exclude={"since", "until", "limit", "after"})
+    if not caller.sees_all and filters.owner not in {None, caller.owner}:
+        return Page(())
+    wanted |= {} if caller.sees_all else {"owner": caller.owner}
+    since, until = _stamp(filters.since), _stamp(filters.until)
+    return search(store, limit=filters.limit, after=filters.after, since=since, until=until, **wanted)
 
 
 def sweep(request: Request, store: RunStore) -> None:

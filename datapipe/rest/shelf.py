@@ -25,7 +25,7 @@ def notebooks() -> Iterator[tuple[str, Path]]:
     for folder in folders():
         for file in sorted(folder.rglob("*.ipynb")):
             name = file.relative_to(folder).as_posix()
-            if name not in seen and _NAME.fullmatch(name) and file.resolve().is_relative_to(folder):
+            if name not in seen and _NAME.fullmatch(name) and _is_own(file, folder):
                 seen.add(name)
                 yield name, file
                 if len(seen) == _MOST:
@@ -43,10 +43,15 @@ def notebook_file(name: str) -> Path:
     if _NAME.fullmatch(name):
         for folder in folders():
             file = folder / name
-            try:
-                if file.resolve().is_relative_to(folder) and file.is_file():
-                    return file.resolve()
-            except (OSError, RuntimeError):  # a name that is too long; a loop of links
-                continue
+            if _is_own(file, folder):
+                return file.resolve()
     hint = "GET /notebooks lists those there are" if folders() else "Set DATAPIPE_NOTEBOOK_FOLDERS on the server"
     raise Refused(404, "there is no notebook of this name", hint)
+
+
+def _is_own(file: Path, folder: Path) -> bool:
+    """Whether there is a file, and no link leads out of the folder."""
+    try:
+        return file.is_file() and file.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError):  # a name that is too long; a loop of links
+        return False

@@ -10,12 +10,14 @@ from starlette.responses import JSONResponse, Response
 
 from datapipe import __version__
 from datapipe.errors import PlanError
-from datapipe.rest.callers import NOBODY
+from datapipe.rest.callers import NOBODY, Caller
 from datapipe.rest.needs import Asking, Store, answers, needs, reading
 from datapipe.rest.problems import Refused
 from datapipe.schemas import SchemaRegistry
+from datapipe.store import RunStore
 from datapipe.workers.metrics import metrics_text
 from datapipe.workers.monitor import WorkerMonitor
+from datapipe.workers.values import Overview, WorkerStatus
 
 router = APIRouter()
 
@@ -23,11 +25,7 @@ router = APIRouter()
 @router.get("/workers", tags=["workers"], **reading())
 def list_workers(store: Store, caller: Asking) -> dict[str, Any]:
     """Workers and queues, as they are now."""
-    found: dict[str, Any] = dataclasses.asdict(WorkerMonitor().overview())
-    if not caller.sees_all:  # whose the others are is nobody's business
-        for worker in found["workers"]:
-            worker["active"] = [run_id for run_id in worker["active"] if _is_theirs(store, run_id, caller)]
-    return found
+    return dataclasses.asdict(overview_for(store, caller))
 
 
 @router.get(
@@ -35,9 +33,9 @@ def list_workers(store: Store, caller: Asking) -> dict[str, Any]:
     tags=["health"],
     responses={200: {"description": "All that is needed answers."}, 503: {"description": "Something does not."}},
 )
-def health(request: Request) -> JSONResponse:
+async def health(request: Request) -> JSONResponse:
     """Whether all that runs need answers, and a worker is online; in detail for callers with a key."""
-    found = request.app.state.health()
+    found = await request.app.state.health()
     body: dict[str, Any] = {"status": "ok" if found.ok else "failing"}
     if request.state.caller != NOBODY:
         body |= {"version": __version__, "workers": found.workers}
@@ -80,8 +78,21 @@ def get_schema(
     return {**found.to_dict(), "versions": registry.versions(found.subject)}
 
 
-def _is_theirs(store: Any, run_id: str, caller: Any) -> bool:
+def overview_for(store: RunStore, caller: Caller) -> Overview:
+    """Workers and queues; of their runs only those the caller may see: whose the others are is nobody's business."""
+    found = WorkerMonitor().overview()
+    if caller.sees_all:
+        return found
+
+    def cut(worker: WorkerStatus) -> WorkerStatus:
+        own = tuple(run_id for run_id in worker.active if _is_theirs(store, run_id, caller))
+        return dataclasses.replace(worker, active=own)
+
+    return dataclasses.replace(found, workers=tuple(map(cut, found.workers)))
+
+
+def _is_theirs(store: RunStore, run_id: str, caller: Caller) -> bool:
     try:
-        return bool(caller.may_see(store.run(run_id)))
+        return caller.may_see(store.run(run_id))
     except PlanError:
         return False

@@ -6,8 +6,10 @@ was not opened to requests: no other server, no file, no variable of the environ
 
 from __future__ import annotations
 
+import glob
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,7 +146,7 @@ def _own(url: DatabaseUrl, allowed: Rules) -> DatabaseUrl:
         if _place(known) == _place(wanted):
             if any(known.query.get(name) != value for name, value in wanted.query.items()):
                 raise PlanError(_OPTIONS, hint=f"Leave them out, or change those of the connection. {_NAME_IT}")
-            return DatabaseUrl.parse(known.set(password=None).render_as_string())
+            return DatabaseUrl.parse(known._replace(password=None).render_as_string())
     where = f"{wanted.host or 'localhost'}:{wanted.port or _PORTS.get(_family(wanted), '')}".lower()
     if _family(wanted) not in _PORTS or not {where, where.rpartition(":")[0]} & allowed.databases:
         hint = f"{_NAME_IT}; or set DATAPIPE_API_DATABASES to the servers that URLs may lead to"
@@ -198,6 +200,8 @@ def _inside(text: str, allowed: Rules, what: str) -> str:
     )
     if "://" in text or "\0" in text or not text or ".." in Path(text).parts:
         raise refused
+    if Path(text).parts.count("**") > 1:  # each one more multiplies what is looked at
+        raise refused
     fixed = Path(*Path(text).parts[: _first_wild(Path(text).parts)])
     for folder in allowed.folders:
         try:
@@ -205,8 +209,17 @@ def _inside(text: str, allowed: Rules, what: str) -> str:
         except (OSError, RuntimeError):  # a loop of links
             raise refused from None
         if found.is_relative_to(folder):
-            return str(found.joinpath(*Path(text).parts[len(fixed.parts) :]))
+            whole = found.joinpath(*Path(text).parts[len(fixed.parts) :])
+            if all(Path(os.path.realpath(file)).is_relative_to(folder) for file in _meant(whole)):
+                return str(whole)
     raise refused
+
+
+def _meant(path: Path) -> Iterable[Path]:
+    """The files that a folder or a pattern stands for: each of them may be a link."""
+    if path.is_dir():
+        return path.iterdir()
+    return [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207  # Path.glob takes no absolute pattern
 
 
 def _first_wild(parts: tuple[str, ...]) -> int:

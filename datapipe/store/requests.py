@@ -57,8 +57,8 @@ def take_request(store: RunStore, key: str, fingerprint: str, run_id: str) -> An
         values = {"key": key, "fingerprint": fingerprint, "run_id": run_id}
         times = {"created": store.ago(0), "taken": store.ago(0)}
         insert = INSERTS[conn.dialect.name](REQUESTS).values(**values, **times)
-        is_first = conn.execute(insert.on_conflict_do_nothing(index_elements=["key"])).rowcount > 0
-        if is_first:
+        added = insert.on_conflict_do_nothing(index_elements=["key"]).returning(REQUESTS.c.run_id)
+        if conn.execute(added).first() is not None:
             return run_id
         row = conn.execute(sa.select(REQUESTS).where(REQUESTS.c.key == key)).one()
         if row.fingerprint != fingerprint:

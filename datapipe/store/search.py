@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ _BRIEF = (
     "correlation_id", "parent_run_id", "created", "queued", "started", "ended", "attempts", "rows_read",
     "rows_written", "error",
 )  # fmt: skip
+_TIME = re.compile(r"[0-9T:.Z-]{20,30}")
+_NEWEST = sa.select(*(RUNS.c[name] for name in _BRIEF)).order_by(RUNS.c.created.desc(), RUNS.c.id.desc())
 _EQUAL = ("state", "kind", "name", "pipeline_id", "correlation_id", "parent_run_id", "owner", "queue", "via")
 
 
@@ -83,11 +86,17 @@ def search(
     if after is not None:
         last = _opened(after)
         conditions.append(sa.or_(created < last[0], sa.and_(created == last[0], run_id < last[1])))
-    query = sa.select(*(RUNS.c[name] for name in _BRIEF)).where(*conditions)
+    query = _NEWEST.where(*conditions).limit(limit + 1)
     with store.reading() as conn:
-        found = conn.execute(query.order_by(created.desc(), run_id.desc()).limit(limit + 1)).mappings().all()
-    rows = tuple({**row, "error": json.loads(row["error"]) if row["error"] else None} for row in found[:limit])
+        found = conn.execute(query).all()
+    rows = tuple(_row(values) for values in found[:limit])
     return Page(rows, _sealed(rows[-1]["created"], rows[-1]["id"]) if len(found) > limit else None)
+
+
+def _row(values: Iterable[Any]) -> dict[str, Any]:
+    found = dict(zip(_BRIEF, values, strict=True))
+    found["error"] = json.loads(found["error"]) if found["error"] else None
+    return found
 
 
 def _sealed(created: str, run_id: str) -> str:
@@ -97,7 +106,7 @@ def _sealed(created: str, run_id: str) -> str:
 def _opened(after: str) -> tuple[str, str]:
     try:
         created, run_id = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if isinstance(created, str) and isinstance(run_id, str):
+        if _sealed(created, run_id) == after and _TIME.fullmatch(created) and run_id.isprintable():
             return created, run_id
     except (ValueError, TypeError):
         pass

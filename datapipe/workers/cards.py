@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
-from datapipe.display.html import table, titled
+from datapipe.display.html import line, table, titled
 from datapipe.display.words import aligned
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 _WORKER = ("worker", "state", "runs", "done in a day", "failed", "rows/s", "queues", "up")
 _QUEUE = ("queue", "workers", "waiting", "unacknowledged", "queued runs", "oldest")
-_PART = ("part", "state", "ms", "")
+_PART = ("part", "state", "ms", "where")
 
 
 def overview_text(found: Overview) -> str:
@@ -25,9 +24,10 @@ def overview_text(found: Overview) -> str:
 
 def overview_html(found: Overview) -> str:
     """The same as HTML."""
-    workers = table(_WORKER, map(_worker, found.workers)) if found.workers else f"<div>{_nobody(found)}</div>"
-    problems = "".join(f"<div>{escape(text)}</div>" for text in found.problems)
-    return titled("Workers", workers) + titled("Queues", table(_QUEUE, map(_queue, found.queues))) + problems
+    shown = map(_worker, found.workers)
+    workers = table(_WORKER, shown, numbers=(3, 4, 5), caption="Workers") if found.workers else line(_nobody(found))
+    queues = table(_QUEUE, map(_queue, found.queues), numbers=(1, 2, 3, 4), caption="Queues")
+    return workers + queues + "".join(map(line, found.problems))
 
 
 def health_text(found: Health) -> str:
@@ -37,7 +37,7 @@ def health_text(found: Health) -> str:
 
 def health_html(found: Health) -> str:
     """The same as HTML."""
-    return titled(_online(found), table(_PART, map(_part, found.parts)))
+    return titled(_online(found), table(_PART, map(_part, found.parts), numbers=(2,)))
 
 
 def duration(seconds: float | None) -> str:

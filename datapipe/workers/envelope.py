@@ -218,6 +218,8 @@ def _is_at_home(ref: FunctionRef, allowed: Sequence[str]) -> bool:
     """Whether an allowed module defines what a reference leads to, and every class on the way."""
     module, _, path = ref.name.partition(":")
     names = path.split(".")
+    if any(name.startswith("__") for name in names):  # every module has __builtins__
+        return False
     *classes, found = (FunctionRef(f"{module}:{'.'.join(names[:n])}").resolve() for n in range(1, len(names) + 1))
     if not classes and (isinstance(found, Mapping) or (is_pandera(found) and not isinstance(found, type))):
         return True  # a schema is data; the functions in it are the module's choice

@@ -33,7 +33,7 @@ _LONGEST_NAME = 128
 _LOG = logger("datapipe.workers")
 NOBODY: Mapping[str, str] = MappingProxyType({})  # else than this process
 RETRY = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
-_AGAIN = frozenset({"failed", "cancelled", "lost"})
+AGAIN = frozenset({"failed", "cancelled", "lost"})
 BROKEN = (OperationalError, KombuError, RedisError, OSError)
 
 
@@ -250,7 +250,7 @@ def retry(run_id: str) -> None:
     row, message = store.run(run_id), store.message(run_id)
     if message is None:
         raise PlanError(f"run {run_id} was never sent to workers", hint="Run its plan again where it was built")
-    if row.state not in _AGAIN:
+    if row.state not in AGAIN:
         raise PlanError(
             f"run {run_id} is {row.state}", hint="Only what failed, was cancelled or is lost is tried again"
         )

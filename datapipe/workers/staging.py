@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from datapipe.engine import RunOptions, described
+from datapipe.errors import PlanError
 from datapipe.plan import Plan
 from datapipe.settings import settings
 from datapipe.store import RunStore
@@ -46,7 +48,8 @@ def queue_stage(
     run_id, key = options.run_id, settings().signing_key
     message = seal(sent, run_id, {"stage": job.stage, "keep": job.keep}, key=key)
     values = {**described(job.plan, options), **by}
-    store.add(run_id, state="queued", pipeline_id=run_id, **values)
+    with suppress(PlanError):  # whoever recorded it has died before it was queued
+        store.add(run_id, state="queued", pipeline_id=run_id, **values)
     try:
         arguments = () if previous is None else (dict(previous),)
         with about(run_id, options.correlation_id, None):

@@ -22,6 +22,7 @@ import pytest
 from contracts.sinks import Sink, mysql_connected
 from faults import Fault, Proxy, proxied
 from forked import Forked
+from services import mysql_database, postgresql_database
 from stages import ROWS, STAGES, plan, prepared
 from workerside import patient
 
@@ -113,6 +114,12 @@ class Server:
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         return self.sink.sql(sql)
 
+    def begin_anew(self) -> None:
+        """End whatever a failed test has left at work, and have the target as it was."""
+        for (number,) in self.ask(self.words.others):
+            self.ask(self.words.kill.format(number))
+        self.sink.sql("DROP TABLE target", *prepared(self.sink.kind)[1:])
+
     def kill(self, stage: str) -> bool:
         """End the sessions that are at a statement of a stage; whether there was one."""
         found = self.ask(self.words.working.format(self.words.statements[stage]))
@@ -146,15 +153,26 @@ def kind(request: pytest.FixtureRequest) -> str:
     return found
 
 
+@pytest.fixture(scope="module")
+def servers(postgresql_server: str, mysql_server: str) -> Iterator[dict[str, Server]]:
+    """A database of each kind with the tables: to make ``origin`` takes longer than most tests."""
+    with postgresql_database(postgresql_server) as postgresql, mysql_database(mysql_server) as mysql:
+        urls = {"postgresql": postgresql, "mysql": mysql}
+        found = {kind: Server(Sink(kind, url), WORDS[kind]) for kind, url in urls.items()}
+        for kind, server in found.items():
+            server.sink.sql(*prepared(kind))
+        found["postgresql"].ask("ALTER TABLE origin SET (autovacuum_enabled = off)")  # which would be at work there
+        yield found
+
+
 @pytest.fixture
-def server(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(kind: str, servers: dict[str, Server], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("DATAPIPE_NETWORK_TIMEOUT", str(TIMEOUT))
     monkeypatch.setenv("RETRY_BACKOFF_BASE", "0.05")
-    sink = Sink(kind, request.getfixturevalue(f"{kind}_url"))
-    sink.sql(*prepared(kind))
+    servers[kind].begin_anew()
     shared().dispose()  # its engines have the timeout of when they were made
     shared.cache_clear()
-    yield Server(sink, WORDS[kind])
+    yield servers[kind]
     shared().dispose()
     shared.cache_clear()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.browser import CHROMIUM_VARIABLE, Chromium, find_chromium, running_chromium
+from lab.browser import Chromium
 from lab.headless import Bench, bench_in
 from lab.notebook import Notebook, document_of, opened_notebook
 from lab.server import LabServer, starting_lab
@@ -19,15 +18,10 @@ _NUMBERS = count(1)
 
 
 @pytest.fixture(scope="session")
-def lab_and_browser() -> Iterator[tuple[LabServer, Chromium]]:
-    """A JupyterLab server and a browser, which start side by side."""
-    program = find_chromium()
-    if program is None:
-        reason = f"no Chromium: set {CHROMIUM_VARIABLE}, install chromium, or run playwright install chromium"
-        if os.environ.get("DATAPIPE_TEST_REQUIRE_SERVICES") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with starting_lab() as server, running_chromium(program) as browser:
+def lab_and_browser(request: pytest.FixtureRequest) -> Iterator[tuple[LabServer, Chromium]]:
+    """A JupyterLab server and the browser, which start side by side."""
+    with starting_lab() as server:
+        browser = request.getfixturevalue("chromium")
         server.wait()
         yield server, browser
 
