@@ -67,7 +67,11 @@ def _without_secrets(name: str, value: Any, hide: Redactor) -> Any:
 def _configure_structlog() -> None:
     """Have structlog's own loggers, such as those of a user's function, write the same lines."""
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
@@ -81,6 +85,8 @@ def _fields(_: Any, __: str, event: Fields) -> Fields:
     message, error = given.pop("event", ""), given.pop("exc_info", None)
     further = {**structlog.contextvars.get_contextvars(), **ids(), **own, **given}
     further.pop("color_message", None)  # uvicorn's message once more
+    if "exception" in further:  # a field of somebody's; under its name stands the error
+        further["exception_"] = further.pop("exception")
     told = tasklines.told(record.name, further.pop("data", None)) if tasklines.is_its(record.name) else None
     if told is not None:
         message, further = told.pop("message"), {**further, **told}
@@ -92,8 +98,8 @@ def _fields(_: Any, __: str, event: Fields) -> Fields:
     }
     about = {name: further.pop(name) for name in _LAST if name in further}
     found |= {name: value for name, value in further.items() if name not in _FIRST} | about
-    if error:
-        found["exception"] = chain(error, record.name)
+    if error and (errors := chain(error, record.name)):
+        found["exception"] = errors
     plain: Fields = _plain(found)
     return plain
 

@@ -152,6 +152,13 @@ def test_what_has_no_text_is_told_all_the_same():
     assert told(odd=Odd())["odd"] == "a Odd that cannot be shown: RuntimeError"
 
 
+@pytest.mark.parametrize("form", ["json", "text", "console"])
+def test_a_field_may_have_the_name_of_the_error(form: Form):
+    text = line(form, "failed", name="mine", exception="theirs", exc_info=raised(ValueError("three eggs")))
+    assert "theirs" in text and "three eggs" in text
+    assert len(line(form, "failed", exception="theirs").splitlines()) == 1
+
+
 def test_a_text_without_an_end_is_cut():
     assert len(told("x" * 1_000_000)["message"]) < 10_000
 
@@ -164,9 +171,10 @@ def test_structlogs_own_loggers_write_the_same_lines(capsys: pytest.CaptureFixtu
     log.addHandler(handler)
     try:
         with of_run("r1", "c1"), structlog.contextvars.bound_contextvars(shop=7):
-            structlog.get_logger("users.own").warning("three eggs", price=2)
+            structlog.get_logger("users.own").warning("%s eggs", "three", price=2, exc_info=True)
     finally:
         log.removeHandler(handler)
         structlog.reset_defaults()
     found = json.loads(capsys.readouterr().out)
     assert (found["message"], found["price"], found["shop"], found["run_id"]) == ("three eggs", 2, 7, "r1")
+    assert "exception" not in found  # there is none
