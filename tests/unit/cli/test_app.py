@@ -32,6 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("run", "--querry", "x"), "No such option"),
         (("rum",), "No such command"),
         (("run", "crm.db"), "error: crm.db: "),
+        (("runs", "--limit", "-1"), "--limit"),
+        (("notebook", "history", "daily.ipynb", "--limit", "0"), "--limit"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_a_sentence(arguments: tuple[str, ...], words: str) -> None:
