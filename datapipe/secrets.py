@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -87,9 +88,17 @@ def _in_files() -> Iterator[str]:
                 yield file.read_text().strip()
 
 
-def _of_files() -> Iterator[tuple[str, str]]:
+def _known() -> Mapping[str, str]:
+    """The environment; without ``.env`` if that cannot be read, of which whoever needs it tells."""
+    try:
+        return environment()
+    except PlanError:
+        return os.environ
+
+
+def _of_files(known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What the files hold that variables with ``_FILE`` behind their names stand for, as far as they can be read."""
-    for name, file in environment().items():
+    for name, file in known.items():
         if file and name.upper().endswith(IN_FILE) and len(name) > len(IN_FILE):
             with suppress(PlanError, OSError, ValueError):  # such variables are of many programs
                 if (path := place(file)).is_file():
@@ -181,14 +190,17 @@ def redactor(names: Iterable[str] = (), folders: Iterable[Path] = ()) -> Redacto
     sure |= set(_in_files())
     others = [line for folder in folders for line in lines_of(folder / ".env").items()]
     sure |= {value for name, value in others if name in wanted and value}
-    for name, value in (*environment().items(), *_of_files(), *others):
+    known = _known()
+    for name, value in (*known.items(), *_of_files(known), *others):
         if names_secret(name) and len(value) >= _SHORT:
             sure.add(value)
         for url in [value] if _URL.match(value) else _URL.findall(value):
             found |= passwords(url)
-    for target in named_connections().values():  # also those that this process alone knows
-        url = getattr(target, "url", target)  # of an engine
-        found |= passwords(url.render_as_string(hide_password=False) if hasattr(url, "render_as_string") else str(url))
+    with suppress(PlanError):  # as above
+        for target in named_connections().values():  # also those that this process alone knows
+            url = getattr(target, "url", target)  # of an engine
+            text = url.render_as_string(hide_password=False) if hasattr(url, "render_as_string") else str(url)
+            found |= passwords(text)
     values = {part for one in sure for part in _parts(one)} | {one for one in found if len(one) >= _SHORT}
     return Redactor(tuple(sorted(values)), tuple(sorted(found - values)))
 

@@ -305,3 +305,11 @@ def test_files_of_other_programs_are_no_matter(folder: Path, monkeypatch: pytest
                 context.setenv("SSL_CERT_FILE", value)
             (folder / ".env").write_text(f"SSL_CERT_FILE={value}\n")
             assert redactor().text("text") == "text"
+
+
+def test_what_else_is_secret_is_left_out_where_the_file_cannot_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_bytes(b"NAME=\xff\n")
+    monkeypatch.setenv("SHOP_TOKEN", "cnry-9f2!x")
+    assert redactor().text("it is cnry-9f2!x") == "it is ***"
