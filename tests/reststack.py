@@ -148,7 +148,11 @@ def running_stack(folder: Path, postgresql_url: str, concurrency: int = 2) -> It
     with psycopg.connect(postgresql_url) as conn:
         conn.execute("CREATE TABLE users (id bigint PRIMARY KEY, name text)")
         conn.execute("INSERT INTO users SELECT g, 'user ' || g FROM generate_series(1, 100) g")
+        conn.execute(f"CREATE ROLE canary LOGIN PASSWORD '{PASSWORD}'")
+        conn.execute("GRANT ALL ON SCHEMA public TO canary")
+        conn.execute(f'GRANT CREATE ON DATABASE "{urlsplit(postgresql_url).path[1:]}" TO canary')
     with ExitStack() as stack:
+        stack.callback(_without_canary, postgresql_url)
         broker = stack.enter_context(private_redis(redis_program()))
         path = os.pathsep.join([str(folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
         environment = {
@@ -180,6 +184,12 @@ def running_stack(folder: Path, postgresql_url: str, concurrency: int = 2) -> It
             assert time.monotonic() < until, worker.log[-3000:]
             time.sleep(0.1)
         yield found
+
+
+def _without_canary(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("DROP OWNED BY canary CASCADE")
+        conn.execute("DROP ROLE canary")
 
 
 def _as_canary(url: str) -> str:

@@ -22,7 +22,7 @@ from datapipe.rest.page.onerun import run_page
 from datapipe.rest.page.runlist import first_page, runs_page
 from datapipe.rest.page.workers import workers_page
 from datapipe.rest.problems import Refused
-from datapipe.rest.resources import detail, log_lines, summary
+from datapipe.rest.resources import detail, log_lines, summaries
 from datapipe.rest.runs import page_of, sweep
 from datapipe.rest.system import overview_for
 from datapipe.secrets import redactor
@@ -44,8 +44,7 @@ def list_page(request: Request, store: Store, caller: Asking) -> Response:
         return answered(first_page(str(request.base_url), is_open=request.app.state.is_open), request)
     going = [row["id"] for row in found.rows if row["state"] == "running"][:_CARDS]
     cards = {run_id: run_card(Run(run_id, store).view) for run_id in going}
-    runs = [summary(row) for row in found.rows]
-    return answered(runs_page(runs, cards, asked, found.after, sees_all=caller.sees_all), request)
+    return answered(runs_page(summaries(found.rows), cards, asked, found.after, sees_all=caller.sees_all), request)
 
 
 @router.get("/ui/runs/{run_id}")
@@ -53,7 +52,7 @@ def one_page(row: Row, request: Request, store: Store, caller: Asking) -> Respon
     """One run."""
     sweep(request, store)
     row = store.run(row.id)
-    children = [summary(vars(child)) for child in store.children(row.id) if caller.may_see(child)]
+    children = summaries(vars(child) for child in store.children(row.id) if caller.may_see(child))
     left = files_of(row)
     page = run_page(
         detail(row),

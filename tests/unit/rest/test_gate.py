@@ -134,4 +134,10 @@ def test_every_route_is_in_the_document(site: Site) -> None:
     paths = site.client().get("/openapi.json").json()["paths"]
     own = {path.replace(":path", "") for _, path in routes(site.app)}
     pages = {"/", "/ui/runs/{run_id}", "/ui/workers", "/ui/static/{name}"}
-    assert own - set(paths) - pages == {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/static-offline-docs"}
+    assert own - set(paths) - pages == {
+        "/openapi.json",
+        "/docs",
+        "/docs/oauth2-redirect",
+        "/redoc",
+        "/static-offline-docs",
+    }
