@@ -9,17 +9,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from datapipe.errors import PlanError
 from datapipe.plan import DatabaseUrl
 from datapipe.secrets import MASK, names_secret, redactor
-from datapipe.settings import Settings, connection, connection_names, environment, pool_options, variable
+from datapipe.settings import Settings, connection, connection_names, environment, expand, pool_options
 from datapipe.settings.connections import PREFIX, pools_without_connection
 from datapipe.settings.environ import IN_FILE
+from datapipe.settings.model import text_of
 from datapipe.settings.page import Entry, entries
 
 _OWN = "DATAPIPE_"
+_DATABASES = {"source_db_url", "dest_db_url", "metadata_url"}
+_FINITE = ConfigDict(allow_inf_nan=False)  # as of Settings
 _LIKE = 0.85  # from here on a name is taken for a setting's, mistyped
 
 
@@ -126,27 +129,31 @@ def _setting(entry: Entry, known: Mapping[str, str], here: set[str]) -> ShownSet
     if not info.repr:
         found = dataclasses.replace(found, value=_safe(info.default))
     try:
-        text = variable(entry.variable, known) if not info.repr else known.get(entry.variable) or None
+        text = text_of(entry.field, known)
         if text is None:
             return found
-        value = TypeAdapter[Any](info.rebuild_annotation()).validate_python(text)
+        value = TypeAdapter[Any](info.rebuild_annotation(), config=_FINITE).validate_python(text)
+        if entry.field in _DATABASES and text != "off":
+            DatabaseUrl.parse(expand(text))
     except (PlanError, ValidationError) as error:
         shown = None if isinstance(error, PlanError) else text if info.repr else MASK
         return dataclasses.replace(
             found, value=shown, origin=_origin(entry.variable, known, here), problem=_problem(entry, error)
         )
     if not info.repr:
-        value = MASK if names_secret(entry.variable) else _safe(value)
+        in_file = not known.get(entry.variable)  # where a password may stand alone
+        value = MASK if names_secret(entry.variable) or (in_file and "://" not in text) else _safe(value)
     return dataclasses.replace(found, value=value, origin=_origin(entry.variable, known, here))
 
 
 def _problem(entry: Entry, error: PlanError | ValidationError) -> str:
     if isinstance(error, PlanError):
-        return str(error)
+        text = str(error)
+        return text if entry.variable in text else f"{entry.variable}: {text}"
     said = error.errors(include_url=False, include_input=False, include_context=False)[0]["msg"]
-    default = entry.default or entry.otherwise
-    cure = f", or unset it for {default}" if default else ", or unset it"
-    return f"{entry.variable}: {said.removeprefix('Value error, ')}. Correct it{cure}"
+    without = f"; without it: {entry.otherwise}" if entry.otherwise else ""
+    without = f" for {entry.default}" if entry.default else without
+    return f"{entry.variable}: {said.removeprefix('Value error, ')}. Correct it, or unset it{without}"
 
 
 def _connection(name: str, known: Mapping[str, str], here: set[str]) -> ShownConnection:
@@ -199,6 +206,8 @@ def _notes(known: Mapping[str, str]) -> Iterator[str]:
             continue
         if base != name and base in names:
             yield f"{name} has no effect: {base} may not be in a file"
+        elif difflib.SequenceMatcher(None, name[: len(PREFIX)], PREFIX).ratio() >= _LIKE:
+            yield f"{name} has no effect: the URL of a connection is in a variable that begins with {PREFIX}"
         elif name.startswith(_OWN) and (near := difflib.get_close_matches(name, names, n=1, cutoff=_LIKE)):
             yield f"{name} has no effect: there is no such setting. Did you mean {near[0]}?"
     yield from (f"{name} has no effect: there is no connection of this name" for name in pools_without_connection())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,11 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from dotenv import dotenv_values
-
 from datapipe.errors import PlanError, did_you_mean
 from datapipe.settings import environment, expand, named_connections, settings, variable
-from datapipe.settings.environ import IN_FILE, LARGEST, text_in
+from datapipe.settings.environ import IN_FILE, LARGEST, lines_of, place, text_in
 from datapipe.traces import masked
 
 MASK = "***"
@@ -73,25 +72,36 @@ def secret(name: str) -> str:
 
 
 def _in_file(name: str) -> str:
-    file = Path(expand(settings().secrets_dir)).expanduser() / name
-    return text_in(file, f"the secret {name}") if file.exists() else ""
+    file = place(expand(settings().secrets_dir)) / name
+    with suppress(OSError):  # of the folder, perhaps; what reads the file says so
+        if not file.exists():
+            return ""
+    return text_in(file, f"the secret {name}")
 
 
 def _in_files() -> Iterator[str]:
     """The secrets that are files, as a container has them: anybody may ask for them by their names."""
     with suppress(OSError, PlanError, UnicodeDecodeError):
-        folder = Path(expand(settings().secrets_dir)).expanduser()
+        folder = place(expand(settings().secrets_dir))
         for file in sorted(folder.iterdir())[:_MOST_FILES] if folder.is_dir() else ():
             if file.is_file() and file.stat().st_size <= LARGEST:
                 yield file.read_text().strip()
 
 
-def _of_files() -> Iterator[tuple[str, str]]:
+def _known() -> Mapping[str, str]:
+    """The environment; without ``.env`` if that cannot be read, of which whoever needs it tells."""
+    try:
+        return environment()
+    except PlanError:
+        return os.environ
+
+
+def _of_files(known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What the files hold that variables with ``_FILE`` behind their names stand for, as far as they can be read."""
-    for name, file in environment().items():
+    for name, file in known.items():
         if file and name.upper().endswith(IN_FILE) and len(name) > len(IN_FILE):
             with suppress(PlanError, OSError, ValueError):  # such variables are of many programs
-                if (path := Path(file).expanduser()).is_file():
+                if (path := place(file)).is_file():
                     yield name[: -len(IN_FILE)], text_in(path, name)
 
 
@@ -178,16 +188,19 @@ def redactor(names: Iterable[str] = (), folders: Iterable[Path] = ()) -> Redacto
         with suppress(PlanError):
             sure.add(secret(name))
     sure |= set(_in_files())
-    others = [(name, value or "") for folder in folders for name, value in dotenv_values(folder / ".env").items()]
+    others = [line for folder in folders for line in lines_of(folder / ".env").items()]
     sure |= {value for name, value in others if name in wanted and value}
-    for name, value in (*environment().items(), *_of_files(), *others):
+    known = _known()
+    for name, value in (*known.items(), *_of_files(known), *others):
         if names_secret(name) and len(value) >= _SHORT:
             sure.add(value)
         for url in [value] if _URL.match(value) else _URL.findall(value):
             found |= passwords(url)
-    for target in named_connections().values():  # also those that this process alone knows
-        url = getattr(target, "url", target)  # of an engine
-        found |= passwords(url.render_as_string(hide_password=False) if hasattr(url, "render_as_string") else str(url))
+    with suppress(PlanError):  # as above
+        for target in named_connections().values():  # also those that this process alone knows
+            url = getattr(target, "url", target)  # of an engine
+            text = url.render_as_string(hide_password=False) if hasattr(url, "render_as_string") else str(url)
+            found |= passwords(text)
     values = {part for one in sure for part in _parts(one)} | {one for one in found if len(one) >= _SHORT}
     return Redactor(tuple(sorted(values)), tuple(sorted(found - values)))
 

@@ -13,7 +13,11 @@ def main() -> None:
         from datapipe.cli.logs import configure_cli_logs
 
         # A plan's "recipes.users:clean" is looked for where the user stands, as Python itself does.
-        here = str(Path.cwd())
+        try:
+            here = str(Path.cwd())
+        except FileNotFoundError:
+            sys.stderr.write("error: the current folder is not there any more. Change to another one\n")
+            sys.exit(2)
         if here not in sys.path:
             sys.path.insert(0, here)
         configure_cli_logs()

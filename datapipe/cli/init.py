@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from dotenv import dotenv_values
 
 from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.errors import PlanError
+from datapipe.settings.environ import lines_of
 
 # What is written, and the template of each, in the folder beside this file.
 _FILES = {
@@ -53,7 +53,7 @@ def init(
         typer.echo(f"wrote {', '.join(written) or 'nothing'}{where}")
         if kept:
             typer.echo(f"there already, and left as it is: {', '.join(kept)}")
-        if ".env" in kept and _CONNECTION.partition("=")[0] not in dotenv_values(folder / ".env"):
+        if ".env" in kept and _CONNECTION.partition("=")[0] not in lines_of(folder / ".env"):
             typer.echo(f"add to .env: {_CONNECTION}")
         change = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
         typer.echo(f"next: {change}datapipe run plan.yaml")

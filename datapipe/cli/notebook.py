@@ -148,7 +148,7 @@ def check(file: File, as_json: Json = False, debug: Debug = False) -> None:
 
 def history(
     file: File,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="Runs to show.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Runs to show.")] = 20,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -16,6 +16,7 @@ import typer
 from datapipe.display.words import unmoving
 from datapipe.engine import NotebookResult
 from datapipe.errors import DatapipeError, PlanError, RunCancelled
+from datapipe.secrets import redactor
 from datapipe.store import RunRow
 
 CANCELLED = 130
@@ -62,15 +63,16 @@ def reported(
 
 
 def _report(error: BaseException, text: str, *, debug: bool, as_json: bool, state: str = "failed") -> None:
+    hide = redactor()  # in a log of CI, more people read it
     if debug:
-        traceback.print_exc()
+        typer.echo(hide.text(traceback.format_exc()), err=True, nl=False)
     if as_json:
         result = getattr(error, "result", None)
         found: dict[str, Any] = result.to_dict() if result is not None else {"state": state}
         found |= {"error": text, "step": getattr(error, "step", None), "hint": getattr(error, "hint", None)}
-        typer.echo(json.dumps(found, indent=2))
-    typer.echo(text if state == "cancelled" else f"error: {text}", err=True)
-    for line in _further(error):
+        typer.echo(json.dumps(hide.data(found), indent=2))
+    typer.echo(hide.text(text if state == "cancelled" else f"error: {text}"), err=True)
+    for line in map(hide.text, _further(error)):
         typer.echo(line, err=True)
 
 

@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def runs(
-    limit: Annotated[int, typer.Option("--limit", "-n", help="Runs to show.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Runs to show.")] = 20,
     state: Annotated[str | None, typer.Option(help="Only those in this state.", autocompletion=states)] = None,
     as_json: Json = False,
     debug: Debug = False,

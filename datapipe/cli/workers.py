@@ -37,7 +37,7 @@ def health(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Tell what is installed, and whether all that runs depend on can be used; nothing is changed.
+    """Tell what is installed, and whether all that runs depend on can be used.
 
     Exit code 0: all that is configured can be used, and a worker is online, 1: otherwise, and it is said what to do.
 

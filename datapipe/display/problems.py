@@ -8,17 +8,19 @@ from typing import Any
 
 from datapipe.display.view import ErrorView
 from datapipe.errors import DatapipeError
+from datapipe.secrets import redactor
 from datapipe.settings import settings
-from datapipe.traces import Excerpt, masked, users_code
+from datapipe.traces import Excerpt, users_code
 
 _LONGEST = 20_000  # characters of a traceback
 
 
 def error_view(error: BaseException) -> ErrorView:
     """An error of this process; the row it is about is shown unless DATAPIPE_SHOW_VALUES is 0."""
-    lines = masked("".join(traceback.format_exception(error)))[-_LONGEST:]
+    hide = redactor().text
+    lines = hide("".join(traceback.format_exception(error)))[-_LONGEST:]
     if not isinstance(error, DatapipeError):
-        return _with_code(users_code(error), kind=type(error).__name__, message=masked(str(error)), traceback=lines)
+        return _with_code(users_code(error), kind=type(error).__name__, message=hide(str(error)), traceback=lines)
     return _with_code(
         error.excerpt,
         kind=type(error).__name__,

@@ -24,9 +24,10 @@ from datapipe.errors import DatapipeError, Interrupted, NotPortableError, PlanEr
 from datapipe.logs import of_run
 from datapipe.plan import Plan, document
 from datapipe.schemas import SchemaRegistry
+from datapipe.secrets import redactor
 from datapipe.store import NOT_AWAITED, Note, RunStore, StepRow, open_store, store_or_none
 from datapipe.surroundings import via
-from datapipe.traces import is_ours, masked
+from datapipe.traces import is_ours
 
 _LONGEST = 20_000  # characters of a traceback
 
@@ -168,9 +169,9 @@ def _ended(run_id: str, result: RunResult | None, error: BaseException | None) -
 def told(error: BaseException) -> dict[str, Any]:
     """An error as plain JSON values, with where it came from."""
     if isinstance(error, DatapipeError):
-        found = error.to_dict()
+        found = redactor().data(error.to_dict())
     else:
-        found = {"type": type(error).__name__, "message": masked(str(error)) or "interrupted"}
+        found = {"type": type(error).__name__, "message": redactor().text(str(error)) or "interrupted"}
     return {**found, "traceback": _lines(error)[-_LONGEST:]}
 
 
@@ -181,7 +182,7 @@ def _lines(error: BaseException) -> str:
         [frame for frame in traceback.extract_tb(cause.__traceback__) if not is_ours(frame.filename)] if cause else []
     )
     found = users or traceback.extract_tb(error.__traceback__)
-    return masked("".join([*traceback.format_list(found), f"{type(error).__name__}: {error}"]))
+    return redactor().text("".join([*traceback.format_list(found), f"{type(error).__name__}: {error}"]))
 
 
 def described(plan: Plan, options: RunOptions) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     def __init__(self, form: Literal["json", "text", "console"], stream: TextIO | None) -> None:
         logging.Handler.__init__(self)
         self._form, self._given = form, stream
-        self._redactor, self._made = Redactor(), -_FRESH
+        self._redactor, self._made, self._making = Redactor(), -_FRESH, False
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]  # of StreamHandler it is an attribute
@@ -92,8 +92,13 @@ class _Handler(logging.StreamHandler[TextIO]):
             self.stream.write(json.dumps(error) + "\n")
 
     def _secrets(self) -> Redactor:
-        if time.monotonic() - self._made > _FRESH:
-            self._redactor, self._made = redactor(), time.monotonic()
+        """What leaves out the secrets; for what is logged while it is made anew, such as a warning, the one before."""
+        if not self._making and time.monotonic() - self._made > _FRESH:
+            self._making = True
+            try:
+                self._redactor, self._made = redactor(), time.monotonic()
+            finally:
+                self._making = False
         return self._redactor
 
 

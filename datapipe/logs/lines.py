@@ -16,7 +16,7 @@ from datapipe.logs import tasklines
 from datapipe.logs.context import ids
 from datapipe.logs.exceptions import chain, texts
 from datapipe.logs.loggers import TAKEN
-from datapipe.secrets import Redactor
+from datapipe.secrets import MASK, Redactor, names_secret
 
 Form = Literal["json", "text", "console"]
 Fields = MutableMapping[str, Any]
@@ -51,17 +51,27 @@ def formatter(form: Form, redactor: Callable[[], Redactor], *, colours: bool = F
 
     def hidden(_: Any, __: str, found: Fields) -> Fields:
         hide = redactor()
-        return {_escaped(name): _escaped(value if name in _SURE else hide.data(value)) for name, value in found.items()}
+        return {_escaped(name): _escaped(_without_secrets(name, value, hide)) for name, value in found.items()}
 
     if not structlog.is_configured():
         _configure_structlog()
     return structlog.stdlib.ProcessorFormatter(processors=[_fields, hidden, render])
 
 
+def _without_secrets(name: str, value: Any, hide: Redactor) -> Any:
+    if name in _SURE:
+        return value
+    return MASK if isinstance(value, str) and value and names_secret(name) else hide.data(value)
+
+
 def _configure_structlog() -> None:
     """Have structlog's own loggers, such as those of a user's function, write the same lines."""
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
@@ -75,6 +85,8 @@ def _fields(_: Any, __: str, event: Fields) -> Fields:
     message, error = given.pop("event", ""), given.pop("exc_info", None)
     further = {**structlog.contextvars.get_contextvars(), **ids(), **own, **given}
     further.pop("color_message", None)  # uvicorn's message once more
+    if "exception" in further:  # a field of somebody's; under its name stands the error
+        further["exception_"] = further.pop("exception")
     told = tasklines.told(record.name, further.pop("data", None)) if tasklines.is_its(record.name) else None
     if told is not None:
         message, further = told.pop("message"), {**further, **told}
@@ -86,8 +98,8 @@ def _fields(_: Any, __: str, event: Fields) -> Fields:
     }
     about = {name: further.pop(name) for name in _LAST if name in further}
     found |= {name: value for name, value in further.items() if name not in _FIRST} | about
-    if error:
-        found["exception"] = chain(error, record.name)
+    if error and (errors := chain(error, record.name)):
+        found["exception"] = errors
     plain: Fields = _plain(found)
     return plain
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from datapipe.data.stream import Workspace
 from datapipe.errors import DataError, DatapipeError
 from datapipe.plan.contract import CheckSpec
+from datapipe.secrets import redactor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,7 @@ def _call(spec: CheckSpec, data: pd.Series[Any] | pd.DataFrame) -> Any:
         if isinstance(error, NotImplementedError) and not str(error):  # Pandera's own, for what is no answer
             hint = "Return one boolean, or a Series of booleans"
             raise DataError(f"the check {spec.label} returned neither a boolean nor a Series", hint=hint) from error
-        said = f"{type(error).__name__}: {error}"
+        said = redactor().text(f"{type(error).__name__}: {error}")
         failed = DataError(f"the check {spec.label} failed: {said}", hint="Correct its function")
         failed.outside = said
         raise failed from error

@@ -185,9 +185,10 @@ def _checked(option: str, value: Any, where: str) -> float:
     wanted = OPTIONS[option]
     try:
         number = wanted.kind(value)
-    except (TypeError, ValueError):
-        number = wanted.kind(-1)
-    if isinstance(value, bool) or not wanted.least <= number < float("inf") or float(number) != float(value):
+        is_exact = wanted.least <= number < float("inf") and float(number) == float(value)
+    except (TypeError, ValueError, OverflowError):
+        is_exact = False
+    if isinstance(value, bool) or not is_exact:
         what = "a whole number" if wanted.kind is int else "a number"
         raise PlanError(f"{where}: {option} must be {what}, {wanted.least} or more")
     return number

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from datapipe.errors import PlanError
-from datapipe.settings.environ import DOTENV, Stamp, environment, stamp
+from datapipe.settings.environ import DOTENV, Stamp, environment, place, stamp
 from datapipe.settings.model import Settings, files_of_settings
 
 
@@ -32,7 +32,7 @@ def settings() -> Settings:
     Raises
     ------
     PlanError
-        If a variable has a value it cannot have, or a file with a value cannot be read.
+        If a variable has a value it cannot have, or ``.env`` or a file with a value cannot be read.
     """
     global _latest  # noqa: PLW0603  # one value, put there whole, so that threads need no lock
     # Undecoded, where Python shows it: a run asks often, and decoding would take it a millisecond.
@@ -76,7 +76,7 @@ def data_home() -> Path:
     """
     named = settings().home
     if named:
-        return Path(named).expanduser().absolute()
+        return place(named).absolute()
     if os.geteuid() == 0:
         return Path("/var/lib/datapipe")  # the server does not run as root, and may not enter root's home
     return Path(environment().get("XDG_DATA_HOME") or "~/.local/share").expanduser().absolute() / "datapipe"

@@ -2,27 +2,64 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import logging
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from datapipe.errors import PlanError
 
 DOTENV = Path(".env")
 IN_FILE = "_FILE"  # NAME_FILE names the file that holds the value of NAME
+_LOG = logging.getLogger("datapipe.settings")
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 LARGEST = 64 << 10  # bytes of such a file
+_CHECK = "Check the path, and that this user may read it"
 
 Stamp = tuple[int, ...] | None  # which file it is, as it was last written; None if there is none
 
 
 def environment() -> dict[str, str]:
-    """The environment over ``.env``, as it is written there."""
-    known = {key: value for key, value in dotenv_values(DOTENV).items() if value} if DOTENV.is_file() else {}
-    return known | dict(os.environ)
+    """The environment over ``.env``, as it is written there; a variable that is empty hides its line in ``.env``.
+
+    Raises
+    ------
+    PlanError
+        If ``.env`` cannot be read.
+    """
+    return lines_of(DOTENV) | dict(os.environ)
+
+
+def lines_of(file: Path) -> dict[str, str]:
+    """What a file such as ``.env`` sets; nothing, if there is none. Lines that set nothing are warned of.
+
+    Raises
+    ------
+    PlanError
+        If it cannot be read.
+    """
+    try:
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"{file} cannot be read: {_reason(error)}", hint=_CHECK) from None
+    parts = list(parse_stream(io.StringIO(text)))
+    if wrong := [part.original.line for part in parts if part.error]:
+        _warn(file.absolute(), *wrong)
+        text = "".join(part.original.string for part in parts if not part.error)
+    return {key: value for key, value in dotenv_values(stream=io.StringIO(text)).items() if value}
+
+
+@functools.lru_cache(maxsize=64)
+def _warn(file: Path, *lines: int) -> None:
+    """Say it once: the file is read often."""
+    for line in lines:
+        _LOG.warning("%s: line %d is not of the form NAME=value, and has no effect", file, line)
 
 
 def variable(name: str, known: Mapping[str, str] | None = None) -> str | None:
@@ -57,7 +94,21 @@ def variable(name: str, known: Mapping[str, str] | None = None) -> str | None:
         )
     if not file:
         return own or None
-    return text_in(Path(file).expanduser(), name)
+    return text_in(place(file), name)
+
+
+def place(text: str) -> Path:
+    """A path, with the user's folder for ``~``.
+
+    Raises
+    ------
+    PlanError
+        If it begins with ``~`` and the name of nobody.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise PlanError(f"nobody here has the folder {text.partition('/')[0]}", hint="Give the whole path") from None
 
 
 def text_in(file: Path, what: str) -> str:
@@ -77,15 +128,17 @@ def text_in(file: Path, what: str) -> str:
         with file.open("rb") as stream:
             text = stream.read(LARGEST + 1).decode()
     except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
-        hint = "Check the path, and that this user may read it"
-        raise PlanError(f"{what} cannot be read from {_shown(file)}: {reason}", hint=hint) from None
+        raise PlanError(f"{what} cannot be read from {_shown(file)}: {_reason(error)}", hint=_CHECK) from None
     if len(text) > LARGEST:
         raise PlanError(f"{what} cannot be read from {_shown(file)}: it is larger than 64 kB", hint="Check the path")
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise PlanError(f"{what} cannot be read from {_shown(file)}: it is empty", hint="Write the value into it")
     return text
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
 
 
 def _shown(file: Path) -> str:

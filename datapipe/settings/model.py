@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from datapipe.settings.environ import IN_FILE, environment, variable
+from datapipe.settings.environ import IN_FILE, environment, place, variable
 
 _QUEUE = r"^[A-Za-z0-9_.-]{1,64}$"
 
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     pydantic.ValidationError
         If a variable has a value it cannot have.
     PlanError
-        If a file with a value cannot be read.
+        If ``.env`` or a file with a value cannot be read.
 
     Examples
     --------
@@ -70,9 +70,7 @@ class Settings(BaseSettings):
     500
     """
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
     source_db_url: str | None = _setting(
         "Connections",
@@ -335,17 +333,14 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # as pydantic calls it
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, ``.env``, and files that hold a value each."""
-        names, known = variables(), _capitals(environment())
-        in_files = {
-            str(cls.model_fields[field].validation_alias or field): variable(names[field], known)
-            for field in files_of_settings(known)
-        }
-        return init_settings, env_settings, dotenv_settings, InitSettingsSource(settings_cls, init_kwargs=in_files)
+        """What a call gives, over the variables as the rest of datapipe reads them: ``.env`` is read in one place."""
+        known = _capitals(environment())
+        given = {str(info.validation_alias or field): text_of(field, known) for field, info in cls.model_fields.items()}
+        found = {name: text for name, text in given.items() if text is not None}
+        return init_settings, InitSettingsSource(settings_cls, init_kwargs=found)
 
 
 def variables() -> dict[str, str]:
@@ -359,6 +354,28 @@ def variables() -> dict[str, str]:
     return {field: str(info.validation_alias or field.upper()) for field, info in Settings.model_fields.items()}
 
 
+def text_of(field: str, known: Mapping[str, str]) -> str | None:
+    """What is set for a field, by its variable or in a file; None if nothing is.
+
+    Parameters
+    ----------
+    known : mapping
+        The environment, its names in capitals.
+
+    Raises
+    ------
+    PlanError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> text_of("pool_size", {"DB_POOL_SIZE": "7"}), text_of("queue", {"DATAPIPE_QUEUE": ""})
+    ('7', None)
+    """
+    name = variables()[field]
+    return known.get(name) or None if Settings.model_fields[field].repr else variable(name, known)
+
+
 def files_of_settings(known: Mapping[str, str]) -> dict[str, Path]:
     """The files that hold settings, by field: secrets and URLs, which no ``repr`` shows, may be in one.
 
@@ -370,7 +387,7 @@ def files_of_settings(known: Mapping[str, str]) -> dict[str, Path]:
     named, names = _capitals(known), variables()
     own = [field for field, info in Settings.model_fields.items() if not info.repr]
     found = {field: named.get(names[field] + IN_FILE) for field in own}
-    return {field: Path(file).expanduser() for field, file in found.items() if file}
+    return {field: place(file) for field, file in found.items() if file}
 
 
 def _capitals(known: Mapping[str, str]) -> dict[str, str]:

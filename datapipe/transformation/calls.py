@@ -9,7 +9,8 @@ from typing import Any
 
 from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.plan import FrameKind, FunctionRef, frame_kind
-from datapipe.traces import called_with, label, masked, users_code
+from datapipe.secrets import redactor
+from datapipe.traces import called_with, label, users_code
 from datapipe.transformation.rows import failing_row
 
 
@@ -63,7 +64,8 @@ class UserFunction:
             raise self._failed(error, frame, index, where) from error
 
     def _failed(self, error: Exception, frame: Any, index: Any, where: Part) -> DataError:
-        text, own = masked(f"{type(error).__name__}: {error}").strip().removesuffix(":"), _file(self.call)
+        text = redactor().text(f"{type(error).__name__}: {error}").strip().removesuffix(":")
+        own = _file(self.call)
         code = users_code(error, own)
         if code is not None:
             line = dict(code.lines).get(code.line, "").strip()

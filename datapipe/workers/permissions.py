@@ -26,7 +26,7 @@ _POSTGRESQL = sa.text(
             WHERE n.nspname = :own AND c.relname = 'loads') AS may_record
     """
 )
-_GRANTED = r"\b(ALL PRIVILEGES|CREATE)\b.* ON (\*\.\*|`{}`\.\*) TO"
+_GRANTED = r"(ALL PRIVILEGES|\bCREATE(?=,| ON)).* ON (\*\.\*|`{}`\.\*) TO"
 
 
 def may_keep_ledger(conn: sa.Connection) -> str:
@@ -73,10 +73,22 @@ def _may_record(found: sa.Row[Any]) -> bool:
 def _mysql(conn: sa.Connection) -> str:
     """Grants by roles are not looked into: what is not granted outright is not known."""
     database = str(conn.scalar(sa.text("SELECT database()")))
-    granted = re.compile(_GRANTED.format(re.escape(database)))
-    if any(granted.search(str(row[0]).replace("\\_", "_")) for row in conn.execute(sa.text("SHOW GRANTS"))):
+    if any(may_create_tables(str(row[0]), database) for row in conn.execute(sa.text("SHOW GRANTS"))):
         return ""
     return ", where it is not known whether tables may be created"
+
+
+def may_create_tables(grant: str, database: str) -> bool:
+    """Whether a line of SHOW GRANTS lets tables be made in a database.
+
+    Examples
+    --------
+    >>> may_create_tables("GRANT SELECT, CREATE ON `my\\\\_mart`.* TO `etl`@`%`", "my_mart")
+    True
+    >>> may_create_tables("GRANT SELECT, CREATE VIEW ON `mart`.* TO `etl`@`%`", "mart")
+    False
+    """
+    return re.search(_GRANTED.format(re.escape(database)), grant.replace("\\_", "_")) is not None
 
 
 _ASKED: Mapping[str, Callable[[sa.Connection], str]] = {

@@ -15,7 +15,7 @@ import yaml
 from composefile import FILE, REFERENCE, composed, interpolated, seconds
 from dotenv import dotenv_values
 
-from datapipe.settings import Settings
+from datapipe.settings import settings
 
 ROOT = Path(__file__).parents[2]
 TEXT = FILE.read_text(encoding="utf-8")
@@ -129,14 +129,15 @@ def test_compose_reads_references_as_the_tests_do() -> None:
         interpolated("${C:?why}", {})
 
 
-def test_the_guide_sets_every_variable_that_is_required(tmp_path: Path) -> None:
+def test_the_guide_sets_every_variable_that_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = (ROOT / "docs" / "how-to" / "docker.md").read_text(encoding="utf-8")
     script = guide.partition("```bash\n")[2].partition("docker compose")[0]
     shutil.copy(ROOT / ".env.example", tmp_path)
     subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True)
     given = {name: value or "" for name, value in dotenv_values(tmp_path / ".env").items()}
     interpolated(TEXT, given)  # which says what is missing
-    assert Settings(_env_file=tmp_path / ".env").signing_key == given["DATAPIPE_SIGNING_KEY"]
+    monkeypatch.chdir(tmp_path)
+    assert settings().signing_key == given["DATAPIPE_SIGNING_KEY"]
 
 
 def test_environment_yml_installs_extras_that_exist() -> None:

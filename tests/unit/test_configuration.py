@@ -68,6 +68,8 @@ def test_where_a_value_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("DATAPIPE_SPOOL_URL", "s3://key:c4n4ry-s3cret@bucket/spool"),
         ("DATAPIPE_CONNECTION_CRM", "postgresql://ann:c4n4ry-s3cret@db/crm"),
         ("DATAPIPE_CONNECTION_CRM", "c4n4ry-s3cret"),
+        ("SOURCE_DB_URL", "c4n4ry-s3cret"),
+        ("DATAPIPE_METADATA_URL", "c4n4ry-s3cret"),
         ("DATAPIPE_CONNECTION_CRM_FILE", "postgresql://ann:c4n4ry-s3cret@db/crm"),
     ],
 )
@@ -78,6 +80,15 @@ def test_no_secret_is_shown(name: str, value: str, arguments: tuple[str, ...], m
     assert done.exit_code in {0, 1}
     assert name.removesuffix("_FILE").removeprefix("DATAPIPE_CONNECTION_") in done.stdout.upper()
     assert "c4n4ry" not in done.output
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "DEST_DB_URL", "DATAPIPE_SPOOL_URL", "DATAPIPE_CONNECTION_CRM"])
+def test_a_file_with_something_else_in_it_is_not_shown(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "other").write_text("c4n4ry-s3cret\n")
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "other"))
+    assert "c4n4ry" not in CliRunner().invoke(app, ["config", "show"]).output
 
 
 def test_a_wrong_value_is_shown_as_wrong_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,14 +116,19 @@ def test_a_wrong_value_is_shown_as_wrong_with_what_to_do(monkeypatch: pytest.Mon
 def test_variables_without_effect_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "DATAPIPE_QUEU",
+        "DATAPIPE_CONECTION_SHOP",
         "BATCH_SIZE_FILE",
         "DATAPIPE_CONNECTION_CRM__TIMEOUT",
         "DATAPIPE_TEST_POSTGRESQL_URL",
     ):
         monkeypatch.setenv(name, "1")
-    crm, batch, queue = sorted(configuration().notes, key=lambda note: "CRM" not in note)
+    crm, batch, misspelt, queue = sorted(configuration().notes, key=lambda note: "CRM" not in note)
     assert crm == "DATAPIPE_CONNECTION_CRM__TIMEOUT has no effect: there is no connection of this name"
     assert batch == "BATCH_SIZE_FILE has no effect: BATCH_SIZE may not be in a file"
+    assert misspelt == (
+        "DATAPIPE_CONECTION_SHOP has no effect: the URL of a connection is in a variable that begins with "
+        "DATAPIPE_CONNECTION_"
+    )
     assert queue.endswith("Did you mean DATAPIPE_QUEUE?")
     assert CliRunner().invoke(app, ["config", "show"]).exit_code == 0
 

@@ -54,6 +54,17 @@ def test_one_line_end_of_a_file_is_no_part_of_the_secret(folder: Path, content: 
     assert secret("KEY") == value
 
 
+def test_a_secret_whose_file_cannot_be_looked_for_says_why() -> None:
+    with pytest.raises(PlanError, match=r"cannot be read from .*: File name too long"):
+        secret("A" * 300)
+
+
+def test_a_variable_with_a_path_of_nobody_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTHER_FILE", "~nobody-of-this-name/x")
+    monkeypatch.setenv("SHOP_TOKEN", "cnry-9f2!x")
+    assert redactor().text("it is cnry-9f2!x") == "it is ***"
+
+
 def test_a_secret_that_is_nowhere_is_named_with_the_places_and_its_like(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,3 +305,11 @@ def test_files_of_other_programs_are_no_matter(folder: Path, monkeypatch: pytest
                 context.setenv("SSL_CERT_FILE", value)
             (folder / ".env").write_text(f"SSL_CERT_FILE={value}\n")
             assert redactor().text("text") == "text"
+
+
+def test_what_else_is_secret_is_left_out_where_the_file_cannot_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_bytes(b"NAME=\xff\n")
+    monkeypatch.setenv("SHOP_TOKEN", "cnry-9f2!x")
+    assert redactor().text("it is cnry-9f2!x") == "it is ***"

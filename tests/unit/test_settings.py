@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from datapipe.errors import PlanError
 from datapipe.notebooks.environs import lasting
 from datapipe.settings import (
+    Settings,
     connect,
     connection,
     connection_names,
+    data_home,
     expand,
     named_connections,
     pool_options,
@@ -185,6 +187,7 @@ def test_a_connection_has_options_of_its_pool(monkeypatch):
         ("POOL_SIZE", "0", "a whole number, 1 or more"),
         ("POOL_SIZE", "2.5", "a whole number"),
         ("RECYCLE", "soon", "a number, 1 or more"),
+        ("POOL_SIZE", "9" * 400, "a whole number"),
         ("TIMEOUT", "nan", "a number, 0 or more"),
         ("TIMEOUT", "inf", "a number, 0 or more"),
     ],
@@ -197,6 +200,8 @@ def test_an_option_that_is_none_and_a_value_that_cannot_be_are_errors(monkeypatc
     assert f"DATAPIPE_CONNECTION_CRM__{option}" in str(caught.value)
     with pytest.raises(PlanError, match=words):
         connect("crm", "postgresql://db/crm", **{option.lower(): value})
+    with pytest.raises(PlanError, match="a whole number"):
+        connect("crm", "postgresql://db/crm", pool_size=float("inf"))
 
 
 def test_an_engine_has_its_own_pool(monkeypatch):
@@ -224,3 +229,44 @@ def test_a_kernel_finds_the_same_files_though_it_works_elsewhere(tmp_path):
         "REDIS_URL_FILE": f"{tmp_path}/redis",
         "DATAPIPE_CONNECTION_CRM_FILE": f"{tmp_path}/crm",
     }
+
+
+# --- .env itself --------------------------------------------------------------------------------------------
+
+
+def test_a_variable_that_is_empty_hides_its_line_everywhere(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("SOURCE_DB_URL=sqlite:///file.db\nDATAPIPE_CONNECTION_CRM=sqlite:///crm.db\n")
+    monkeypatch.setenv("SOURCE_DB_URL", "")
+    monkeypatch.setenv("DATAPIPE_CONNECTION_CRM", "")
+    assert settings().source_db_url is None and connection_names() == []
+    with pytest.raises(PlanError, match="SOURCE_DB_URL is not set"):
+        expand("${SOURCE_DB_URL}")
+
+
+def test_one_that_is_no_text_is_an_error_that_says_so(tmp_path):
+    (tmp_path / ".env").write_bytes(b"BATCH_SIZE=7\nNAME=\xff\n")
+    for ask in (settings, connection_names, Settings):
+        with pytest.raises(PlanError, match=r"^\.env cannot be read: it is no text in UTF-8\. "):
+            ask()
+
+
+def test_a_line_that_sets_nothing_is_warned_of_once_and_stops_no_other(tmp_path, caplog):
+    (tmp_path / ".env").write_text("BATCH_SIZE=7\nthis is no line\nDATAPIPE_QUEUE=heavy\n")
+    assert (settings().batch_size, settings().queue) == (7, "heavy")
+    connection_names()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}/.env: line 2 is not of the form NAME=value, and has no effect"
+    ]
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL_FILE", "DATAPIPE_CONNECTION_CRM_FILE", "DATAPIPE_HOME"])
+def test_a_path_of_nobody_is_an_error_that_says_so(monkeypatch, name):
+    monkeypatch.setenv(name, "~nobody-of-this-name/x")
+    with pytest.raises(PlanError, match="nobody here has the folder ~nobody-of-this-name"):
+        connection("crm") if "CRM" in name else data_home()
+
+
+def test_no_number_is_endless(monkeypatch):
+    monkeypatch.setenv("DATAPIPE_RUN_TIMEOUT", "inf")
+    with pytest.raises(PlanError, match="DATAPIPE_RUN_TIMEOUT is wrong: Input should be a finite number"):
+        settings()

@@ -32,6 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("run", "--querry", "x"), "No such option"),
         (("rum",), "No such command"),
         (("run", "crm.db"), "error: crm.db: "),
+        (("runs", "--limit", "-1"), "--limit"),
+        (("notebook", "history", "daily.ipynb", "--limit", "0"), "--limit"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_a_sentence(arguments: tuple[str, ...], words: str) -> None:
@@ -155,3 +157,26 @@ def test_a_shell_is_told_how_to_complete(shell: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("_DATAPIPE_COMPLETE", f"source_{shell}")
     done = CliRunner().invoke(app, [], prog_name="datapipe")
     assert "_DATAPIPE_COMPLETE=complete" in done.stdout
+
+
+def test_a_secret_that_a_function_says_in_its_error_is_told_and_kept_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "cnry-9f2x-abcdef")
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", f"sqlite:///{tmp_path}/runs.db")
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("saying.py").write_text(
+        'import os\n\n\ndef say(df):\n    raise ValueError("it is " + os.environ["SHOP_TOKEN"])\n'
+    )
+    Path("a.csv").write_text("id\n1\n")
+    plan = {
+        "ingestion": {"files": "a.csv"},
+        "transformation": {"type": "code", "config": {"function": "saying:say"}},
+        "persistence": {"path": "out.csv"},
+    }
+    Path("plan.json").write_text(json.dumps(plan))
+    done = CliRunner().invoke(app, ["run", "plan.json", "--json", "--debug"])
+    assert done.exit_code == 1 and "ValueError: it is ***" in json.loads(done.stdout)["error"]
+    assert "cnry" not in done.output
+    kept = b"".join(path.read_bytes() for path in tmp_path.glob("runs.db*"))
+    assert b"it is ***" in kept and b"cnry" not in kept

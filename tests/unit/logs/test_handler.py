@@ -99,3 +99,15 @@ def test_values_that_do_not_fit_their_message_are_not_printed(capsys: pytest.Cap
     logging.getLogger("mine").info("%d rows", "cnry-9f2!x")
     assert json.loads(stream.getvalue())["message"] == "%d rows"
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_logged_while_secrets_are_looked_for_does_not_begin_it_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("this is no line\nSHOP_TOKEN=cnry-9f2!x\n")
+    stream = io.StringIO()
+    configure_logs("INFO", "json", stream)
+    logging.getLogger("mine").info("with %s", "cnry-9f2!x")
+    names = [(line["logger"], line["message"]) for line in map(json.loads, stream.getvalue().splitlines())]
+    assert [name for name, _ in names] == ["datapipe.settings", "mine"] and names[1][1] == "with ***"

@@ -109,6 +109,11 @@ def test_secrets_are_left_out_wherever_they_stand(form: Form):
     assert KEY not in text and "other-one" not in text and "***" in text
 
 
+def test_a_field_whose_name_tells_that_it_is_secret_is_left_out():
+    found = told("logged in", user="ann", password="short", api_token="", tokens=12)
+    assert (found["user"], found["password"], found["api_token"], found["tokens"]) == ("ann", "***", "", 12)
+
+
 def test_what_libraries_raise_is_told_without_what_it_quotes():
     assert "message" not in told(name="sqlalchemy.pool", exc_info=raised(ValueError("ann@x.org")))["exception"][0]
     assert told(name="mine", exc_info=raised(ValueError("three eggs")))["exception"][0]["message"] == "three eggs"
@@ -147,6 +152,13 @@ def test_what_has_no_text_is_told_all_the_same():
     assert told(odd=Odd())["odd"] == "a Odd that cannot be shown: RuntimeError"
 
 
+@pytest.mark.parametrize("form", ["json", "text", "console"])
+def test_a_field_may_have_the_name_of_the_error(form: Form):
+    text = line(form, "failed", name="mine", exception="theirs", exc_info=raised(ValueError("three eggs")))
+    assert "theirs" in text and "three eggs" in text
+    assert len(line(form, "failed", exception="theirs").splitlines()) == 1
+
+
 def test_a_text_without_an_end_is_cut():
     assert len(told("x" * 1_000_000)["message"]) < 10_000
 
@@ -159,9 +171,10 @@ def test_structlogs_own_loggers_write_the_same_lines(capsys: pytest.CaptureFixtu
     log.addHandler(handler)
     try:
         with of_run("r1", "c1"), structlog.contextvars.bound_contextvars(shop=7):
-            structlog.get_logger("users.own").warning("three eggs", price=2)
+            structlog.get_logger("users.own").warning("%s eggs", "three", price=2, exc_info=True)
     finally:
         log.removeHandler(handler)
         structlog.reset_defaults()
     found = json.loads(capsys.readouterr().out)
     assert (found["message"], found["price"], found["shop"], found["run_id"]) == ("three eggs", 2, 7, "r1")
+    assert "exception" not in found  # there is none
