@@ -69,7 +69,7 @@ class Filters(Body):
     """Which runs a list has."""
 
     state: State | None = None
-    kind: Literal["plan", "notebook"] | None = None
+    kind: Literal["plan", "notebook", "ingest", "transform", "persist"] | None = None
     name: str | None = Field(default=None, max_length=128)
     pipeline_id: str | None = Field(default=None, max_length=128)
     correlation_id: str | None = Field(default=None, max_length=128)

@@ -70,9 +70,14 @@ def retry_run(row: Row, store: Store) -> JSONResponse:
 
 
 @router.get("/runs/{run_id}/logs", response_model=Log, **reading())
-def get_logs(row: Row, store: Store, after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> JSONResponse:
-    """What a run had to say: notes and failed attempts, those after a line."""
-    return JSONResponse({"lines": log_lines(store.logs(row.id, after=after))})
+def get_logs(
+    row: Row,
+    store: Store,
+    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+) -> JSONResponse:
+    """What a run had to say: notes and failed attempts, the first ones after a line."""
+    return JSONResponse({"lines": log_lines(store.logs(row.id, after=after, first=limit))})
 
 
 @router.get(

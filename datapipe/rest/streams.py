@@ -19,6 +19,7 @@ from datapipe.store import RunRow, RunStore
 
 _POLL = 0.5  # seconds
 _ALIVE = 15.0  # seconds after which a silent stream says that it lives, and its caller is looked at again
+_AT_ONCE = 1000  # lines of a log
 _MOST = 100  # of one caller, each of which asks the store again and again
 
 Look: TypeAlias = Callable[[], tuple[list[str], RunRow]]  # the events since the last one, and the run
@@ -57,7 +58,7 @@ def log_lines_behind(store: RunStore, run_id: str, line: int) -> Look:
     def look() -> tuple[list[str], RunRow]:
         nonlocal after
         row = store.run(run_id)  # before the lines, so that the last ones are not missed
-        lines = log_lines(rows) if (rows := store.logs(run_id, after=after)) else []
+        lines = log_lines(rows) if (rows := store.logs(run_id, after=after, first=_AT_ONCE)) else []
         after = lines[-1]["id"] if lines else after
         return [event("log", line, str(line["id"])) for line in lines], row
 
@@ -90,6 +91,8 @@ async def followed(look: Look, goes_on: Callable[[], bool]) -> AsyncIterator[str
         for text in found:
             spoken = now
             yield text
+        if len(found) >= _AT_ONCE:  # there may be more already
+            continue
         if row.ended_for_good:
             yield event("end", {"run_id": row.id, "state": row.state})
             return

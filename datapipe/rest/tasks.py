@@ -23,6 +23,7 @@ from datapipe.rest.vetting import admitted, rules
 from datapipe.store import RunStore
 from datapipe.workers import spool
 from datapipe.workers.jobs import Job
+from datapipe.workers.queue import STAGE_KINDS
 from datapipe.workers.sealing import document
 from datapipe.workers.staging import queue_stage
 
@@ -52,7 +53,7 @@ def persist(body: Persist, request: Request, store: Store, caller: Asking) -> JS
 def get_task(row: Row) -> JSONResponse:
     """How a task stands; its ``result`` is what the next one is given."""
     found = detail(row)
-    note = spool.remembered(row.id) if row.ended_for_good and row.kind == "plan" else None
+    note = spool.remembered(row.id) if row.ended_for_good and row.kind in STAGE_KINDS else None
     return JSONResponse(found | {"result": note["result"]} if note else found)
 
 

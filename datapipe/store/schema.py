@@ -53,7 +53,9 @@ RUNS = sa.Table(
     sa.Column("schema_version", sa.Integer),  # of the target, in the table of schemas
     sa.Column("outline", sa.Text),  # of each step: its verb, what it is about, where it was written; as JSON
     sa.Column("via", sa.String(20)),  # how it was asked for
-    sa.Column("kind", sa.String(20), nullable=False, default="plan", server_default="plan"),  # or notebook
+    sa.Column(
+        "kind", sa.String(20), nullable=False, default="plan", server_default="plan"
+    ),  # or notebook, ingest, transform, persist
 )
 # Runs of one key take effect once, where no ledger beside the data can see to that: the run that has a key.
 KEYS = sa.Table(

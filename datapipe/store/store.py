@@ -335,11 +335,13 @@ class RunStore:
     def _guard(self) -> AbstractContextManager[Any]:
         return _unforked if self._engine.dialect.name == "sqlite" else nullcontext()
 
-    def logs(self, run_id: str, *, after: int = 0) -> list[LogRow]:
-        """The lines of a run's log that are younger than one."""
-        query = sa.select(LOGS).where(LOGS.c.run_id == run_id, LOGS.c.id > after).order_by(LOGS.c.id)
+    def logs(self, run_id: str, *, after: int = 0, first: int | None = None, last: int | None = None) -> list[LogRow]:
+        """The lines of a run's log that are younger than one; only the ``first``, or the ``last``, so many of them."""
+        query = sa.select(LOGS).where(LOGS.c.run_id == run_id, LOGS.c.id > after)
+        ordered = query.order_by(LOGS.c.id if last is None else LOGS.c.id.desc()).limit(first or last)
         with self.reading() as conn:
-            return [LogRow(row.id, row.time, row.kind, row.step, row.message) for row in conn.execute(query)]
+            found = [LogRow(row.id, row.time, row.kind, row.step, row.message) for row in conn.execute(ordered)]
+        return found if last is None else found[::-1]
 
     def find_lost(self) -> int:
         """Mark runs that have given no sign of life for a minute, or whose process is gone, as lost; how many.

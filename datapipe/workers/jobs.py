@@ -180,7 +180,8 @@ def _row(store: RunStore, job: Job, options: RunOptions) -> RunRow:
     except PlanError:
         with suppress(TransientError, PlanError):  # somebody else has added it
             pipeline = options.correlation_id or options.run_id
-            store.add(options.run_id, state="queued", pipeline_id=pipeline, **described(job.plan, options))
+            values = {**described(job.plan, options), "kind": job.stage}
+            store.add(options.run_id, state="queued", pipeline_id=pipeline, **values)
         return store.run(options.run_id)
 
 

@@ -27,7 +27,13 @@ from datapipe.workers.envelope import renewed, seal
 from datapipe.workers.notebooks import seal_job
 
 TASK, NOTEBOOK_TASK = "datapipe.run_pipeline", "datapipe.run_notebook"
-_TASKS = {"plan": TASK, "notebook": NOTEBOOK_TASK}  # by the kind of run
+STAGE_KINDS = ("ingest", "transform", "persist")
+_TASKS = {
+    "plan": TASK,
+    "notebook": NOTEBOOK_TASK,
+    **{stage: f"datapipe.{stage}" for stage in STAGE_KINDS},
+}  # by kind of run
+HIDDEN = {"argsrepr": "(…)", "kwargsrepr": "{…}"}  # what Celery tells of a message's arguments
 REFUSED = "the run is recorded in another run store"  # how a worker's refusal begins
 _LONGEST_NAME = 128
 _LOG = logger("datapipe.workers")
@@ -177,7 +183,7 @@ def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, kind
 
     Parameters
     ----------
-    kind : {"plan", "notebook"}
+    kind : {"plan", "notebook", "ingest", "transform", "persist"}
         What is run.
     new : bool
         Forget the run if that fails.
@@ -192,10 +198,11 @@ def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, kind
         If the broker cannot be reached.
     """
     try:
+        arguments = _stage_of(store, run_id) if kind in STAGE_KINDS else {"kwargs": {"store": store.id}}
         with reaching_broker():
             sent = app.send_task(
                 _TASKS[kind],
-                kwargs={"store": store.id},
+                **arguments,
                 task_id=run_id,
                 queue=queue,
                 retry=True,
@@ -208,6 +215,12 @@ def publish(store: RunStore, run_id: str, queue: str, *, new: bool = False, kind
         if new and not store.remove(run_id):
             return app.AsyncResult(run_id)  # the message has arrived, and a worker has taken the run
         raise
+
+
+def _stage_of(store: RunStore, run_id: str) -> dict[str, Any]:
+    """The arguments of a single stage: what the task before it has left, and what it is to do with that."""
+    message = store.message(run_id) or {}
+    return {"args": message["previous"], "kwargs": {"sealed": message["sealed"]}, **HIDDEN}
 
 
 def with_ids(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +267,9 @@ def retry(run_id: str) -> None:
         raise PlanError(
             f"run {run_id} is {row.state}", hint="Only what failed, was cancelled or is lost is tried again"
         )
-    fresh = renewed(message, key=settings().signing_key)
+    key = settings().signing_key
+    is_stage = row.kind in STAGE_KINDS
+    fresh = {**message, "sealed": renewed(message["sealed"], key=key)} if is_stage else renewed(message, key=key)
     unbegun: dict[str, Any] = dict.fromkeys(("lease", "worker", "process", "started", "ended", "error", "result"))
     unbegun |= {"reason": None, "cancel_requested": None, "losses": 0, "message": fresh}
     if store.change(run_id, when=(row.state,), state="queued", **unbegun):

@@ -12,7 +12,7 @@ from datapipe.errors import PlanError
 from datapipe.plan import DatabaseUrl, Plan, parse
 from datapipe.settings import settings
 from datapipe.workers.envelope import opened, seal, unsigned
-from datapipe.workers.queue import RETRY, new_id, own_key, reaching_broker, with_ids
+from datapipe.workers.queue import HIDDEN, RETRY, new_id, own_key, reaching_broker, with_ids
 from datapipe.workers.requests import RunRequest
 
 _PREFIX = "datapipe."
@@ -25,7 +25,6 @@ STAGES = {f"{_PREFIX}{stage}": stage for stage in _POSITIONS}
 _PREVIOUS = {"files": "the rows of the previous task"}  # stands for them in the document
 _TRAVELLERS = ("chain", "chord", "link", "link_error")  # options that hold signatures
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
-_HIDDEN = {"argsrepr": "(…)", "kwargsrepr": "{…}"}
 
 
 class SafeTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -57,7 +56,7 @@ class StageTask(SafeTask):
         key = own_key()
         args, kwargs = sealed_call(STAGES[self.name], args or (), kwargs or {}, task_id, key)
         found = {name: _sealed(options[name], key) for name in _TRAVELLERS if options.get(name)}
-        given = {"retry": True, "retry_policy": RETRY, **options, **found, **_HIDDEN}
+        given = {"retry": True, "retry_policy": RETRY, **options, **found, **HIDDEN}
         with reaching_broker():
             return super().apply_async(args, kwargs, task_id=task_id, **with_ids(given))
 

@@ -11,10 +11,9 @@ from datapipe.errors import PlanError
 from datapipe.plan import Plan
 from datapipe.settings import settings
 from datapipe.store import RunStore
-from datapipe.workers import stages
 from datapipe.workers.envelope import seal
 from datapipe.workers.jobs import Job
-from datapipe.workers.queue import about
+from datapipe.workers.queue import about, publish
 
 
 def queue_stage(
@@ -45,15 +44,12 @@ def queue_stage(
     TransientError
         If the broker cannot be reached; nothing is queued or recorded then.
     """
-    run_id, key = options.run_id, settings().signing_key
-    message = seal(sent, run_id, {"stage": job.stage, "keep": job.keep}, key=key)
-    values = {**described(job.plan, options), **by}
+    run_id, found = options.run_id, settings()
+    sealed = seal(sent, run_id, {"stage": job.stage, "keep": job.keep}, key=found.signing_key)
+    # Whatever becomes of the message in the broker, the record has what is needed to queue the stage again.
+    message = {"previous": [] if previous is None else [dict(previous)], "sealed": sealed}
+    values = {**described(job.plan, options), **by, "kind": job.stage, "queue": found.queue, "message": message}
     with suppress(PlanError):  # whoever recorded it has died before it was queued
         store.add(run_id, state="queued", pipeline_id=run_id, **values)
-    try:
-        arguments = () if previous is None else (dict(previous),)
-        with about(run_id, options.correlation_id, None):
-            getattr(stages, job.stage).apply_async(arguments, {"sealed": message}, task_id=run_id)
-    except BaseException:
-        if store.remove(run_id):
-            raise
+    with about(run_id, options.correlation_id, None):
+        publish(store, run_id, found.queue, new=True, kind=job.stage)

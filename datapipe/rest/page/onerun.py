@@ -13,7 +13,7 @@ from datapipe.rest.page.parts import facts, link, moment, notice, run_name, run_
 from datapipe.store import FINAL
 from datapipe.workers.queue import AGAIN
 
-_LINES = 200  # of a log
+LINES = 200  # of a log
 _NOTEBOOK = "notebook.html"  # the executed one, to be looked at
 _LIVE, _ENDED = 3, 10  # seconds
 
@@ -101,10 +101,9 @@ def _files(run: Mapping[str, Any], files: Sequence[str]) -> str:
 def _log(log: Sequence[Mapping[str, Any]]) -> Html:
     if not log:
         return notice("It has said nothing so far.")
-    more = len(log) - _LINES
-    first = notice(f"The {more:,} lines before are in the JSON log.") if more > 0 else ""
+    first = notice("The lines before these are in the JSON log.") if len(log) > LINES else ""
     lines = "".join(
         f'<li id="line-{line["id"]}">{moment(line["time"], brief=True)} {escape(line["message"])}</li>'
-        for line in log[-_LINES:]
+        for line in log[-LINES:]
     )
     return Html(f'{first}<ol class="log">{lines}</ol>')

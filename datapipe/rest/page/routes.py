@@ -19,7 +19,7 @@ from datapipe.rest.models import Filters
 from datapipe.rest.needs import Asking, Row, Store, needs
 from datapipe.rest.page.assets import BASE, MEDIA, content
 from datapipe.rest.page.layout import answered
-from datapipe.rest.page.onerun import run_page
+from datapipe.rest.page.onerun import LINES, run_page
 from datapipe.rest.page.runlist import first_page, runs_page
 from datapipe.rest.page.workers import workers_page
 from datapipe.rest.problems import Refused
@@ -57,7 +57,7 @@ def one_page(row: Row, request: Request, store: Store, caller: Asking) -> Respon
         run_card(Run(row.id, store).view),
         children,
         left.names() if left else [],
-        log_lines(store.logs(row.id)),
+        log_lines(store.logs(row.id, last=LINES + 1)),
         _plan(row),
         may_run=caller.reaches("run"),
     )

@@ -13,6 +13,7 @@ from datapipe.display.words import count
 from datapipe.rest.models import State
 from datapipe.rest.page.layout import Page
 from datapipe.rest.page.parts import link, notice, run_name, run_path, run_table, section
+from datapipe.workers.queue import STAGE_KINDS
 
 FIELDS = ("state", "kind", "name", "owner")  # what the form asks for; other filters come by a URL
 _EVERY = 2  # seconds
@@ -80,7 +81,7 @@ def _article(run: Mapping[str, Any], card: str) -> str:
 def _form(asked: Mapping[str, str], *, sees_all: bool) -> str:
     fields = [
         _choice("state", get_args(State), asked),
-        _choice("kind", ("plan", "notebook"), asked),
+        _choice("kind", ("plan", "notebook", *STAGE_KINDS), asked),
         _text("name", asked),
         *([_text("owner", asked)] if sees_all else []),
     ]

@@ -17,7 +17,14 @@ from services import PrivateRedis, private_redis, redis_program
 from workerside import PROGRAM, Worker, fresh_workers, running_worker, until
 
 import datapipe
+from datapipe.engine import RunOptions
 from datapipe.errors import FatalError, TransientError
+from datapipe.history import Run
+from datapipe.plan import parse
+from datapipe.workers.jobs import Job
+from datapipe.workers.queue import needed_store
+from datapipe.workers.sealing import document
+from datapipe.workers.staging import queue_stage
 
 
 @pytest.fixture
@@ -134,10 +141,20 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
         assert conn.execute("SELECT count(*) FROM _datapipe.loads").fetchone() == (1,)
 
 
+def staged() -> Run:
+    """A single stage as somebody else has sent it, over HTTP."""
+    plan, options = parse(document("ingest", {"query": "SELECT 1 AS id"})), RunOptions()
+    queue_stage(needed_store(), Job.of("ingest", plan, False, None), plan, None, options, {"via": "rest"})
+    return Run(options.run_id)
+
+
 def test_what_redis_forgets_is_queued_again(environment: dict[str, str], broker: PrivateRedis, tmp_path: Path) -> None:
     before = [sleeping(0).submit() for _ in range(5)]
+    stage, cancelled = staged(), staged()
     broker.client.flushall()
+    assert cancelled.cancel() and cancelled.retry().status == "queued"
     with running_worker(environment, tmp_path):
+        until(lambda: {stage.status, cancelled.status} == {"succeeded"}, 60)
         for run in before:
             assert run.result(60).rows_written == 1
         broker.kill()

@@ -89,6 +89,20 @@ def test_a_log_goes_on_behind_a_line(site: Site) -> None:
     assert [parsed(text)[0] for text in answer.text.split("\n\n")[:-1]] == ["log", "log", "end"]
 
 
+def test_a_long_log_is_told_in_pieces_to_its_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_AT_ONCE", 2)
+    store = site.store
+    store.add("long", state="running")
+    for number in range(5):
+        store.say("long", "note", f"line {number}")
+    store.change("long", state="succeeded")
+    found = told(followed(log_lines_behind(store, "long", 0), lambda: True))
+    assert [data.get("message") for _, data in found] == [*(f"line {n}" for n in range(5)), None]
+    assert [line.message for line in store.logs("long", last=2)] == ["line 3", "line 4"]
+    lines = site.client("root").get("/runs/long/logs?limit=2").json()["lines"]
+    assert [line["message"] for line in lines] == ["line 0", "line 1"]
+
+
 @pytest.mark.parametrize("last", ["", "x", "-1", "9" * 5000, "1e3", "²", "1 OR 1=1"])
 def test_an_odd_last_event_id_begins_at_the_beginning(last: str, site: Site) -> None:
     if not any(row.id == "s5" for row in site.store.runs()):
