@@ -18,8 +18,9 @@ from datapipe.local.envfile import write_env_file
 from datapipe.local.flights import flight_files
 from datapipe.local.keeping import look_after, running
 from datapipe.local.valkey import installed_valkey
+from datapipe.settings import settings
 from datapipe.store import open_store
-from datapipe.store.apikeys import has_keys
+from datapipe.store.apikeys import list_keys
 
 _ENDING = "\nthe worker ends first; Ctrl-C again does not wait for its runs"
 _TRY = (
@@ -97,8 +98,10 @@ def _further(
         children.append(rest)
         addresses["api"] = {"address": address}
         store = open_store()
-        keyed = " (requests need an API key)" if store is not None and has_keys(store) else ""
-        told += f"REST interface and web page: {address}{keyed}; its documentation: {address}/docs\n{_post(address)}\n"
+        is_keyed = store is not None and not settings().api_open and bool(list_keys(store))
+        who = " (requests need an API key)" if is_keyed else ""
+        told += f"REST interface and web page: {address}{who}; its documentation: {address}/docs\n"
+        told += f"{_post(address, '-u :KEY ' if is_keyed else '')}\n"
     if flower:
         monitor, address, login = stack.flower(variables)
         children.append(monitor)
@@ -107,11 +110,11 @@ def _further(
     return told
 
 
-def _post(address: str) -> str:
+def _post(address: str, key: str) -> str:
     """A request to paste."""
     plan = {
         "ingestion": {"query": "SELECT carrier, COUNT(*) AS flights FROM flights.flights GROUP BY carrier"},
         "persistence": {"table_name": "carriers", "strategy": "replace"},
     }
     body = json.dumps({"pipeline_config": plan})
-    return f"curl {address}/pipelines -H 'Content-Type: application/json' -d '{body}'"
+    return f"curl {key}{address}/pipelines -H 'Content-Type: application/json' -d '{body}'"
