@@ -119,5 +119,6 @@ def worker(
 
 def _ready(told: Mapping[str, Any]) -> None:
     """Say so on standard output, which is for nothing else from then on: Celery says there that it stops."""
-    ready_line(told)
-    os.dup2(2, 1)
+    with os.fdopen(os.dup(1), "w") as own:
+        os.dup2(2, 1)  # first: whoever reads the line may end the worker at once
+        ready_line(told, own)

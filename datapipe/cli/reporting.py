@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -116,9 +116,9 @@ def only_json(*, as_json: bool) -> Iterator[None]:
         yield
 
 
-def ready_line(told: Mapping[str, Any]) -> None:
+def ready_line(told: Mapping[str, Any], stream: TextIO | None = None) -> None:
     """Say in a line of JSON that something is ready, and where; also where Celery has taken over the streams."""
-    stream = sys.__stdout__
+    stream = stream or sys.__stdout__
     if stream is not None:
         print(json.dumps({"ready": True, **told}), file=stream, flush=True)  # a program's output
 

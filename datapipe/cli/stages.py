@@ -110,7 +110,7 @@ def _queue(stage: str, previous: str | None, how: How, **fields: Any) -> None:
         if stage == "transform":
             fields["config"] = config_of(fields["config"])
         try:
-            if previous is not None and how.wait:
+            if previous is not None and how.wait and stages.task_status(previous)["state"] in _GOES_ON:
                 _show(stages, previous)
             before = () if previous is None else (stages.task_result(previous, wait=how.wait),)
         except KeyboardInterrupt:
@@ -131,10 +131,12 @@ def _show(stages: Any, task_id: str) -> None:
     KeyboardInterrupt
         If it does not go on being shown.
     """
-    while form() != "off" and stages.task_status(task_id)["state"] in _GOES_ON:
+    while form() != "off":
         try:
             run = attach(task_id)
         except PlanError:  # it is not on record yet, or nothing is
+            if stages.task_status(task_id)["state"] not in _GOES_ON:
+                return
             time.sleep(_POLL)
             continue
         if run.watch() in _GOES_ON:
