@@ -25,9 +25,10 @@ _IN_URL = re.compile(r"(?<=://)(?P<user>[^/\s:@'\"]*):(?:[^@\s'\"]|['\"](?=[^\s'
 _SECRET = r"(?i:password|passwd|pwd|passphrase|secret|token|api_?key)"  # noqa: S105  # names, not a password
 _WORDS = ("pass", "pwd", "secret", "token", "key")  # one of them is in whatever the pattern finds
 _TYPE = r"(?::\s*[\w\[\]| .]{1,80})"  # as in password: str = "…"
-# password="…", {"password": "…"}, PASSWORD '…': a text that stands beside such a name.
+# password="…", {"password": "…"}, PASSWORD '…': a text that stands beside such a name, and no reference to a secret.
 _GIVEN = re.compile(
-    rf"(?P<name>{_SECRET}(?:[\"']?\s*{_TYPE}?[=:]\s*|(?<=(?i:password))\s+))(?P<quote>[\"'])(?P<text>[^\"'\n]+)(?P=quote)"
+    rf"(?P<name>{_SECRET}(?:[\"']?\s*{_TYPE}?[=:]\s*|(?<=(?i:password))\s+))(?P<quote>[\"'])"
+    r"(?!secret:[A-Za-z_]\w*(?P=quote))(?P<text>[^\"'\n]+)(?P=quote)"
 )
 # password=… within a text, as in libpq's "host=db password=…", and in the query of a URL.
 _WITHIN = re.compile(rf"(?P<name>[\"'][^\"'\n]*{_SECRET}=)[^\s\"'&;,){{]+")
@@ -153,6 +154,8 @@ def masked(text: str) -> str:
     'to="postgresql://ann:…@db/crm"'
     >>> masked("connect(user='ann', password='s3cret')"), masked("connect('host=db password=s3cret')")
     ("connect(user='ann', password='…')", "connect('host=db password=…')")
+    >>> masked('password="secret:CRM"')
+    'password="secret:CRM"'
     """
     text = _IN_URL.sub(r"\g<user>:…", text)
     folded = text.lower()  # a search for words is thirty times as fast as one for their pattern

@@ -15,8 +15,8 @@ once.answer_request = lambda *_: os.kill(os.getpid(), 9)
 """
 # Who has recorded a stage dies before it is queued.
 DIES_BETWEEN = """
-import os, datapipe.workers.sealing as sealing
-sealing.StageTask.apply_async = lambda *_, **__: os.kill(os.getpid(), 9)
+import os, datapipe.workers.staging as staging
+staging.publish = lambda *_, **__: os.kill(os.getpid(), 9)
 """
 INGEST = {"query": "SELECT id FROM users"}
 
