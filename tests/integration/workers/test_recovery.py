@@ -21,10 +21,6 @@ from datapipe.engine import RunOptions
 from datapipe.errors import FatalError, TransientError
 from datapipe.history import Run
 from datapipe.plan import parse
-from datapipe.workers.jobs import Job
-from datapipe.workers.queue import needed_store
-from datapipe.workers.sealing import document
-from datapipe.workers.staging import queue_stage
 
 
 @pytest.fixture
@@ -143,6 +139,11 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
 
 def staged() -> Run:
     """A single stage as somebody else has sent it, over HTTP."""
+    from datapipe.workers.jobs import Job  # each test has an application of its own
+    from datapipe.workers.queue import needed_store
+    from datapipe.workers.sealing import document
+    from datapipe.workers.staging import queue_stage
+
     plan, options = parse(document("ingest", {"query": "SELECT 1 AS id"})), RunOptions()
     queue_stage(needed_store(), Job.of("ingest", plan, False, None), plan, None, options, {"via": "rest"})
     return Run(options.run_id)
