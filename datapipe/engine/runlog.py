@@ -11,7 +11,8 @@ from datapipe.logs import RUNS, logger
 from datapipe.plan import Plan
 
 _LOG = logger(RUNS)
-_LEVELS: Mapping[str, int] = {"failed": logging.ERROR, "cancelled": logging.WARNING}
+# How loud the end of a run is; it is INFO where it is none of these.
+LEVELS: Mapping[str, int] = {"failed": logging.ERROR, "lost": logging.ERROR, "cancelled": logging.WARNING}
 _Line = tuple[int, str, dict[str, Any]]
 
 
@@ -33,16 +34,17 @@ def logged(plan: Plan) -> Listener:
 
 def _finished(event: Event) -> _Line:
     rows = {"rows_read": event.rows_in, "rows_written": event.rows_out}
-    found = {"state": event.state, **rows, "seconds": _rounded(event.seconds), "error": event.discreet}
-    return _LEVELS.get(event.state, logging.INFO), f"run {event.state}", found
+    found = {"state": event.state, **rows, "seconds": rounded(event.seconds), "error": event.discreet}
+    return LEVELS.get(event.state, logging.INFO), f"run {event.state}", found
 
 
 def _step(event: Event) -> dict[str, Any]:
     rows = {"rows_in": event.rows_in, "rows_out": event.rows_out, "rejected": event.rejected or None}
-    return {**rows, "seconds": _rounded(event.seconds)}
+    return {**rows, "seconds": rounded(event.seconds)}
 
 
-def _rounded(seconds: float | None) -> float | None:
+def rounded(seconds: float | None) -> float | None:
+    """Seconds as lines of a log have them."""
     return None if seconds is None else round(seconds, 3)
 
 
@@ -55,7 +57,7 @@ _LINES: Mapping[str, Callable[[Event], _Line]] = {
     "attempt_failed": lambda event: (
         logging.WARNING,
         "attempt failed",
-        {"error": event.discreet, "pause": _rounded(event.seconds)},
+        {"error": event.discreet, "pause": rounded(event.seconds)},
     ),
     "run_finished": _finished,
 }

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from datapipe.engine.runlog import LEVELS, rounded
 from datapipe.logs import RUNS, logger
 from datapipe.notebooks.failures import discreet
 from datapipe.notebooks.order import Outcome
 
 _LOG = logger(RUNS)
-_LEVELS: Mapping[str, int] = {"failed": logging.ERROR, "lost": logging.ERROR, "cancelled": logging.WARNING}
 
 
 def log_start(notebook: str, name: str) -> None:
@@ -25,14 +25,14 @@ def log_event(event: Mapping[str, Any]) -> None:
     if kind == "cell_began":
         _say(logging.INFO, "step started", step=step)
     elif kind == "cell_ended":
-        _say(logging.INFO, "step finished", step=step, state=event["state"], seconds=_rounded(event.get("seconds")))
+        _say(logging.INFO, "step finished", step=step, state=event["state"], seconds=rounded(event.get("seconds")))
     elif kind == "output":
         _say(logging.INFO, "output given", output=event["output"]["name"])
 
 
 def log_attempt(outcome: Outcome, pause: float) -> None:
     """An attempt has failed, and another one is to follow."""
-    _say(logging.WARNING, "attempt failed", error=discreet(outcome), pause=_rounded(pause))
+    _say(logging.WARNING, "attempt failed", error=discreet(outcome), pause=rounded(pause))
 
 
 def log_notice(text: str) -> None:
@@ -43,14 +43,10 @@ def log_notice(text: str) -> None:
 def log_end(outcome: Outcome, seconds: float) -> None:
     """It has ended."""
     told = discreet(outcome) if outcome.error else None
-    found = {"state": outcome.state, "reason": outcome.reason, "seconds": _rounded(seconds), "error": told}
-    _say(_LEVELS.get(outcome.state, logging.INFO), f"run {outcome.state}", **found)
+    found = {"state": outcome.state, "reason": outcome.reason, "seconds": rounded(seconds), "error": told}
+    _say(LEVELS.get(outcome.state, logging.INFO), f"run {outcome.state}", **found)
 
 
 def _say(level: int, text: str, **fields: Any) -> None:
     if _LOG.hasHandlers():  # a card and an error tell, too
         _LOG.log(level, text, extra={name: value for name, value in fields.items() if value is not None})
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)

@@ -19,6 +19,7 @@ from datapipe.rest.needs import Asking, Row, Store, reading, sending
 from datapipe.rest.once import accepted, receipt
 from datapipe.rest.resources import detail
 from datapipe.rest.rows import handed_on, left_by, spooled, table_of
+from datapipe.rest.runs import cancel_run
 from datapipe.rest.vetting import admitted, rules
 from datapipe.store import RunStore
 from datapipe.workers import spool
@@ -57,11 +58,7 @@ def get_task(row: Row) -> JSONResponse:
     return JSONResponse(found | {"result": note["result"]} if note else found)
 
 
-@router.post("/tasks/{run_id}/cancel", response_model=Asked, **sending())
-def cancel_task(row: Row, store: Store) -> JSONResponse:
-    """Ask a task to stop."""
-    asked = store.cancel(row.id)
-    return JSONResponse({"run_id": row.id, "state": store.run(row.id).state, "cancel_requested": asked}, 202)
+router.post("/tasks/{run_id}/cancel", response_model=Asked, **sending())(cancel_run)  # a task is a run
 
 
 def _further(stage: str, body: Transform | Persist, request: Request, store: RunStore, caller: Caller) -> JSONResponse:
