@@ -27,6 +27,7 @@ from datapipe.engine.interrupts import interruption
 from datapipe.engine.options import RunOptions
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
+from datapipe.engine.telling import Telling
 from datapipe.errors import (
     DatapipeError,
     FatalError,
@@ -166,7 +167,7 @@ class _Run:
         self._lasting: tuple[str, ...] = ()
         self._first = options.replay.number if options.replay else 1
         self.counters = counters(plan, self._first)
-        self._seen: dict[str, tuple[int, int, int, bool]] = {}
+        self._telling = Telling()
         self._loaded = Loaded(0)
         self._error: BaseException | None = None
         self._interrupted = False
@@ -279,7 +280,7 @@ class _Run:
         self._attempts += 1
         self._notices = self._lasting  # what an earlier attempt had to say went with it
         if self._attempts > 1:
-            self.counters, self._seen = counters(self._plan, self._first), {}
+            self.counters, self._telling = counters(self._plan, self._first), Telling()
         first: BaseException | None = None
         with self._cancel.hook(lambda: cancel.cancel(self._cancel.reason)):
             try:
@@ -409,18 +410,10 @@ class _Run:
             while True:
                 kind, details = self._told.get_nowait()
                 self._emitter.emit(kind, **details)
-        # From the target to the source: what has come to a step is not seen before it has left the one before.
-        found = [(c, (c.rows_in, c.rows_out, c.rejected, bool(c.ended))) for c in reversed(self.counters)]
-        for counter, now in reversed(found):
-            before = self._seen.get(counter.name, (0, 0, 0, False))
-            if before == now:
-                continue
-            if counter.name not in self._seen:
-                self._emit("step_started", counter)
-            self._seen[counter.name] = now
-            self._emit("step_finished" if counter.ended else "progress", counter)
+        for found, counter in self._telling.changes(self.counters):
+            self._emit(found, counter)
 
-    def _emit(self, kind: Any, counter: Counter) -> None:
+    def _emit(self, kind: Kind, counter: Counter) -> None:
         names = ("rows_in", "rows_out", "rejected", "total", "seconds")
         self._emitter.emit(kind, step=counter.name, **{name: getattr(counter, name) for name in names})
 

@@ -316,6 +316,13 @@ def test_a_run_is_tried_again_when_the_network_is_back(server: Server, monkeypat
     assert server.ask("SELECT count(*), count(DISTINCT id) FROM target") == [(ROWS + 1, ROWS + 1)]
 
 
+def mended(proxy: Proxy) -> None:
+    """Have the network back some time after it stalled, whenever that is."""
+    proxy.struck.wait(20)
+    time.sleep(1.5 * TIMEOUT)
+    proxy.resume()
+
+
 @pytest.mark.parametrize("lost", [0, 1], ids=["COMMIT", "reply"])
 def test_a_commit_in_a_stalled_network_lands_once(server: Server, monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
     fault = server.words.commits[lost]
@@ -325,10 +332,10 @@ def test_a_commit_in_a_stalled_network_lands_once(server: Server, monkeypatch: p
             "target", to=server.url
         ).run()  # creates the ledger
         with struck(proxy, fault) as moment:
-            mended = threading.Timer(1.5 * TIMEOUT, proxy.resume)
-            mended.start()
+            mending = threading.Thread(target=mended, args=(proxy,))
+            mending.start()
             plan("copying", server.url, through).run()
-            mended.join()
+            mending.join()
         assert time.monotonic() - moment[0] < patient(1.5 * TIMEOUT + SOON)
     assert server.ask("SELECT count(*), count(DISTINCT id) FROM target") == [(ROWS + 2, ROWS + 2)]
 
