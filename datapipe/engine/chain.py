@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from datapipe.data.prefetch import Prefetch
 from datapipe.data.stream import Stream, Workspace, resized
-from datapipe.engine.prefetch import Prefetch
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.ingestion import open_source
 from datapipe.logs import bound
@@ -161,7 +161,7 @@ class Chain:
         return dataclasses.replace(stream, batches=_named(stream.batches, counter))
 
     def _ahead(self, stream: Stream, name: str) -> Stream:
-        prefetch = Prefetch(stream.batches, 2 * self.work.batch_bytes, self.work.cancel, f"datapipe {name}")
+        prefetch = Prefetch([stream.batches], 2 * self.work.batch_bytes, self.work.cancel, f"datapipe {name}")
         return dataclasses.replace(stream, batches=self.stack.enter_context(prefetch.running()))
 
     def _counted(self, stream: Stream, done: Counter, following: Counter) -> Stream:

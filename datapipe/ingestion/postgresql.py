@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -16,9 +17,11 @@ from datapipe.data.connections import shared
 from datapipe.data.pgbackend import IDENTITY, Road, results, session_name, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Stream, Workspace, limited
-from datapipe.errors import DataError, DatapipeError, PlanError
+from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
 from datapipe.ingestion.pgcolumns import Column, column_of, needs_declared, refused
 from datapipe.ingestion.pgcopy import copied
+from datapipe.ingestion.pgrepeat import differs
+from datapipe.ingestion.ranges import Cutting, Snapshot, find_column
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import rewrite
 
@@ -37,9 +40,48 @@ _SETTINGS = (
 )
 
 
+@dataclass(frozen=True)
+class Query:
+    """A query that the server has described, and how to read it.
+
+    Parameters
+    ----------
+    sql : str
+        With its parameters as literals.
+    columns : list of Column
+    road : Road
+        To the server.
+    session : tuple of str
+        Statements that go before it, in its transaction.
+    kept : bool
+        Whether connections may be kept for the next read: not those of a lent engine.
+    differs : str, optional
+        What may make its rows others on another connection, where that was asked.
+    """
+
+    sql: str
+    columns: list[Column]
+    road: Road
+    session: tuple[str, ...]
+    kept: bool
+    differs: str | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as they are handed on."""
+        return pa.schema([column.field for column in self.columns])
+
+
 @contextmanager
-def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace) -> Iterator[Stream]:
+def read_postgresql(
+    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace, cutting: Cutting | None = None
+) -> Iterator[Stream]:
     """Rows of one query, streamed as Arrow batches from one snapshot.
+
+    Parameters
+    ----------
+    cutting : Cutting, optional
+        The ranges to read side by side. A sample is read as one, and so is what could differ between connections.
 
     Raises
     ------
@@ -47,6 +89,29 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         If the query does not parse or names something that does not exist.
     DataError
         If a value has no exact counterpart, such as an infinite timestamp.
+    """
+    found = described(query, parameters, url, work, cutting)
+    if cutting is None or work.limit is not None or found.differs:
+        if found.differs and work.limit is None:
+            work.tell(as_one(found.differs))
+        with rows_of(found, work) as batches:
+            yield Stream(found.schema, limited(batches, work.limit))
+        return
+    from datapipe.ingestion.pgranges import read_ranges
+
+    with read_ranges(found, cutting, work) as batches:
+        yield Stream(found.schema, batches)
+
+
+def described(
+    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace, cutting: Cutting | None = None
+) -> Query:
+    """What the server says of a query; nothing is executed.
+
+    Raises
+    ------
+    PlanError
+        If it does not parse or names something that does not exist, or cannot be cut so.
     """
     with shared().connect(url, work.cancel) as conn:
         raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
@@ -56,6 +121,10 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
                 backend.identify(*raw.execute(begun.encode()).fetchone()[:2])  # type: ignore[index]  # a row
                 sql = render(raw, query, parameters)
                 columns = _describe(raw, sql)
+                why = None
+                if cutting is not None:
+                    find_column(cutting, pa.schema([column.field for column in columns]))
+                    why = differs(raw, sql)
                 raw.rollback()
                 lent = _session_of(raw) if url.engine is not None else []
         except psycopg.Error as error:
@@ -64,18 +133,44 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
         # A query ends soon after a client that was killed.
         check = ["SET LOCAL client_connection_check_interval = 500"] if raw.info.server_version >= 140_000 else []
         name = f"SET LOCAL application_name = '{session_name()}'"  # not beyond this read: the connection may be kept
-        road, session = Road.of(raw), (*lent, *check, *_SETTINGS, name)
+        session = (*lent, *check, *_SETTINGS, name)
+        # The owner of a lent engine closes what is open by disposing of it, so nothing else is to stay open there.
+        return Query(sql, columns, Road.of(raw), session, kept=url.engine is None, differs=why)
+
+
+def as_one(why: str) -> str:
+    """The note about a query that is not read in partitions."""
+    return f"the source was read as one, not in partitions: {why} may give other rows on another connection"
+
+
+@contextmanager
+def rows_of(
+    found: Query,
+    work: Workspace,
+    *,
+    condition: str | None = None,
+    snapshot: Snapshot | None = None,
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The rows of a query, decoded; those that meet a condition, from the state that a snapshot has, if there is one.
+
+    They come over a connection of their own: a target may need the pooled one.
+    """
+    sql = _select(found.sql, found.columns, work.limit, condition)
 
     def explain(error: Exception) -> DatapipeError:
-        found = translate(error)
-        located = _located(road.conninfo, session, sql, columns, work) if _may_be_located(found) else None
-        return located or found
+        ours = translate(error)
+        if snapshot is not None and "snapshot" in ours.message:
+            return TransientError(f"the partitions' snapshot is gone ({ours.message})", hint="Try again")
+        source = found.sql if condition is None else _select(found.sql, found.columns, None, condition, plain=True)
+        may = _may_be_located(ours)
+        located = _located(found.road.conninfo, found.session, source, found.columns, work) if may else None
+        return located or ours
 
-    # The rows come over a connection of their own: a target may need the pooled one. The owner of a lent engine
-    # closes what is open by disposing of it, so nothing else is to stay open there.
-    with copied(_select(sql, columns, work.limit), session, road, work, explain, kept=url.engine is None) as batches:
-        schema = pa.schema([column.field for column in columns])
-        yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
+    before = (f"SET TRANSACTION SNAPSHOT '{snapshot.name}'",) if snapshot else ()
+    alone = snapshot.opening if snapshot else nullcontext()
+    session = (*before, *found.session)
+    with copied(sql, session, found.road, work, explain, kept=found.kept, alone=alone) as batches:
+        yield _decoded(batches, found.columns, found.schema)
 
 
 def render(raw: psycopg.Connection[Any], query: str, parameters: Mapping[str, Any]) -> str:
@@ -117,16 +212,19 @@ def _checked(raw: psycopg.Connection[Any]) -> pq.abc.PGresult:
     return result
 
 
-def _select(sql: str, columns: list[Column], limit: int | None) -> str:
-    if limit is None and all(column.expression == "{}" for column in columns):
+def _select(
+    sql: str, columns: list[Column], limit: int | None, condition: str | None = None, *, plain: bool = False
+) -> str:
+    """The query that asks for each column as it is read, or as it is if ``plain``; ``condition`` calls them c0, c1 …"""
+    if limit is None and condition is None and all(column.expression == "{}" for column in columns):
         return sql
     inner = ", ".join(f"c{i}" for i in range(len(columns)))
     items = ", ".join(
         column.expression.replace("{0}", f"c{i}").replace("{}", f"c{i}") for i, column in enumerate(columns)
     )
     # The names do not matter: columns are taken by position.
-    tail = f" LIMIT {limit}" if limit is not None else ""
-    return f"SELECT {items} FROM (\n{sql}\n) AS q({inner}){tail}"
+    tail = (f" WHERE {condition}" if condition else "") + (f" LIMIT {limit}" if limit is not None else "")
+    return f"SELECT {inner if plain else items} FROM (\n{sql}\n) AS q({inner}){tail}"
 
 
 def _session_of(raw: psycopg.Connection[Any]) -> list[str]:

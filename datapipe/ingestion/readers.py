@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,7 +13,8 @@ from datapipe.data.connections import resolve, shared
 from datapipe.data.names import quote
 from datapipe.data.stream import Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError
-from datapipe.plan import FileSource, FrameSource, QuerySource, Source, TableSource
+from datapipe.ingestion.ranges import Cutting, cutting_of, find_column
+from datapipe.plan import DatabaseUrl, FileSource, FrameSource, QuerySource, Source, TableSource
 from datapipe.plan.sqltext import check_one_query, check_parameters
 
 STEP = "ingestion"
@@ -98,7 +100,13 @@ def _database_reader(source: QuerySource | TableSource, work: Workspace) -> Abst
     if url.driver == "postgresql":
         from datapipe.ingestion.postgresql import read_postgresql  # loads ADBC
 
-        return read_postgresql(query, parameters, url, work)
+        return read_postgresql(query, parameters, url, work, cutting_of(source))
+    return _as_one(_other_reader(source, query, parameters, url, work), cutting_of(source), work)
+
+
+def _other_reader(
+    source: QuerySource | TableSource, query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace
+) -> AbstractContextManager[Stream]:
     if url.driver == "sqlite":
         from datapipe.ingestion.sqlite import read_sqlite  # one reader is enough
 
@@ -118,6 +126,16 @@ def _database_reader(source: QuerySource | TableSource, work: Workspace) -> Abst
     if isinstance(source, TableSource):
         return read_reflected(source.table, source.schema_, url, work)
     return read_alchemy(query, parameters, url, work)
+
+
+@contextmanager
+def _as_one(reader: AbstractContextManager[Stream], cutting: Cutting | None, work: Workspace) -> Iterator[Stream]:
+    """A source that several connections would see in different states is not cut."""
+    with reader as stream:
+        if cutting is not None:
+            find_column(cutting, stream.schema)
+            work.tell("the source was read as one: only PostgreSQL shows one state to several connections")
+        yield stream
 
 
 @contextmanager

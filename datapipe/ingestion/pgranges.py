@@ -1,0 +1,101 @@
+"""PostgreSQL in ranges of a column: one snapshot, read over several connections at once."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+import pyarrow as pa
+
+from datapipe.data.pgbackend import IDENTITY, watched_backend
+from datapipe.data.pgerrors import translate
+from datapipe.data.prefetch import Prefetch
+from datapipe.data.stream import Workspace
+from datapipe.errors import DatapipeError
+from datapipe.ingestion.postgresql import Query, rows_of
+from datapipe.ingestion.ranges import Cutting, Snapshot, conditions, cuts, find_column
+from datapipe.settings import settings
+
+
+# While others read the snapshot, its own connection does nothing.
+_BEGIN = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """A snapshot, and the conditions that cut the rows of a query in it."""
+
+    snapshot: Snapshot
+    conditions: tuple[str, ...]
+
+
+@contextmanager
+def read_ranges(found: Query, cutting: Cutting, work: Workspace) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The rows of all ranges, read side by side, as they come."""
+    with snapshot_of(found, cutting, work) as ranges:
+        waiting = collections.deque(enumerate(ranges.conditions, 1))
+        readers = min(len(waiting), side_by_side())
+        work.tell(f"read in {_count(len(waiting))} on {cutting.column}, {readers} at a time")
+
+        def read() -> Iterator[pa.RecordBatch]:
+            while waiting:
+                try:
+                    number, condition = waiting.popleft()
+                except IndexError:  # another reader was quicker
+                    return
+                rows = rows_of(found, work, condition=condition, snapshot=ranges.snapshot)
+                with numbered(number, len(ranges.conditions)), rows as batches:
+                    yield from batches
+
+        budget = (readers + 1) * work.batch_bytes
+        ahead = Prefetch([read() for _ in range(readers)], budget, work.cancel, "datapipe read range")
+        with ahead.running() as batches:
+            yield batches
+
+
+def side_by_side() -> int:
+    """How many ranges are read at a time: no more than there are cores, or connections for one database."""
+    return max(1, min(os.cpu_count() or 1, settings().pool_size + settings().pool_overflow))
+
+
+@contextmanager
+def snapshot_of(found: Query, cutting: Cutting, work: Workspace) -> Iterator[Ranges]:
+    """A snapshot of the server, and the ranges of the rows in it; it lasts as long as this block.
+
+    Its connection is none of the pool, which a target may need to itself.
+    """
+    place = find_column(cutting, found.schema)
+    names = ", ".join(f"c{number}" for number in range(len(found.columns)))
+    ends = f"SELECT min(c{place})::text, max(c{place})::text FROM (\n{found.sql}\n) AS q({names})"
+    try:
+        with psycopg.connect(found.road.conninfo, autocommit=True) as raw:
+            with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
+                for setup in (*_BEGIN, *found.session):
+                    raw.execute(setup.encode())
+                row = raw.execute(f"SELECT {IDENTITY}, pg_export_snapshot()".encode()).fetchone()
+                backend.identify(*row[:2])  # type: ignore[index]  # there is a row
+                least, greatest = raw.execute(ends.encode()).fetchone()  # type: ignore[misc]  # as above
+            known = cuts(found.schema.field(place), least, greatest, cutting.count)
+            yield Ranges(Snapshot(str(row[2])), conditions(f"c{place}", known))  # type: ignore[index]  # as above
+    except psycopg.Error as error:
+        work.cancel.check()
+        raise translate(error) from None
+
+
+@contextmanager
+def numbered(number: int, count: int) -> Iterator[None]:
+    """An error about a row says in which range it has its number."""
+    try:
+        yield
+    except DatapipeError as error:
+        if error.row is not None:
+            error.message = f"{error.message} (of partition {number} of {count})"
+        raise
+
+
+def _count(ranges: int) -> str:
+    return f"{ranges} partition{'s' if ranges > 1 else ''}"
