@@ -20,7 +20,6 @@ from datapipe.ingestion.postgresql import Query, rows_of
 from datapipe.ingestion.ranges import Cutting, Snapshot, conditions, cuts, find_column
 from datapipe.settings import settings
 
-
 # While others read the snapshot, its own connection does nothing.
 _BEGIN = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL idle_in_transaction_session_timeout = 0")
 

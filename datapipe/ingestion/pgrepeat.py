@@ -40,7 +40,7 @@ _NAMES = frozenset({
 })
 # fmt: on
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
-_CALL = re.compile(r'("(?:[^"]|"")+"|[A-Za-z_][\w$]*)\(')
+_CALL = re.compile(r'(?<![:\w$"])("(?:[^"]|"")+"|[A-Za-z_][\w$]*)\(')  # behind :: comes a type
 _QUOTED = re.compile(r'"(?:[^"]|"")+"(?!\()')
 _MOMENT = re.compile(r"\b(?:CURRENT_\w+|LOCALTIME\w*|SESSION_USER)\b")
 _NOW = frozenset({"'now'", "'today'", "'tomorrow'", "'yesterday'"})  # as a time, the moment at which it is read

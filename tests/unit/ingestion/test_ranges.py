@@ -1,6 +1,7 @@
 """Ranges of a column: every value is in exactly one of them, whatever the cuts are."""
 
 import datetime as dt
+import itertools
 from decimal import Decimal
 
 import duckdb
@@ -53,7 +54,7 @@ def test_each_value_and_each_null_is_in_exactly_one_range(kind, data):
 @given(st.integers(-(10**30), 10**30), st.integers(0, 10**30), COUNTS)
 def test_ranges_of_whole_numbers_are_even(low, span, count):
     found = [low, *map(int, cuts(pa.field("a", pa.int64()), str(low), str(low + span), count)), low + span + 1]
-    widths = [after - before for before, after in zip(found, found[1:], strict=False)]
+    widths = [after - before for before, after in itertools.pairwise(found)]
     assert len(widths) == min(count, span + 1)
     assert max(widths) - min(widths) <= 1
 
