@@ -14,7 +14,7 @@ import pyarrow as pa
 from datapipe.data.prefetch import Prefetch
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.errors import DatapipeError, PlanError
-from datapipe.ingestion import open_source
+from datapipe.ingestion import Range, open_source
 from datapipe.logs import bound
 from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, ValidateConfig, ValidateStep
 from datapipe.schemas import run_validate
@@ -91,16 +91,25 @@ def _version(step: Step, number: int) -> str:
 
 @dataclass(frozen=True)
 class Chain:
-    """Opens the streams of a plan; ``stack`` closes them."""
+    """Opens the streams of a plan; ``stack`` closes them.
+
+    Parameters
+    ----------
+    only : Range, optional
+        The only one of its source's ranges that is read.
+    """
 
     stack: ExitStack
     work: Workspace
     counters: list[Counter] = field(default_factory=list)
+    only: Range | None = None
 
     def open(self, plan: Plan) -> Stream:
         """The stream that reaches the target."""
         source, *steps, _ = self.counters
-        stream = self._ahead(self._opened(lambda: open_source(plan.ingestion, self.work), "ingestion"), "read")
+        stream = self._ahead(
+            self._opened(lambda: open_source(plan.ingestion, self.work, self.only), "ingestion"), "read"
+        )
         source.total, source.schema = stream.total, stream.schema
         stream = self._counted(_fed(stream, plan, 0, self.work), source, steps[0] if steps else self.counters[-1])
         for index, step in enumerate(plan.transformation):

@@ -2,6 +2,17 @@
 
 from datapipe.data.connections import ConnectionManager
 from datapipe.ingestion.batch import BatchIngestor
-from datapipe.ingestion.readers import content_hash, open_source, source_sql
+from datapipe.ingestion.ranges import Range, Ranges, Snapshot
+from datapipe.ingestion.readers import content_hash, cut_source, open_source, source_sql
 
-__all__ = ["BatchIngestor", "ConnectionManager", "content_hash", "open_source", "source_sql"]
+__all__ = [
+    "BatchIngestor",
+    "ConnectionManager",
+    "Range",
+    "Ranges",
+    "Snapshot",
+    "content_hash",
+    "cut_source",
+    "open_source",
+    "source_sql",
+]

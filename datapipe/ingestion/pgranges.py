@@ -6,7 +6,6 @@ import collections
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import psycopg
 import pyarrow as pa
@@ -15,39 +14,29 @@ from datapipe.data.pgbackend import IDENTITY, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.prefetch import Prefetch
 from datapipe.data.stream import Workspace
-from datapipe.errors import DatapipeError
 from datapipe.ingestion.postgresql import Query, rows_of
-from datapipe.ingestion.ranges import Cutting, Snapshot, conditions, cuts, find_column
+from datapipe.ingestion.ranges import Cutting, Ranges, Snapshot, conditions, cuts, find_column
 from datapipe.settings import settings
 
 # While others read the snapshot, its own connection does nothing.
 _BEGIN = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """A snapshot, and the conditions that cut the rows of a query in it."""
-
-    snapshot: Snapshot
-    conditions: tuple[str, ...]
-
-
 @contextmanager
 def read_ranges(found: Query, cutting: Cutting, work: Workspace) -> Iterator[Iterator[pa.RecordBatch]]:
     """The rows of all ranges, read side by side, as they come."""
     with snapshot_of(found, cutting, work) as ranges:
-        waiting = collections.deque(enumerate(ranges.conditions, 1))
+        waiting = collections.deque(ranges)
         readers = min(len(waiting), side_by_side())
         work.tell(f"read in {_count(len(waiting))} on {cutting.column}, {readers} at a time")
 
         def read() -> Iterator[pa.RecordBatch]:
             while waiting:
                 try:
-                    number, condition = waiting.popleft()
+                    part = waiting.popleft()
                 except IndexError:  # another reader was quicker
                     return
-                rows = rows_of(found, work, condition=condition, snapshot=ranges.snapshot)
-                with numbered(number, len(ranges.conditions)), rows as batches:
+                with rows_of(found, work, part) as batches:
                     yield from batches
 
         budget = (readers + 1) * work.batch_bytes
@@ -83,17 +72,6 @@ def snapshot_of(found: Query, cutting: Cutting, work: Workspace) -> Iterator[Ran
     except psycopg.Error as error:
         work.cancel.check()
         raise translate(error) from None
-
-
-@contextmanager
-def numbered(number: int, count: int) -> Iterator[None]:
-    """An error about a row says in which range it has its number."""
-    try:
-        yield
-    except DatapipeError as error:
-        if error.row is not None:
-            error.message = f"{error.message} (of partition {number} of {count})"
-        raise
 
 
 def _count(ranges: int) -> str:

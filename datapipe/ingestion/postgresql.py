@@ -21,7 +21,7 @@ from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
 from datapipe.ingestion.pgcolumns import Column, column_of, needs_declared, refused
 from datapipe.ingestion.pgcopy import copied
 from datapipe.ingestion.pgrepeat import differs
-from datapipe.ingestion.ranges import Cutting, Snapshot, find_column
+from datapipe.ingestion.ranges import Cutting, Range, find_column, numbered
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import rewrite
 
@@ -74,14 +74,15 @@ class Query:
 
 @contextmanager
 def read_postgresql(
-    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace, cutting: Cutting | None = None
+    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace, cut: Cutting | Range | None = None
 ) -> Iterator[Stream]:
     """Rows of one query, streamed as Arrow batches from one snapshot.
 
     Parameters
     ----------
-    cutting : Cutting, optional
-        The ranges to read side by side. A sample is read as one, and so is what could differ between connections.
+    cut : Cutting or Range, optional
+        How to cut the rows into ranges, which are read side by side; or the only one of them to read. A sample is read
+        as one, and so is what could differ between connections.
 
     Raises
     ------
@@ -90,17 +91,18 @@ def read_postgresql(
     DataError
         If a value has no exact counterpart, such as an infinite timestamp.
     """
+    cutting = cut if isinstance(cut, Cutting) else None
     found = described(query, parameters, url, work, cutting)
-    if cutting is None or work.limit is not None or found.differs:
-        if found.differs and work.limit is None:
-            work.tell(as_one(found.differs))
-        with rows_of(found, work) as batches:
-            yield Stream(found.schema, limited(batches, work.limit))
-        return
-    from datapipe.ingestion.pgranges import read_ranges
+    if cutting is not None and work.limit is None and not found.differs:
+        from datapipe.ingestion.pgranges import read_ranges
 
-    with read_ranges(found, cutting, work) as batches:
-        yield Stream(found.schema, batches)
+        with read_ranges(found, cutting, work) as batches:
+            yield Stream(found.schema, batches)
+        return
+    if found.differs and work.limit is None:
+        work.tell(as_one(found.differs))
+    with rows_of(found, work, cut if isinstance(cut, Range) else None) as batches:
+        yield Stream(found.schema, limited(batches, work.limit))
 
 
 def described(
@@ -144,32 +146,28 @@ def as_one(why: str) -> str:
 
 
 @contextmanager
-def rows_of(
-    found: Query,
-    work: Workspace,
-    *,
-    condition: str | None = None,
-    snapshot: Snapshot | None = None,
-) -> Iterator[Iterator[pa.RecordBatch]]:
-    """The rows of a query, decoded; those that meet a condition, from the state that a snapshot has, if there is one.
+def rows_of(found: Query, work: Workspace, part: Range | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The rows of a query, decoded: all, or those of one range.
 
     They come over a connection of their own: a target may need the pooled one.
     """
+    condition = part.condition if part else None
     sql = _select(found.sql, found.columns, work.limit, condition)
 
     def explain(error: Exception) -> DatapipeError:
         ours = translate(error)
-        if snapshot is not None and "snapshot" in ours.message:
+        if part is not None and "snapshot" in ours.message:
             return TransientError(f"the partitions' snapshot is gone ({ours.message})", hint="Try again")
-        source = found.sql if condition is None else _select(found.sql, found.columns, None, condition, plain=True)
+        source = _select(found.sql, found.columns, None, condition, plain=True) if condition else found.sql
         may = _may_be_located(ours)
         located = _located(found.road.conninfo, found.session, source, found.columns, work) if may else None
         return located or ours
 
-    before = (f"SET TRANSACTION SNAPSHOT '{snapshot.name}'",) if snapshot else ()
-    alone = snapshot.opening if snapshot else nullcontext()
+    before = (f"SET TRANSACTION SNAPSHOT '{part.snapshot.name}'",) if part else ()
+    alone = part.snapshot.opening if part else nullcontext()
     session = (*before, *found.session)
-    with copied(sql, session, found.road, work, explain, kept=found.kept, alone=alone) as batches:
+    copying = copied(sql, session, found.road, work, explain, kept=found.kept, alone=alone)
+    with numbered(part) if part else nullcontext(), copying as batches:
         yield _decoded(batches, found.columns, found.schema)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from datapipe.data.names import find_name
 from datapipe.data.types import describe, tag
-from datapipe.errors import PlanError, did_you_mean
+from datapipe.errors import DatapipeError, PlanError, did_you_mean
 from datapipe.plan import FileSource, FrameSource, Source
 
 DEFAULT = 4  # partitions, where a plan does not say how many
@@ -48,6 +48,42 @@ class Snapshot:
 
     name: str
     opening: AbstractContextManager[Any] = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True)
+class Range:
+    """One of the ranges of a source, in a snapshot."""
+
+    snapshot: Snapshot
+    condition: str
+    number: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """A snapshot, and the conditions that cut the rows of a query in it."""
+
+    snapshot: Snapshot
+    conditions: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Range]:
+        count = len(self.conditions)
+        return (Range(self.snapshot, each, number, count) for number, each in enumerate(self.conditions, 1))
+
+    def __len__(self) -> int:
+        return len(self.conditions)
+
+
+@contextmanager
+def numbered(part: Range) -> Iterator[None]:
+    """An error about a row says in which partition it has its number."""
+    try:
+        yield
+    except DatapipeError as error:
+        if error.row is not None:
+            error.message = f"{error.message} (of partition {part.number} of {part.count})"
+        raise
 
 
 def cutting_of(source: Source) -> Cutting | None:

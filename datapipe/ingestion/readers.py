@@ -13,15 +13,16 @@ from datapipe.data.connections import resolve, shared
 from datapipe.data.names import quote
 from datapipe.data.stream import Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError
-from datapipe.ingestion.ranges import Cutting, cutting_of, find_column
+from datapipe.ingestion.ranges import Cutting, Range, Ranges, cutting_of, find_column
 from datapipe.plan import DatabaseUrl, FileSource, FrameSource, QuerySource, Source, TableSource
 from datapipe.plan.sqltext import check_one_query, check_parameters
 
 STEP = "ingestion"
+_POSTGRESQL_ONLY = "only PostgreSQL shows one state to several connections"
 
 
 @contextmanager
-def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
+def open_source(source: Source, work: Workspace, part: Range | None = None) -> Iterator[Stream]:
     """The rows of a source: its schema on entering, its batches on demand, nothing left open.
 
     Parameters
@@ -29,6 +30,8 @@ def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
     source : QuerySource | TableSource | FileSource | FrameSource
     work : Workspace
         Its ``limit`` bounds the rows, its ``cancel`` token stops them.
+    part : Range, optional
+        The only one of its ranges that is read; see :func:`cut_source`.
 
     Raises
     ------
@@ -46,11 +49,38 @@ def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
     """
     with ExitStack() as stack:
         with _named():
-            stream = stack.enter_context(_reader(source, work))
+            stream = stack.enter_context(_reader(source, work, part))
             check_names(stream.schema.names, what=source.label)
             if not stream.schema.names:
                 raise DataError(f"{source.label} has no columns", hint="Give it at least one")
         yield Stream(stream.schema, _checked(limited(stream.batches, work.limit), work), stream.total)
+
+
+@contextmanager
+def cut_source(source: Source, work: Workspace) -> Iterator[Ranges | str]:
+    """The ranges of a source, in a snapshot that lasts as long as this block; or why it is read as one.
+
+    Raises
+    ------
+    PlanError
+        If it cannot be cut by the column that it names.
+    """
+    cutting = cutting_of(source)
+    if cutting is None or not isinstance(source, (QuerySource, TableSource)):
+        yield "it names no column to cut by"
+        return
+    with ExitStack() as stack:
+        with _named():
+            url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step=STEP)
+            found: Ranges | str = _POSTGRESQL_ONLY
+            if url.driver == "postgresql":
+                from datapipe.ingestion.pgranges import snapshot_of  # loads ADBC
+                from datapipe.ingestion.postgresql import described
+
+                parameters = source.parameters if isinstance(source, QuerySource) else {}
+                query = described(str(source_sql(source)), parameters, url, work, cutting)
+                found = query.differs or stack.enter_context(snapshot_of(query, cutting, work))
+        yield found
 
 
 def content_hash(source: FrameSource) -> str:
@@ -77,7 +107,7 @@ def source_sql(source: Source) -> str | None:
     return None
 
 
-def _reader(source: Source, work: Workspace) -> AbstractContextManager[Stream]:
+def _reader(source: Source, work: Workspace, part: Range | None) -> AbstractContextManager[Stream]:
     """The reader for a kind of source; only the libraries it needs are loaded."""
     if isinstance(source, FrameSource):
         from datapipe.ingestion.frames import read_frame  # loads pandas
@@ -87,10 +117,12 @@ def _reader(source: Source, work: Workspace) -> AbstractContextManager[Stream]:
         from datapipe.ingestion.files import read_files  # loads DuckDB
 
         return read_files(source, work)
-    return _database_reader(source, work)
+    return _database_reader(source, work, part)
 
 
-def _database_reader(source: QuerySource | TableSource, work: Workspace) -> AbstractContextManager[Stream]:
+def _database_reader(
+    source: QuerySource | TableSource, work: Workspace, part: Range | None
+) -> AbstractContextManager[Stream]:
     url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step=STEP)
     parameters = source.parameters if isinstance(source, QuerySource) else {}
     query = str(source_sql(source))
@@ -100,7 +132,7 @@ def _database_reader(source: QuerySource | TableSource, work: Workspace) -> Abst
     if url.driver == "postgresql":
         from datapipe.ingestion.postgresql import read_postgresql  # loads ADBC
 
-        return read_postgresql(query, parameters, url, work, cutting_of(source))
+        return read_postgresql(query, parameters, url, work, part or cutting_of(source))
     return _as_one(_other_reader(source, query, parameters, url, work), cutting_of(source), work)
 
 
@@ -134,7 +166,7 @@ def _as_one(reader: AbstractContextManager[Stream], cutting: Cutting | None, wor
     with reader as stream:
         if cutting is not None:
             find_column(cutting, stream.schema)
-            work.tell("the source was read as one: only PostgreSQL shows one state to several connections")
+            work.tell(f"the source was read as one: {_POSTGRESQL_ONLY}")
         yield stream
 
 

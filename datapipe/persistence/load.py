@@ -209,6 +209,11 @@ class Load:
         return self.strategy is WriteStrategy.UPSERT or not all(wire.direct for wire in self.wires)
 
     @property
+    def sent_schema(self) -> pa.Schema:
+        """The columns as they are sent."""
+        return pa.schema([pa.field(c.name, w.arrow) for c, w in zip(self.columns, self.wires, strict=True)])
+
+    @property
     def stage_columns(self) -> tuple[Column, ...]:
         """The temporary table's columns."""
         return tuple(
@@ -319,21 +324,26 @@ def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> L
     """Write the stream. The caller has run the DDL, and commits."""
     if load.strategy is WriteStrategy.REPLACE:
         session.execute(statements.delete(load.table))
-    schema = pa.schema([pa.field(c.name, w.arrow) for c, w in zip(load.columns, load.wires, strict=True)])
-    batches = _sent(stream, schema, load)
+    batches = sent(stream, load)
     if not load.staged:
-        rows = session.copy(load.table, load.columns, schema, batches)
+        rows = session.copy(load.table, load.columns, load.sent_schema, batches)
         work.cancel.check()
         return Loaded(rows, created=load.layout is None)
     session.execute(statements.create_stage(STAGE, load.stage_columns, session.words.options))
-    rows = session.copy(STAGE, load.stage_columns, schema, batches)
+    rows = session.copy(STAGE, load.stage_columns, load.sent_schema, batches)
     work.cancel.check()
+    loaded = merge_stage(session, load, rows, work)
+    session.execute(f"{session.words.drop} {STAGE.sql}")
+    return loaded
+
+
+def merge_stage(session: Session, load: Load, rows: int, work: Workspace) -> Loaded:
+    """Take the rows of the stage, so many, to the target."""
     _check_casts(session, load)
     source = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else STAGE.sql
     given = rows if source == STAGE.sql else int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
     written = _merge(session, load, source, rows)
     work.cancel.check()
-    session.execute(f"{session.words.drop} {STAGE.sql}")
     return Loaded(written, deduplicated=rows - given, created=load.layout is None)
 
 
@@ -370,9 +380,9 @@ def _check_casts(session: Session, load: Load) -> None:
             raise DataError(message, column=name, row=row, hint="Convert it in a .sql() step")
 
 
-def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBatch]:
+def sent(stream: Stream, load: Load) -> Iterator[pa.RecordBatch]:
     """The batches in the types that are sent, each value checked, no key NULL."""
-    first_row = 1
+    first_row, schema = 1, load.sent_schema
     required = [i for i, wire in enumerate(load.wires) if load.names[i] in load.keys or not wire.nulls]
     kept = [stream.schema.names.index(name) for name in load.names]
     for whole in stream.batches:
