@@ -11,7 +11,7 @@ from datapipe.engine.recorder import begin_recorded, described, place, run_claim
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy, retry_with_backoff
 from datapipe.engine.runner import Outline, Taker, collect_plan, outline_plan, run_plan, stream_plan
-from datapipe.engine.spread import Sharing, across, fingerprint, outcome_of
+from datapipe.engine.spread import Sharing, fingerprint, outcome_of, outline_of_partitions
 
 __all__ = [
     "CellResult",
@@ -29,7 +29,6 @@ __all__ = [
     "Sharing",
     "StepResult",
     "Taker",
-    "across",
     "begin_recorded",
     "collect_plan",
     "described",
@@ -38,6 +37,7 @@ __all__ = [
     "nested",
     "next_key",
     "outcome_of",
+    "outline_of_partitions",
     "outline_plan",
     "place",
     "policy",

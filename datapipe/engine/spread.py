@@ -17,7 +17,7 @@ from datapipe.data.stream import Stream, Workspace
 from datapipe.data.types import EXACT_NUMERIC, tag
 from datapipe.engine.chain import Chain, Counter, counters, step_name
 from datapipe.errors import DatapipeError, TransientError
-from datapipe.ingestion import Ranges, cut_source
+from datapipe.ingestion import Ranges, cut_source, cutting_of, read_as_one
 from datapipe.persistence import Staged, Stages, refusal, stage
 from datapipe.persistence.tables import Column, Table
 from datapipe.plan import CodeStep, ConfigStep, Plan, SqlStep, Step, TableTarget, Target, ValidateStep
@@ -57,8 +57,7 @@ def spread(
     stack : ExitStack
         Keeps the staged rows until they are merged.
     """
-    is_cut = getattr(plan.ingestion, "partition_on", None) is not None
-    if not is_cut or work.limit is not None or not isinstance(target, TableTarget):
+    if cutting_of(plan.ingestion) is None or work.limit is not None or not isinstance(target, TableTarget):
         return None
     why = _at_first_sight(plan) or refusal(target, work)
     if why is not None:
@@ -91,6 +90,27 @@ def across(plan: Plan, schemas: Sequence[pa.Schema], work: Workspace) -> str | N
     return None
 
 
+def outline_of_partitions(plan: Plan, schemas: Sequence[pa.Schema], work: Workspace) -> str | None:
+    """How a plan that is to be read in partitions would be read and computed, in one line; None for any other.
+
+    Parameters
+    ----------
+    schemas : sequence of pyarrow.Schema
+        What each step is given.
+    """
+    cutting = cutting_of(plan.ingestion)
+    if cutting is None:
+        return None
+    whole = read_as_one(plan.ingestion, work)
+    if whole is not None:
+        return f"read as one, not in partitions: {whole}"
+    parts = f"{cutting.count} partition{'s' if cutting.count > 1 else ''} on {cutting.column}"
+    why = across(plan, schemas, work) or refusal(plan.persistence, work)
+    if why is not None:
+        return f"{parts}; {why}: read in parallel, computed as one"
+    return f"{parts}: read in parallel; on workers, each is computed by whoever is free, and all are merged at once"
+
+
 def _across(step: Step, schema: pa.Schema, work: Workspace) -> str | None:
     if isinstance(step, ValidateStep):
         return judges_across_rows(step.config, schema, work)
@@ -99,7 +119,7 @@ def _across(step: Step, schema: pa.Schema, work: Workspace) -> str | None:
     parameters = step.config.parameters if isinstance(step, SqlStep) else {}
     exact = [pa.field(f.name, EXACT_NUMERIC) if (tag(f) or "").startswith("numeric") else f for f in schema]
     found = across_rows(_text(step, schema.names), pa.schema(exact), parameters)
-    return f"the SQL gathers: {found}" if found else None
+    return f"the SQL gathers ({found})" if found else None
 
 
 def _text(step: SqlStep | ConfigStep, names: Sequence[str]) -> str:
@@ -118,7 +138,7 @@ def _at_first_sight(plan: Plan) -> str | None:
                 return f"{step_name(number, step)}: the SQL reads further tables"
             found = gathers(_text(step, ()))
             if found:
-                return f"{step_name(number, step)}: the SQL gathers: {found}"
+                return f"{step_name(number, step)}: the SQL gathers ({found})"
     return None
 
 

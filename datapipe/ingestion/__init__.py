@@ -2,8 +2,8 @@
 
 from datapipe.data.connections import ConnectionManager
 from datapipe.ingestion.batch import BatchIngestor
-from datapipe.ingestion.ranges import Range, Ranges, Snapshot
-from datapipe.ingestion.readers import content_hash, cut_source, open_source, source_sql
+from datapipe.ingestion.ranges import Range, Ranges, Snapshot, cutting_of
+from datapipe.ingestion.readers import content_hash, cut_source, open_source, read_as_one, source_sql
 
 __all__ = [
     "BatchIngestor",
@@ -13,6 +13,8 @@ __all__ = [
     "Snapshot",
     "content_hash",
     "cut_source",
+    "cutting_of",
     "open_source",
+    "read_as_one",
     "source_sql",
 ]

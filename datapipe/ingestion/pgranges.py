@@ -28,7 +28,7 @@ def read_ranges(found: Query, cutting: Cutting, work: Workspace) -> Iterator[Ite
     with snapshot_of(found, cutting, work) as ranges:
         waiting = collections.deque(ranges)
         readers = min(len(waiting), side_by_side())
-        work.tell(f"read in {_count(len(waiting))} on {cutting.column}, {readers} at a time")
+        work.tell(f"read in {_count(len(waiting))} on {cutting.column}")
 
         def read() -> Iterator[pa.RecordBatch]:
             while waiting:

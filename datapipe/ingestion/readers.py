@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -16,6 +16,9 @@ from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.ingestion.ranges import Cutting, Range, Ranges, cutting_of, find_column
 from datapipe.plan import DatabaseUrl, FileSource, FrameSource, QuerySource, Source, TableSource
 from datapipe.plan.sqltext import check_one_query, check_parameters
+
+if TYPE_CHECKING:
+    from datapipe.ingestion.postgresql import Query
 
 STEP = "ingestion"
 _POSTGRESQL_ONLY = "only PostgreSQL shows one state to several connections"
@@ -65,22 +68,46 @@ def cut_source(source: Source, work: Workspace) -> Iterator[Ranges | str]:
     PlanError
         If it cannot be cut by the column that it names.
     """
-    cutting = cutting_of(source)
-    if cutting is None or not isinstance(source, (QuerySource, TableSource)):
-        yield "it names no column to cut by"
-        return
     with ExitStack() as stack:
         with _named():
-            url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step=STEP)
-            found: Ranges | str = _POSTGRESQL_ONLY
-            if url.driver == "postgresql":
+            found, cutting = _cut(source, work), cutting_of(source)
+            if isinstance(found, str) or cutting is None:
+                ranges: Ranges | str = str(found)
+            else:
                 from datapipe.ingestion.pgranges import snapshot_of  # loads ADBC
-                from datapipe.ingestion.postgresql import described
 
-                parameters = source.parameters if isinstance(source, QuerySource) else {}
-                query = described(str(source_sql(source)), parameters, url, work, cutting)
-                found = query.differs or stack.enter_context(snapshot_of(query, cutting, work))
-        yield found
+                ranges = stack.enter_context(snapshot_of(found, cutting, work))
+        yield ranges
+
+
+def read_as_one(source: Source, work: Workspace) -> str | None:
+    """Why a source is not read in partitions; None if it is. Nothing is read.
+
+    Raises
+    ------
+    PlanError
+        If it cannot be cut by the column that it names.
+    """
+    with _named():
+        found = _cut(source, work)
+    return found if isinstance(found, str) else None
+
+
+def _cut(source: Source, work: Workspace) -> Query | str:
+    """The description of a query that can be cut, or why it cannot."""
+    cutting = cutting_of(source)
+    if cutting is None or not isinstance(source, (QuerySource, TableSource)):
+        return "it names no column to cut by"
+    url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step=STEP)
+    if url.driver != "postgresql":
+        return _POSTGRESQL_ONLY
+    from datapipe.ingestion.postgresql import described  # loads ADBC
+
+    parameters = source.parameters if isinstance(source, QuerySource) else {}
+    query = str(source_sql(source))
+    check_parameters(query, parameters, step=STEP)
+    found = described(query, parameters, url, work, cutting)
+    return f"{found.differs} may give other rows on another connection" if found.differs else found
 
 
 def content_hash(source: FrameSource) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from datapipe.data.connections import resolve
+from datapipe.data.names import quote
 from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import DatapipeError, TransientError
 from datapipe.persistence import ledger, statements
@@ -22,7 +23,10 @@ from datapipe.plan import FileTarget, TableTarget, Target, WriteStrategy
 from datapipe.settings import settings
 
 _TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND starts_with(table_name, ?)"
-_MAY = "SELECT has_schema_privilege(?, 'CREATE')"
+# Where the schema is not there yet, it is created with the ledger.
+_MAY = """
+SELECT CASE WHEN to_regnamespace(?) IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+            ELSE has_schema_privilege(?, 'CREATE') END"""
 _HASHED = 12  # characters of a hash in a table's name
 _NAME = re.compile(rf"{STAGE.name}_([0-9a-f]{{{_HASHED}}}_[0-9a-f]{{{_HASHED}}})_\d+_\d+")
 
@@ -113,10 +117,10 @@ def refusal(target: Target | None, work: Workspace) -> str | None:
     url = resolve(target.dest_db_url, target.destination, default="DEST_DB_URL", step=STEP)
     if url.driver != "postgresql":
         return "only tables of PostgreSQL are written by several workers"
+    name = settings().internal_schema
     with open_session(target, work) as session:
-        may = session.scalar(f"SELECT to_regnamespace('{settings().internal_schema}') IS NOT NULL")
-        allowed = may and session.query(_MAY, settings().internal_schema)[0][0]
-    return None if allowed else f"the role may not create tables in {settings().internal_schema}"
+        may = session.query(_MAY, quote(name), name)[0][0]
+    return None if may else f"the role may not create tables in {name}"
 
 
 def stage(target: TableTarget, stream: Stream, work: Workspace, table: Table) -> tuple[int, tuple[Column, ...]]:

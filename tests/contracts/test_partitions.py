@@ -184,6 +184,27 @@ def test_a_column_that_cannot_be_cut_is_refused_before_anything_is_read(source, 
         datapipe.read("crm.source", source=source, partition_on="idd").explain()
 
 
+@pytest.mark.parametrize(
+    ("query", "step", "line"),
+    [
+        (
+            "crm.source",
+            "SELECT id FROM input_data",
+            "4 partitions on id: read in parallel; on workers, each is computed",
+        ),
+        (
+            "crm.source",
+            "SELECT sum(price) AS s FROM input_data",
+            "4 partitions on id; transformation step 1 (sql): the SQL gathers (sum()): read in parallel, computed as one",
+        ),
+        ("crm.first_ones", "FROM input_data", "read as one, not in partitions: Limit may give other rows"),
+    ],
+)
+def test_explain_says_what_it_will_be(source, query, step, line):
+    plan = datapipe.read(query, source=source, partition_on="id").sql(step).write("t", to=source, strategy="replace")
+    assert f"-- {line}" in str(plan.explain())
+
+
 def test_a_preview_reads_a_sample_as_always(source):
     assert datapipe.read("crm.source", source=source, partition_on="id").preview(5).rows == COUNT
 
