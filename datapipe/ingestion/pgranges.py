@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -59,19 +60,25 @@ def snapshot_of(found: Query, cutting: Cutting, work: Workspace) -> Iterator[Ran
     place = find_column(cutting, found.schema)
     names = ", ".join(f"c{number}" for number in range(len(found.columns)))
     ends = f"SELECT min(c{place})::text, max(c{place})::text FROM (\n{found.sql}\n) AS q({names})"
-    try:
-        with psycopg.connect(found.road.conninfo, autocommit=True) as raw:
+    with ExitStack() as stack:  # which closes the connection without a word: by then nobody needs it
+        try:
+            raw = stack.enter_context(closing(psycopg.connect(found.road.conninfo, autocommit=True)))
             with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
                 for setup in (*_BEGIN, *found.session):
                     raw.execute(setup.encode())
-                row = raw.execute(f"SELECT {IDENTITY}, pg_export_snapshot()".encode()).fetchone()
-                backend.identify(*row[:2])  # type: ignore[index]  # there is a row
-                least, greatest = raw.execute(ends.encode()).fetchone()  # type: ignore[misc]  # as above
-            known = cuts(found.schema.field(place), least, greatest, cutting.count)
-            yield Ranges(Snapshot(str(row[2])), conditions(f"c{place}", known))  # type: ignore[index]  # as above
-    except psycopg.Error as error:
-        work.cancel.check()
-        raise translate(error) from None
+                process, server, name = _row(raw, f"SELECT {IDENTITY}, pg_export_snapshot()")
+                backend.identify(process, server)
+                least, greatest = _row(raw, ends)
+        except psycopg.Error as error:
+            work.cancel.check()
+            raise translate(error) from None
+        known = cuts(found.schema.field(place), least, greatest, cutting.count)
+        yield Ranges(Snapshot(name), conditions(f"c{place}", known))
+
+
+def _row(raw: psycopg.Connection[Any], sql: str) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = raw.execute(sql.encode()).fetchone()  # type: ignore[assignment]  # there is one
+    return row
 
 
 def _count(ranges: int) -> str:

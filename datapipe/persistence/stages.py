@@ -27,6 +27,7 @@ _TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema =
 _MAY = """
 SELECT CASE WHEN to_regnamespace(?) IS NULL THEN has_database_privilege(current_database(), 'CREATE')
             ELSE has_schema_privilege(?, 'CREATE') END"""
+_CONNECTIONS = 4  # that a run uses at most: for its key, its stages, a part, and itself
 _HASHED = 12  # characters of a hash in a table's name
 _NAME = re.compile(rf"{STAGE.name}_([0-9a-f]{{{_HASHED}}}_[0-9a-f]{{{_HASHED}}})_\d+_\d+")
 
@@ -117,7 +118,9 @@ def refusal(target: Target | None, work: Workspace) -> str | None:
     url = resolve(target.dest_db_url, target.destination, default="DEST_DB_URL", step=STEP)
     if url.driver != "postgresql":
         return "only tables of PostgreSQL are written by several workers"
-    name = settings().internal_schema
+    name, most = settings().internal_schema, settings().pool_size + settings().pool_overflow
+    if most < _CONNECTIONS:
+        return f"it needs {_CONNECTIONS} connections of the target's pool, and there may be {most}"
     with open_session(target, work) as session:
         may = session.query(_MAY, quote(name), name)[0][0]
     return None if may else f"the role may not create tables in {name}"

@@ -94,10 +94,12 @@ def _help(board: Board, about: Mapping[str, Any]) -> None:
     while (part := board.take()) is not None:
         try:
             _compute(board, part, plan, about)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the run's own worker meets it too
+        except BaseException as error:  # whatever it is, the run's own worker meets it too; or this process ends
             _LOG.warning("partition %s of run %s is left to its worker: %s", part.number, board.run_id, _shown(error))
             with suppress(DatapipeError):
                 board.give_back(part)
+            if not isinstance(error, Exception):
+                raise
             return
 
 
@@ -144,5 +146,5 @@ def _beating(board: Board, part: Part) -> Iterator[CancelToken]:
         thread.join()
 
 
-def _shown(error: Exception) -> str:
+def _shown(error: BaseException) -> str:
     return error.discreet() if isinstance(error, DatapipeError) else type(error).__name__

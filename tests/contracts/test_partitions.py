@@ -16,8 +16,13 @@ from contracts.sinks import Sink
 
 import datapipe
 from datapipe.data.connections import shared
-from datapipe.errors import DataError, PlanError
+from datapipe.data.stream import Stream, Workspace
+from datapipe.errors import DataError, PlanError, TransientError
 from datapipe.ingestion import pgranges
+from datapipe.persistence import Staged, Stages, drop_stages, stage, write
+from datapipe.persistence.sessions import open_session
+from datapipe.persistence.stages import lock_of
+from datapipe.plan import DatabaseUrl, TableTarget, build
 
 COUNT = 5000
 _TABLE = f"""
@@ -237,6 +242,73 @@ def test_a_snapshot_that_is_gone_is_tried_again(source, monkeypatch):
     monkeypatch.setenv("RETRY_BACKOFF_BASE", "0.1")
     assert datapipe.read("crm.source", source=source, partition_on="id").collect("arrow").num_rows == COUNT
     assert len(found) == 2
+
+
+def staged(url: str, *parts: pa.Table, **options: Any) -> tuple[TableTarget, Staged, Stages]:
+    """Parts in tables of their own, and a target for them."""
+    target = build(TableTarget, {"table_name": "t", "dest_db_url": url, **options})
+    stages, tables, rows = Stages("run", "lease"), [], 0
+    with psycopg.connect(url) as conn:
+        conn.execute("CREATE SCHEMA IF NOT EXISTS _datapipe")
+    for number, part in enumerate(parts, 1):
+        tables.append(stages.table(number, 1))
+        count, columns = stage(target, Stream(part.schema, iter(part.to_batches())), Workspace(), tables[-1])
+        rows += count
+    return target, Staged(parts[0].schema, tables, columns, rows), stages
+
+
+def test_parts_are_merged_as_one_table_would_be(postgresql_url):
+    """Rows that are in two parts count once; a key in two parts is a clash, and is not written."""
+    parts = [pa.table({"id": [1, 2], "name": ["a", "b"]}), pa.table({"id": [2, 3], "name": ["b", "c"]})]
+    target, rows, _ = staged(postgresql_url, *parts, strategy="upsert", upsert_keys=["id"])
+    loaded = write(target, rows, Workspace())
+    assert (loaded.rows, loaded.deduplicated) == (3, 1)
+    sink = Sink("postgresql", postgresql_url)
+    assert sink.rows() == [(1, "a"), (2, "b"), (3, "c")]
+    assert sink.tables() == ["t"]
+    target, rows, stages = staged(
+        postgresql_url, parts[0], pa.table({"id": [2], "name": ["x"]}), strategy="upsert", upsert_keys=["id"]
+    )
+    with pytest.raises(DataError, match="different rows have one key"):
+        write(target, rows, Workspace())
+    assert sink.rows() == [(1, "a"), (2, "b"), (3, "c")]
+    with stages.held(target, Workspace()):
+        assert sink.tables() == ["t"]  # what a failed attempt has left is gone
+
+
+@pytest.mark.parametrize(
+    ("ddl", "values", "match"),
+    [
+        ("CREATE TABLE t (id int, u uuid)", ["00000000-0000-0000-0000-000000000000", "wrong"], "column 'u', row 4"),
+        ("CREATE TABLE t (id int, u text CHECK (u <> 'wrong'))", ["good", "wrong"], r"\(row 4\)"),
+    ],
+)
+def test_a_row_that_is_refused_is_counted_over_all_parts(postgresql_url, ddl, values, match):
+    sink = Sink("postgresql", postgresql_url)
+    sink.sql(ddl)
+    first = pa.table({"id": pa.array([1, 2], pa.int32()), "u": [values[0]] * 2})
+    target, rows, _ = staged(postgresql_url, first, pa.table({"id": pa.array([3, 4], pa.int32()), "u": values}))
+    with pytest.raises(DataError, match=match):
+        write(target, rows, Workspace())
+    assert sink.rows() == []
+
+
+def test_parts_that_have_lost_rows_are_not_merged(postgresql_url):
+    """As unlogged tables do in a crash of the server."""
+    target, rows, _ = staged(postgresql_url, pa.table({"id": [1, 2]}))
+    Sink("postgresql", postgresql_url).sql(f"TRUNCATE {rows.tables[0].sql}")
+    with pytest.raises(TransientError, match="2 rows were staged, and 0 are there"):
+        write(target, rows, Workspace())
+
+
+def test_a_cleanup_drops_the_parts_of_the_dead_only(postgresql_url):
+    target, rows, _ = staged(postgresql_url, pa.table({"id": [1]}))
+    url = DatabaseUrl.parse(postgresql_url)
+    with open_session(target, Workspace()) as session:
+        session.lock(str(lock_of(rows.tables[0].name)), "run")
+        assert drop_stages(url) == ()
+    assert [found.name for found in drop_stages(url)] == [str(rows.tables[0])]
+    assert Sink("postgresql", postgresql_url).tables() == []
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb", "mysql"])

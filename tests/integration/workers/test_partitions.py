@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from benchmarks.lineitem import load
 from services import private_redis, redis_program
 from workerside import Worker, fresh_workers, running_worker, until
 
@@ -169,3 +170,52 @@ def test_an_error_of_a_helper_is_the_run_s(environment, tmp_path):
             run.result(30)
         until(lambda: not stages())
         assert query("SELECT count(*) FROM target") == [(0,)]
+
+
+def test_what_needs_all_rows_is_computed_by_one_worker(environment, tmp_path):
+    plan = datapipe.read("source", partition_on="id", partitions=PARTS)
+    plan = plan.sql("SELECT small, count(*) AS n, sum(id) AS total FROM input_data GROUP BY small")
+    with running_worker(environment, tmp_path):
+        result = plan.write("target").submit().result(60)
+    expected = "SELECT small, count(*), sum(id)::bigint FROM source GROUP BY small"
+    assert query(f"({expected}) EXCEPT ALL SELECT * FROM target") == []
+    assert (result.rows_read, result.rows_written) == (COUNT, 7)
+    assert any("computed as one: transformation step 1 (sql): the SQL gathers" in note for note in result.notices)
+
+
+@pytest.fixture(params=[0.1, 1])
+def lineitem(environment, request, tmp_path) -> int:
+    """TPC-H lineitem with an index, and its rows."""
+    found = load(environment["SOURCE_DB_URL"], request.param, tmp_path)
+    change("CREATE INDEX ON lineitem (l_orderkey)")
+    change("ANALYZE lineitem")
+    return found
+
+
+def same_as_lineitem(table: str) -> bool:
+    both = ("lineitem", table), (table, "lineitem")
+    return all(query(f"SELECT * FROM {a} EXCEPT ALL SELECT * FROM {b} LIMIT 1") == [] for a, b in both)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("killed", ["nobody", "helper", "leader", "helping worker"])
+def test_lineitem_is_the_same_however_it_is_read(environment, tmp_path, lineitem, killed):
+    cut = datapipe.read("lineitem", partition_on="l_orderkey", partitions=4)
+    if killed == "nobody":
+        assert cut.write("inline").run().rows_written == lineitem
+        assert same_as_lineitem("inline")
+    with running_worker(environment, tmp_path) as first, running_worker(environment, tmp_path, "w2") as second:
+        run = cut.write("target").submit()
+        until(begun, 60)
+        until(lambda: len(stages()) > 0 or run.row.ended_for_good, 120)
+        if killed == "leader":
+            os.kill(run.row.process or 0, signal.SIGKILL)
+        if killed == "helper":
+            os.kill(process_of_helper(run, first, second), signal.SIGKILL)
+        if killed == "helping worker":
+            next(w for w in (first, second) if not str(run.row.worker).startswith(f"{w.name}@")).kill()
+        result = run.result(400)
+    assert (result.rows_read, result.rows_written, run.row.losses) == (lineitem, lineitem, int(killed == "leader"))
+    assert same_as_lineitem("target")
+    until(lambda: stages() == [])
+    assert query(f"SELECT rows_written FROM _datapipe.loads WHERE run_id = '{run.id}'") == [(lineitem,)]
