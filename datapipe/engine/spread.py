@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from datapipe.engine.chain import Chain, Counter, counters, step_name
 from datapipe.errors import DatapipeError, TransientError
 from datapipe.ingestion import Ranges, cut_source, cutting_of, read_as_one
 from datapipe.persistence import Staged, Stages, refusal, stage
-from datapipe.persistence.tables import Column, Table
+from datapipe.persistence.tables import Column
 from datapipe.plan import CodeStep, ConfigStep, Plan, SqlStep, Step, TableTarget, Target, ValidateStep
 from datapipe.plan.sqltext import check_one_query, rewrite
 from datapipe.schemas import judges_across_rows
@@ -39,10 +39,13 @@ class Sharing:
         The partitions, as all workers see them.
     call : callable
         Asks for so many helpers; how many come does not matter.
+    seal : callable
+        Makes of what helpers need to know a message that they can trust as they trust the run's own.
     """
 
     board: Board
     call: Callable[[int], object]
+    seal: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def spread(
@@ -147,9 +150,9 @@ def fingerprint(schema: pa.Schema) -> str:
     return hashlib.sha256(schema.serialize()).hexdigest()
 
 
-def outcome_of(table: Table, rows: int, counted: Sequence[Any]) -> dict[str, Any]:
+def outcome_of(part: Part, rows: int, counted: Sequence[Any]) -> dict[str, Any]:
     """What whoever merges needs to know of a partition, as JSON values."""
-    return {"table": table.name, "rows": rows, "counts": [[c.rows_in, c.rows_out, c.rejected] for c in counted]}
+    return {"attempt": part.attempt, "rows": rows, "counts": [[c.rows_in, c.rows_out, c.rejected] for c in counted]}
 
 
 @dataclass
@@ -191,14 +194,15 @@ class _Spreading:
                 return None
             part = board.take()
         self._end(len(outcomes))
-        tables = [Table(outcomes[number]["table"], self._stages.table(0, 0).schema) for number in sorted(outcomes)]
+        tables = [self._stages.table(number, int(outcomes[number]["attempt"])) for number in sorted(outcomes)]
         return Staged(schema, tables, self.columns, sum(int(found["rows"]) for found in outcomes.values()))
 
     def _laid_out(self, schema: pa.Schema) -> Part | None:
         """Lay the partitions out for everybody, and take one."""
         board, ranges = self.sharing.board, self.ranges
         found = {"snapshot": ranges.snapshot.name, "conditions": list(ranges.conditions)}
-        board.open(len(ranges), {**found, "schema": fingerprint(schema), "memory": self.work.memory})
+        known = {**found, "schema": fingerprint(schema), "memory": self.work.memory, "lease": board.lease}
+        board.open(len(ranges), self.sharing.seal(known))
         part = board.take()
         self.sharing.call(len(ranges) - 1)
         return part
@@ -236,7 +240,7 @@ class _Spreading:
     def _stage(self, part: Part, stream: Stream, counted: list[Counter]) -> None:
         table = self._stages.table(part.number, part.attempt)
         rows, self.columns = stage(self.target, stream, self.work, table)
-        if not self.sharing.board.done(part, outcome_of(table, rows, counted)):
+        if not self.sharing.board.done(part, outcome_of(part, rows, counted)):
             raise TransientError("another worker has taken the run over", hint="Nothing is to be done")
         self.own += 1
 

@@ -33,7 +33,7 @@ from datapipe.plan import parse, to_dict
 from datapipe.settings import settings
 from datapipe.store import Board, RunRow, RunStore
 from datapipe.workers.envelope import opened, options_of, unsigned
-from datapipe.workers.helping import call_helpers
+from datapipe.workers.helping import call_helpers, sealed_for
 from datapipe.workers.notebooks import opened_job
 from datapipe.workers.queue import REFUSED, needed_store, queue_of, result_of
 
@@ -138,7 +138,8 @@ def _run(store: RunStore, run_id: str, lease: str, message: Mapping[str, Any]) -
             how = JobOptions(**{**options_of(message, JobOptions), "run_id": run_id, "cancel": cancel})
             return run_claimed_job(job, how, store, lease).to_dict()
         plan = opened(message, run_id, key=found.signing_key, modules=found.function_modules)
-        sharing = Sharing(Board(store, run_id, lease, lease), functools.partial(call_helpers, store, run_id))
+        call = functools.partial(call_helpers, store, run_id)
+        sharing = Sharing(Board(store, run_id, lease, lease), call, functools.partial(sealed_for, run_id))
         own = {"run_id": run_id, "cancel": cancel, "sharing": sharing}
         options = RunOptions(**{**options_of(message, RunOptions), **own, "only": None})
         return run_claimed(plan, options, store, lease).to_dict()

@@ -20,13 +20,18 @@ from datapipe.plan import Plan, TableTarget
 from datapipe.settings import settings
 from datapipe.store import Board, Part, RunStore, shared_about
 from datapipe.workers.app import app
-from datapipe.workers.envelope import opened
+from datapipe.workers.envelope import opened, signed, verify
 from datapipe.workers.queue import HIDDEN, REFUSED, needed_store, reaching_broker, with_ids
 from datapipe.workers.requests import HelpRequest
 
 TASK = "datapipe.help_run"
 _MOST = 16  # helpers of a run
 _EVERY = 1.0  # seconds between two signs of life
+
+
+def sealed_for(run_id: str, about: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What helpers need to know of a run, signed as its plan is: parts of it go to the source as SQL."""
+    return signed({**about, "run": run_id}, key=settings().signing_key)
 
 
 class HelpTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -89,6 +94,9 @@ def help_run(self: Any, run_id: str, store: str) -> None:
 
 def _help(board: Board, about: Mapping[str, Any]) -> None:
     own = settings()
+    verify(about, board.run_id, key=own.signing_key)
+    if about["lease"] != board.lease:
+        raise PlanError("what is known of the run is another attempt's")
     message = board.store.message(board.run_id) or {}
     plan = opened(message, board.run_id, key=own.signing_key, modules=own.function_modules)
     while (part := board.take()) is not None:
@@ -121,7 +129,7 @@ def _compute(board: Board, part: Part, plan: Plan, about: Mapping[str, Any]) -> 
         named = ids().get("correlation_id")
         options = RunOptions(memory=memory, run_id=board.run_id, correlation_id=named, cancel=cancel, only=only)
         result = stream_plan(plan, options, take)
-        if not board.done(part, outcome_of(table, staged[-1], result.steps)):
+        if not board.done(part, outcome_of(part, staged[-1], result.steps)):
             drop_part(target, Workspace(), table)
 
 
