@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,12 +67,13 @@ def spread(
     if why is not None:
         work.tell(f"computed as one: {why}")
         return None
+    sharing = dataclasses.replace(sharing, board=sharing.board.anew())  # nothing of an earlier attempt is of use
     with ExitStack() as own:
         ranges = own.enter_context(cut_source(plan.ingestion, work))
         if isinstance(ranges, str) or len(ranges) < 2:
             return None
         own.callback(_closing, sharing.board)
-        own.enter_context(Stages(work.run_id, sharing.board.lease).held(target, work))
+        own.enter_context(Stages(work.run_id, sharing.board.share).held(target, work))
         staged = _Spreading(plan, target, work, sharing, ranges, totals).staged()
         if staged is not None:
             stack.push(own.pop_all())
@@ -201,7 +203,7 @@ class _Spreading:
         """Lay the partitions out for everybody, and take one."""
         board, ranges = self.sharing.board, self.ranges
         found = {"snapshot": ranges.snapshot.name, "conditions": list(ranges.conditions)}
-        known = {**found, "schema": fingerprint(schema), "memory": self.work.memory, "lease": board.lease}
+        known = {**found, "schema": fingerprint(schema), "memory": self.work.memory, "share": board.share}
         board.open(len(ranges), self.sharing.seal(known))
         part = board.take()
         self.sharing.call(len(ranges) - 1)
@@ -228,7 +230,7 @@ class _Spreading:
 
     @property
     def _stages(self) -> Stages:
-        return Stages(self.work.run_id, self.sharing.board.lease)
+        return Stages(self.work.run_id, self.sharing.board.share)
 
     @contextlib.contextmanager
     def _opened(self, number: int) -> Iterator[tuple[Stream, list[Counter]]]:

@@ -59,12 +59,12 @@ class Stages:
 
     Parameters
     ----------
-    run_id, lease : str
+    run_id, share : str
         The run, and the attempt.
     """
 
     run_id: str
-    lease: str
+    share: str
 
     def table(self, number: int, attempt: int) -> Table:
         """The table of a part; another one for each attempt at it, so that none is written twice."""
@@ -76,7 +76,7 @@ class Stages:
 
     @property
     def _prefix(self) -> str:
-        return f"{self._of_run}{_hash(self.lease)}_"
+        return f"{self._of_run}{_hash(self.share)}_"
 
     @contextmanager
     def held(self, target: TableTarget, work: Workspace) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,34 +32,39 @@ class Board:
     ----------
     store : RunStore
     run_id : str
-    lease : str
-        Of the worker that has the run: with it, the partitions are this attempt's and no other's.
+    share : str
+        One attempt of the run: what belongs to another one is nobody's business.
     holder : str
-        Who asks; the lease itself for the worker that has the run.
+        Who asks; the share itself for the worker that has the run.
     """
 
     store: RunStore
     run_id: str
-    lease: str
+    share: str
     holder: str
 
     @property
     def leads(self) -> bool:
         """Whether this is the worker that has the run."""
-        return self.holder == self.lease
+        return self.holder == self.share
+
+    def anew(self) -> Board:
+        """The same for a new attempt, which leads."""
+        share = str(uuid.uuid4())
+        return Board(self.store, self.run_id, share, share)
 
     def open(self, count: int, about: Mapping[str, Any]) -> None:
         """Lay the partitions out; what an earlier attempt has left is forgotten."""
         rows = [{"run_id": self.run_id, "number": n, "state": "waiting", "tries": 0} for n in range(1, count + 1)]
         with self.store.writing() as conn:
             _forget(conn, self.run_id)
-            conn.execute(SHARES.insert().values(run_id=self.run_id, lease=self.lease, about=json.dumps(dict(about))))
+            conn.execute(SHARES.insert().values(run_id=self.run_id, share=self.share, about=json.dumps(dict(about))))
             conn.execute(PARTITIONS.insert(), rows)
 
     def close(self) -> None:
         """Forget the partitions, so that nobody goes on with them."""
         with self.store.writing() as conn:
-            if conn.scalar(sa.select(SHARES.c.lease).where(SHARES.c.run_id == self.run_id)) == self.lease:
+            if conn.scalar(sa.select(SHARES.c.share).where(SHARES.c.run_id == self.run_id)) == self.share:
                 _forget(conn, self.run_id)
 
     def take(self) -> Part | None:
@@ -85,7 +91,7 @@ class Board:
         values = {"heartbeat": self.store.ago(0)}
         with self.store.writing() as conn:
             mine = conn.execute(self._mine(part).values(**values)).rowcount > 0
-            asked = sa.select(RUNS.c.cancel_requested).where(RUNS.c.id == self.run_id, RUNS.c.lease == self.lease)
+            asked = sa.select(RUNS.c.cancel_requested).where(RUNS.c.id == self.run_id)
             row = conn.execute(asked).first()
             return mine and row is not None and row.cancel_requested is None
 
@@ -109,7 +115,7 @@ class Board:
 
     @property
     def _ours(self) -> sa.ColumnElement[bool]:
-        return sa.exists().where(SHARES.c.run_id == self.run_id, SHARES.c.lease == self.lease)
+        return sa.exists().where(SHARES.c.run_id == self.run_id, SHARES.c.share == self.share)
 
     def _mine(self, part: Part) -> sa.Update:
         known = PARTITIONS.c
@@ -118,10 +124,10 @@ class Board:
 
 
 def shared_about(store: RunStore, run_id: str) -> tuple[str, dict[str, Any]] | None:
-    """The lease of a run that is shared among workers, and what they need to know of it; None if it is not shared."""
+    """The attempt of a run that is shared among workers, and what they need to know of it; None if it is not shared."""
     with store.reading() as conn:
-        row = conn.execute(sa.select(SHARES.c.lease, SHARES.c.about).where(SHARES.c.run_id == run_id)).first()
-    return (row.lease, json.loads(row.about)) if row is not None else None
+        row = conn.execute(sa.select(SHARES.c.share, SHARES.c.about).where(SHARES.c.run_id == run_id)).first()
+    return (row.share, json.loads(row.about)) if row is not None else None
 
 
 def leave(store: RunStore, holder: str) -> None:

@@ -134,7 +134,7 @@ SHARES = sa.Table(
     "datapipe_shares",
     _METADATA,
     sa.Column("run_id", sa.String(128), primary_key=True),
-    sa.Column("lease", sa.String(40), nullable=False),  # of the worker that has the run
+    sa.Column("share", sa.String(40), nullable=False),  # the attempt
     sa.Column("about", sa.Text, nullable=False),  # as JSON
 )
 PARTITIONS = sa.Table(

@@ -95,7 +95,7 @@ def help_run(self: Any, run_id: str, store: str) -> None:
 def _help(board: Board, about: Mapping[str, Any]) -> None:
     own = settings()
     verify(about, board.run_id, key=own.signing_key)
-    if about["lease"] != board.lease:
+    if about["share"] != board.share:
         raise PlanError("what is known of the run is another attempt's")
     message = board.store.message(board.run_id) or {}
     plan = opened(message, board.run_id, key=own.signing_key, modules=own.function_modules)
@@ -112,7 +112,7 @@ def _help(board: Board, about: Mapping[str, Any]) -> None:
 
 
 def _compute(board: Board, part: Part, plan: Plan, about: Mapping[str, Any]) -> None:
-    target, table = plan.persistence, Stages(board.run_id, board.lease).table(part.number, part.attempt)
+    target, table = plan.persistence, Stages(board.run_id, board.share).table(part.number, part.attempt)
     if not isinstance(target, TableTarget):
         raise PlanError("only tables are staged")
     staged: list[int] = []

@@ -23,7 +23,7 @@ def leader(store: RunStore) -> Board:
 
 
 def helper(board: Board, name: str = "h") -> Board:
-    return Board(board.store, board.run_id, board.lease, name)
+    return Board(board.store, board.run_id, board.share, name)
 
 
 def test_all_are_taken_once_in_order(leader):

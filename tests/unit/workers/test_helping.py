@@ -18,7 +18,7 @@ PLAN = {
     "ingestion": {"table": "t", "source_db_url": "postgresql://nobody@127.0.0.1:1/none", "partition_on": "id"},
     "persistence": {"table_name": "u", "dest_db_url": "postgresql://nobody@127.0.0.1:1/none"},
 }
-ABOUT = {"snapshot": "s", "conditions": ["true"], "schema": "", "memory": 1 << 26, "lease": "lease"}
+ABOUT = {"snapshot": "s", "conditions": ["true"], "schema": "", "memory": 1 << 26, "share": "lease"}
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_what_was_changed_in_the_store_is_refused(board: Board) -> None:
     with pytest.raises(PlanError, match="for run 'other'"):
         helping._help(board, helping.sealed_for("other", ABOUT))
     with pytest.raises(PlanError, match="another attempt's"):
-        helping._help(board, helping.sealed_for("r", {**ABOUT, "lease": "old"}))
+        helping._help(board, helping.sealed_for("r", {**ABOUT, "share": "old"}))
     assert board.take() is not None, "nothing was taken"
 
 
