@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -41,11 +41,14 @@ class Analysis:
         The tags of output columns that are an input column untouched.
     computed : frozenset of str, or None
         Input columns the query computes on or compares, in lower case; None means any of them.
+    tree : mapping
+        The syntax tree.
     """
 
     scans: Mapping[str, int]
     outputs: Mapping[str, str]
     computed: frozenset[str] | None
+    tree: Tree = field(repr=False)
 
 
 def analyse(con: duckdb.DuckDBPyConnection, sql: str, inputs: Mapping[str, pa.Schema]) -> Analysis:
@@ -68,7 +71,7 @@ def analyse(con: duckdb.DuckDBPyConnection, sql: str, inputs: Mapping[str, pa.Sc
     scans = dict.fromkeys(inputs, 0)
     _check(tree["statements"], inputs, frozenset(), scans)
     outputs, computed = passthrough(tree["statements"][0]["node"], inputs)
-    return Analysis(scans, outputs, computed)
+    return Analysis(scans, outputs, computed, tree)
 
 
 def streams(plan: Tree) -> bool:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
 from datapipe.data.locks import gate, hold, release
 from datapipe.data.rejects import Rejects
@@ -35,11 +36,14 @@ class Stream:
         One pass only. An iterator that is stopped early raises; it never just ends.
     total : int, optional
         The number of rows, when the source knows it.
+    asked : Asked, optional
+        What was read of a source that was asked for less than all.
     """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
     total: int | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from datapipe.ingestion.alchemy import for_driver
 from datapipe.ingestion.rows import Array, Field, batches_of
 from datapipe.ingestion.texts import parse
 from datapipe.plan import DatabaseUrl
-from datapipe.plan.sqltext import tokens
+from datapipe.plan.sqltext import outer_words
 from datapipe.settings import settings
 
 _SESSION = (
@@ -290,21 +290,11 @@ def _bits(name: str, length: int) -> Column:
 
 def _wrapped(sql: str, columns: Sequence[Column]) -> str:
     """The query with its columns as expressions; its order is kept, which a server drops without a limit."""
-    words = _outer_words(sql)
+    words = outer_words(sql)
     inner = f"{sql}\nLIMIT {2**64 - 1}" if "order" in words and not words & {"limit", "fetch"} else sql
     names = ", ".join(f"c{index}" for index in range(len(columns)))
     items = ", ".join(column.expression.format(f"c{index}") for index, column in enumerate(columns))
     return f"WITH q ({names}) AS (\n{inner}\n) SELECT {items} FROM q"
-
-
-def _outer_words(sql: str) -> set[str]:
-    """The words of a query that are not in brackets."""
-    depth, words = 0, set()
-    for kind, text in tokens(sql):
-        depth += {"(": 1, ")": -1}.get(text, 0)
-        if kind == "word" and depth == 0:
-            words.add(text.lower())
-    return words
 
 
 def _batches(
