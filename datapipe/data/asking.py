@@ -12,13 +12,15 @@ from typing import Literal
 import pyarrow as pa
 
 from datapipe.data.names import quote
-from datapipe.plan.sqltext import outer_words
+from datapipe.plan.sqltext import outer_words, tokens
 
 Operator = Literal["=", "<>", "<", "<=", ">", ">=", "IN", "IS NULL", "IS NOT NULL"]
 Value = bool | int | Decimal | dt.date | dt.datetime
 
 # Every row and column of one table, as source_sql writes it.
 _TABLE = re.compile(r'SELECT \* FROM ((?:"(?:[^"]|"")+"\.)?"(?:[^"]|"")+")\Z')
+
+_GATHERING = {"order", "group", "distinct", "union", "intersect", "except", "having", "over", "recursive"}
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,11 @@ def is_table(query: str) -> bool:
 def is_ordered(query: str) -> bool:
     """Whether a query says how its rows are ordered, which a condition around it is not to put at risk."""
     return "order" in outer_words(query)
+
+
+def begins_at_once(query: str) -> bool:
+    """Whether a query of columns of tables has its first row without a look at all others, as far as words tell."""
+    return not _GATHERING & {text.lower() for kind, text in tokens(query) if kind == "word"}
 
 
 def narrowed(

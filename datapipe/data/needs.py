@@ -177,13 +177,13 @@ class _Reading:
 
 
 def _is_exact(type_: pa.DataType) -> bool:
-    is_whole = pa.types.is_integer(type_) or pa.types.is_boolean(type_) or pa.types.is_date32(type_)
-    return is_whole or type_ == TIMESTAMP or pa.types.is_decimal128(type_)
+    is_exact = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_date32, pa.types.is_decimal128)
+    return type_ == TIMESTAMP or any(found(type_) for found in is_exact)
 
 
 def _value(given: Any, type_: pa.DataType) -> Value | None:
     """A literal or a parameter as a value of a column's own kind; None if it is of another."""
-    value = _literal(*given, type_) if isinstance(given, tuple) else given
+    value = _literal(given[0], given[1], type_) if isinstance(given, tuple) else given
     if pa.types.is_boolean(type_) or pa.types.is_integer(type_):
         return value if type(value) is (bool if pa.types.is_boolean(type_) else int) and abs(value) < 2**63 else None
     if pa.types.is_date32(type_):

@@ -11,6 +11,7 @@ import pyarrow as pa
 from psycopg import pq
 from psycopg.errors import error_from_result
 
+from datapipe.data.asking import Asked, Choose, everything, is_ordered, narrowed
 from datapipe.data.casting import check_names
 from datapipe.data.connections import shared
 from datapipe.data.pgbackend import IDENTITY, Road, results, session_name, watched_backend
@@ -38,7 +39,9 @@ _SETTINGS = (
 
 
 @contextmanager
-def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace) -> Iterator[Stream]:
+def read_postgresql(
+    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace, choose: Choose = everything
+) -> Iterator[Stream]:
     """Rows of one query, streamed as Arrow batches from one snapshot.
 
     Raises
@@ -54,13 +57,21 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
             with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
                 begun = f"{_BEGUN}, {_NAMED.format(session_name())}"
                 backend.identify(*raw.execute(begun.encode()).fetchone()[:2])  # type: ignore[index]  # a row
-                sql = render(raw, query, parameters)
-                columns = _describe(raw, sql)
+                columns, origins = _describe(raw, render(raw, query, parameters))
+                stored = _stored(raw, origins) if choose is not everything else set()
                 raw.rollback()
                 lent = _session_of(raw) if url.engine is not None else []
         except psycopg.Error as error:
             work.cancel.check()
             raise translate(error) from None
+        whole = pa.schema([column.field for column in columns])
+        deciding = {
+            c.field.name for c, origin in zip(columns, origins, strict=True) if origin in stored and _decides(c)
+        }
+        ask = choose(whole).granted(whole, lambda each: each.column in deciding and not is_ordered(query))
+        query = narrowed(query, ask, whole.names)
+        sql = render(raw, query, parameters)
+        columns = [column for column in columns if column.field.name in ask.names(whole)]
         # A query ends soon after a client that was killed.
         check = ["SET LOCAL client_connection_check_interval = 500"] if raw.info.server_version >= 140_000 else []
         name = f"SET LOCAL application_name = '{session_name()}'"  # not beyond this read: the connection may be kept
@@ -75,7 +86,7 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
     # closes what is open by disposing of it, so nothing else is to stay open there.
     with copied(_select(sql, columns, work.limit), session, road, work, explain, kept=url.engine is None) as batches:
         schema = pa.schema([column.field for column in columns])
-        yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
+        yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit), asked=Asked(whole, ask, query))
 
 
 def render(raw: psycopg.Connection[Any], query: str, parameters: Mapping[str, Any]) -> str:
@@ -91,8 +102,8 @@ def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
-    """The columns of a statement, from a description by the server; nothing is executed."""
+def _describe(raw: psycopg.Connection[Any], sql: str) -> tuple[list[Column], list[int]]:
+    """The columns of a statement, and the table each comes from; from a description, nothing is executed."""
     # A sub-query can only be a query, and cannot write.
     text = f"SELECT * FROM (\n{sql}\n) AS q".encode()
     connection = raw.pgconn
@@ -107,7 +118,19 @@ def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
     declared = [""] * count
     if any(map(needs_declared, oids)):
         declared = [row[0] for row in raw.execute(_DECLARED, (oids, typmods)).fetchall()]
-    return [column_of(*each) for each in zip(names, oids, typmods, declared, strict=True)]
+    columns = [column_of(*each) for each in zip(names, oids, typmods, declared, strict=True)]
+    return columns, [result.ftable(i) for i in range(count)]
+
+
+def _stored(raw: psycopg.Connection[Any], origins: Sequence[int]) -> set[int]:
+    """Those that are tables. A condition on what is computed might be looked at before one that guards it."""
+    sql = "SELECT oid FROM pg_class WHERE oid = ANY(%s::oid[]) AND relkind IN ('r', 'p', 'm')"
+    return {oid for (oid,) in raw.execute(sql, (list(set(origins)),)).fetchall()}
+
+
+def _decides(column: Column) -> bool:
+    """Whether the server compares a column as DuckDB compares what becomes of it."""
+    return column.expression == "{}" or pa.types.is_decimal(column.field.type)
 
 
 def _checked(raw: psycopg.Connection[Any]) -> pq.abc.PGresult:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pyarrow as pa
 
+from datapipe.data.asking import Choose, everything
 from datapipe.data.casting import check_names
 from datapipe.data.connections import resolve, shared
 from datapipe.data.names import quote
@@ -19,7 +21,7 @@ STEP = "ingestion"
 
 
 @contextmanager
-def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
+def open_source(source: Source, work: Workspace, choose: Choose = everything) -> Iterator[Stream]:
     """The rows of a source: its schema on entering, its batches on demand, nothing left open.
 
     Parameters
@@ -27,6 +29,9 @@ def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
     source : QuerySource | TableSource | FileSource | FrameSource
     work : Workspace
         Its ``limit`` bounds the rows, its ``cancel`` token stops them.
+    choose : callable, optional
+        Says what is needed, once the columns of the source are known and before a row is read. The stream then
+        may have fewer columns and rows, and says so.
 
     Raises
     ------
@@ -44,11 +49,11 @@ def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
     """
     with ExitStack() as stack:
         with _named():
-            stream = stack.enter_context(_reader(source, work))
+            stream = stack.enter_context(_reader(source, work, choose))
             check_names(stream.schema.names, what=source.label)
             if not stream.schema.names:
                 raise DataError(f"{source.label} has no columns", hint="Give it at least one")
-        yield Stream(stream.schema, _checked(limited(stream.batches, work.limit), work), stream.total)
+        yield dataclasses.replace(stream, batches=_checked(limited(stream.batches, work.limit), work))
 
 
 def content_hash(source: FrameSource) -> str:
@@ -75,7 +80,7 @@ def source_sql(source: Source) -> str | None:
     return None
 
 
-def _reader(source: Source, work: Workspace) -> AbstractContextManager[Stream]:
+def _reader(source: Source, work: Workspace, choose: Choose) -> AbstractContextManager[Stream]:
     """The reader for a kind of source; only the libraries it needs are loaded."""
     if isinstance(source, FrameSource):
         from datapipe.ingestion.frames import read_frame  # loads pandas
@@ -84,11 +89,13 @@ def _reader(source: Source, work: Workspace) -> AbstractContextManager[Stream]:
     if isinstance(source, FileSource):
         from datapipe.ingestion.files import read_files  # loads DuckDB
 
-        return read_files(source, work)
-    return _database_reader(source, work)
+        return read_files(source, work, choose)
+    return _database_reader(source, work, choose)
 
 
-def _database_reader(source: QuerySource | TableSource, work: Workspace) -> AbstractContextManager[Stream]:
+def _database_reader(
+    source: QuerySource | TableSource, work: Workspace, choose: Choose
+) -> AbstractContextManager[Stream]:
     url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step=STEP)
     parameters = source.parameters if isinstance(source, QuerySource) else {}
     query = str(source_sql(source))
@@ -98,21 +105,21 @@ def _database_reader(source: QuerySource | TableSource, work: Workspace) -> Abst
     if url.driver == "postgresql":
         from datapipe.ingestion.postgresql import read_postgresql  # loads ADBC
 
-        return read_postgresql(query, parameters, url, work)
+        return read_postgresql(query, parameters, url, work, choose)
     if url.driver == "sqlite":
         from datapipe.ingestion.sqlite import read_sqlite  # one reader is enough
 
-        return read_sqlite(query, parameters, url, work)
+        return read_sqlite(query, parameters, url, work, choose)
     if url.driver == "duckdb" and url.engine is None:
         from datapipe.ingestion.duckdb import read_duckdb  # loads DuckDB
 
-        return read_duckdb(query, parameters, url, work)
+        return read_duckdb(query, parameters, url, work, choose)
     if url.driver == "mysql" and shared().engine(url).driver == "pymysql":
         from datapipe.ingestion.mysql import read_mysql  # loads PyMySQL
 
         # A table's name is quoted by source_sql; a query's are quoted as its author's server has it.
         quotes = isinstance(source, TableSource)
-        return read_mysql(query, parameters, url, work, ansi_quotes=quotes, zero_dates=source.zero_dates)
+        return read_mysql(query, parameters, url, work, choose, ansi_quotes=quotes, zero_dates=source.zero_dates)
     from datapipe.ingestion.alchemy import read_alchemy, read_reflected  # one reader is enough
 
     if isinstance(source, TableSource):

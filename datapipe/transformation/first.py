@@ -1,4 +1,4 @@
-"""The first step of a plan, if it is SQL: it is bound as soon as its source is described, and so tells what it needs."""
+"""The first step of a plan, if it is SQL: bound as soon as its source is described, so that it tells what it needs."""
 
 from __future__ import annotations
 
