@@ -85,7 +85,11 @@ def _check(node: Any, inputs: Mapping[str, pa.Schema], ctes: frozenset[str], sca
             _check(item, inputs, ctes, scans)
     elif isinstance(node, dict):
         if isinstance(node.get("cte_map"), dict):
-            ctes |= {entry["key"].lower() for entry in node["cte_map"].get("map", [])}
+            for entry in node["cte_map"].get("map", []):  # each sees those before it, a recursive one itself too
+                own = {entry["key"].lower()}
+                _check(entry, inputs, ctes | own if _is_recursive(entry) else ctes, scans)
+                ctes |= own
+            node = {key: value for key, value in node.items() if key != "cte_map"}
         _check_node(node)
         if node.get("type") == "BASE_TABLE":
             _check_table(node, inputs, ctes, scans)
@@ -93,9 +97,15 @@ def _check(node: Any, inputs: Mapping[str, pa.Schema], ctes: frozenset[str], sca
             _check(value, inputs, ctes, scans)
 
 
+def _is_recursive(entry: Tree) -> bool:
+    return any(node.get("type") == "RECURSIVE_CTE_NODE" for node in nodes(entry))
+
+
 def _check_node(node: Tree) -> None:
     kind = node.get("type")
-    if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _QUERY_NODES:
+    if not isinstance(kind, str):  # a value's, which is a type
+        return
+    if kind.endswith("_NODE") and kind not in _QUERY_NODES:
         raise PlanError("the query would write", hint="A transformation is exactly one SELECT")
     if kind in {"SHOW_REF", "PIVOT"}:
         raise PlanError("DESCRIBE, SUMMARIZE, SHOW and PIVOT are not allowed", hint="Write the SELECT out")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from datapipe.data.analysis import Tree, nodes
+from datapipe.data.analysis import Analysis, Tree, nodes
 from datapipe.data.asking import Ask, Condition, Operator, Value
 from datapipe.data.names import find_name
 from datapipe.data.types import TIMESTAMP, tag
@@ -36,7 +36,13 @@ _DIGITS = 38
 
 
 def needs(
-    plan: Sequence[Tree], tree: Tree, scans: int, table: str, schema: pa.Schema, parameters: Mapping[str, Any]
+    plan: Sequence[Tree],
+    analysis: Analysis,
+    table: str,
+    schema: pa.Schema,
+    parameters: Mapping[str, Any],
+    *,
+    prefix: str = "",
 ) -> Ask:
     """What a query asks of its input ``table``.
 
@@ -44,15 +50,13 @@ def needs(
     ----------
     plan : sequence of mapping
         DuckDB's optimised plan, of its tables as empty streams.
-    tree : mapping
-        The syntax tree.
-    scans : int
-        How often the query reads the table.
     schema : pyarrow.Schema
         Of the table.
+    prefix : str
+        What its columns are called by in the plan, before their names.
     """
-    where = _where(tree, table, schema, parameters) if scans == 1 else ()
-    return Ask(_columns(plan, schema), tuple(where))
+    where = _where(analysis.tree, table, schema, parameters) if analysis.scans[table] == 1 else ()
+    return Ask(_columns(plan, schema, prefix), tuple(where))
 
 
 def narrowest(schema: pa.Schema) -> list[int]:
@@ -67,7 +71,7 @@ def narrowest(schema: pa.Schema) -> list[int]:
     return sorted(range(len(schema)), key=width)
 
 
-def _columns(plan: Sequence[Tree], schema: pa.Schema) -> tuple[str, ...] | None:
+def _columns(plan: Sequence[Tree], schema: pa.Schema, prefix: str) -> tuple[str, ...] | None:
     """The columns in the scans of a plan; None where a plan does not tell."""
     if any(not name.isprintable() or name != name.strip() for name in schema.names):
         return None  # a plan shows names as lines of text
@@ -79,8 +83,8 @@ def _columns(plan: Sequence[Tree], schema: pa.Schema) -> tuple[str, ...] | None:
         if not shown or node["extra_info"].get("Filters"):
             return None
         for item in [shown] if isinstance(shown, str) else shown:
-            found = {name for name in schema.names if item == name or item.startswith(f"{name}.")}  # a field in it
-            read |= found
+            # A field of a column is called by its name and a dot.
+            read |= {name for name in schema.names if f"{item}.".startswith(f"{prefix}{name}.")}
     # Where no row is looked at, as with LIMIT 0, one column is read all the same.
     first = schema.names[narrowest(schema)[0]]
     return tuple(name for name in schema.names if name in (read or {first}))

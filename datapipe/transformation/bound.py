@@ -55,8 +55,8 @@ class Bound:
 
     def asks(self, table: str) -> Ask:
         """What it needs of an input."""
-        analysis = self.analysis
-        return needs(self.plan, analysis.tree, analysis.scans[table], table, self.inputs[table], self.parameters)
+        prefix = _prefix(table, self.inputs)
+        return needs(self.plan, self.analysis, table, self.inputs[table], self.parameters, prefix=prefix)
 
 
 def bind(
@@ -83,9 +83,14 @@ def bind(
                 check_cases(schema.names, what=f"the table {name}")
             analysis = analyse(con, text, inputs)
             for name, schema in inputs.items():
-                cheapest_first = pa.schema([schema.field(place) for place in narrowest(schema)])
-                _put(con, name, cheapest_first, iter(()), analysis)
-                con.execute(f"CREATE OR REPLACE TEMPORARY VIEW {quote(name)} AS {_view(name, schema)}").complete()
+                prefix = _prefix(name, inputs)
+                fields = _carried(schema, analysis)
+                cheapest_first = [
+                    fields[place].with_name(f"{prefix}{schema.names[place]}") for place in narrowest(schema)
+                ]
+                _put(con, name, pa.schema(cheapest_first), iter(()))
+                view = _view(name, schema, prefix=prefix)
+                con.execute(f"CREATE OR REPLACE TEMPORARY VIEW {quote(name)} AS {view}").complete()
             columns = duck.columns_of(con, text, parameters, what="the result")
             plan = con.execute(f"EXPLAIN (FORMAT json) {text}", dict(parameters)).fetchall()[0][1]
         except (duckdb.Error, OSError, RuntimeError) as error:
@@ -103,38 +108,42 @@ def fill(con: duckdb.DuckDBPyConnection, name: str, stream: Stream, bound: Bound
     if len(stream.schema) < len(schema):
         types = zip(schema.names, con.view(name).types, strict=True)
         missing = {column: str(type_) for column, type_ in types if column not in stream.schema.names}
-    _put(con, name, stream.schema, stream.batches, bound.analysis, first)
+    fields = _carried(stream.schema, bound.analysis)
+    exact = {field.name for field, given in zip(fields, stream.schema, strict=True) if field.type != given.type}
+    carried = pa.schema(fields)
+    _put(con, name, carried, first.guard(_exact(stream.batches, carried, exact)))
     if bound.analysis.scans[name] > 1:
         con.execute(f"DROP VIEW {quote(name)}").complete()
         con.execute(f"CREATE TEMPORARY TABLE {quote(name)} AS {_view(name, schema, missing)}").complete()
-    elif missing:
+    elif missing or _prefix(name, bound.inputs):
         con.execute(f"CREATE OR REPLACE TEMPORARY VIEW {quote(name)} AS {_view(name, schema, missing)}").complete()
 
 
-def _put(
-    con: duckdb.DuckDBPyConnection,
-    name: str,
-    schema: pa.Schema,
-    batches: Iterator[pa.RecordBatch],
-    analysis: Analysis,
-    first: FirstError | None = None,
-) -> None:
+def _prefix(name: str, inputs: Mapping[str, pa.Schema]) -> str:
+    """What tells the columns of several inputs apart in a plan, as long as they are empty."""
+    return f"{name}." if len(inputs) > 1 else ""
+
+
+def _carried(schema: pa.Schema, analysis: Analysis) -> list[pa.Field]:
+    """The columns of an input as DuckDB gets them: numbers that it computes on are no text."""
+    return [pa.field(field.name, EXACT_NUMERIC if _is_computed_on(field, analysis) else field.type) for field in schema]
+
+
+def _put(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
     """Batches as what the view of an input reads."""
-    exact = {field.name for field in schema if _is_computed_on(field, analysis)}
-    fields = [pa.field(field.name, EXACT_NUMERIC if field.name in exact else field.type) for field in schema]
-    made = _exact(batches, pa.schema(fields), exact)
-    guarded = made if first is None else first.guard(made)
-    con.register(f"_{name}_stream", pa.RecordBatchReader.from_batches(pa.schema(fields), guarded))
+    con.register(f"_{name}_stream", pa.RecordBatchReader.from_batches(schema, batches))
 
 
-def _view(name: str, schema: pa.Schema, missing: Mapping[str, str] | None = None) -> str:
+def _view(name: str, schema: pa.Schema, missing: Mapping[str, str] | None = None, prefix: str = "") -> str:
     items = []
     for field in schema:
-        column = quote(field.name)
+        column, source = quote(field.name), quote(f"{prefix}{field.name}")
         if missing and field.name in missing:
             items.append(f"CAST(NULL AS {missing[field.name]}) AS {column}")
+        elif tag(field) in {"json", "jsonb"}:
+            items.append(f"CAST({source} AS JSON) AS {column}")
         else:
-            items.append(f"CAST({column} AS JSON) AS {column}" if tag(field) in {"json", "jsonb"} else column)
+            items.append(f"{source} AS {column}" if prefix else column)
     return f"SELECT {', '.join(items)} FROM {quote(f'_{name}_stream')}"
 
 
