@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
 from datapipe.data.locks import gate, hold, release
 from datapipe.data.rejects import Rejects
@@ -66,12 +67,15 @@ class Stream:
         The number of rows, when the source knows it.
     encoded : Encoded, optional
         The same rows for a target of the source's own kind. Only one of the two is ever pulled.
+    asked : Asked, optional
+        What was read of a source that was asked for less than all.
     """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
     total: int | None = None
     encoded: Encoded | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import tenacity
 
+from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
 from datapipe.data.rejects import Rejects
 from datapipe.data.stream import Stream, Workspace, scratch_directory
@@ -110,10 +111,13 @@ class Outline:
         The columns each step hands on, by the step's name.
     statements : tuple of str
         What the write would send.
+    asked : Asked, optional
+        What would be read of the source, if it tells.
     """
 
     schemas: tuple[tuple[str, pa.Schema], ...]
     statements: tuple[str, ...]
+    asked: Asked | None = None
 
 
 def outline_plan(plan: Plan, options: RunOptions) -> Outline:
@@ -129,7 +133,7 @@ def outline_plan(plan: Plan, options: RunOptions) -> Outline:
     run = _Run(plan, dataclasses.replace(options, limit=100 if sees_rows else 0))
     run.finish(look)
     schemas = tuple((c.name, c.schema) for c in run.counters if c.schema is not None)
-    return Outline(schemas, tuple(statements))
+    return Outline(schemas, tuple(statements), run.counters[0].asked)
 
 
 def frames(plan: Plan | Feed) -> Iterator[FrameSource]:
