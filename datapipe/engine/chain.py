@@ -20,6 +20,8 @@ from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, ValidateConfig, V
 from datapipe.schemas import run_validate
 from datapipe.transformation import cells, run_code, run_config, run_sql, step_version
 
+_TABLE = ", table "  # stands before the name of a further table
+
 
 @dataclass
 class Counter:
@@ -37,6 +39,13 @@ class Counter:
     ended: float | None = None
     worked: float = 0.0  # seconds spent in the step, with those in which it waited for rows
     waited: float = 0.0
+    largest: int = 0  # bytes of a batch that came in
+    parts: list[Callable[[], int]] = field(default_factory=list)  # what each part of the step has held at most
+
+    @property
+    def peak(self) -> int:
+        """The bytes that the step has held at most: the batch at hand, and each of its parts."""
+        return self.largest + sum(part() for part in self.parts)
 
     @property
     def seconds(self) -> float:
@@ -100,7 +109,8 @@ class Chain:
     def open(self, plan: Plan) -> Stream:
         """The stream that reaches the target."""
         source, *steps, _ = self.counters
-        stream = self._ahead(self._opened(lambda: open_source(plan.ingestion, self.work), "ingestion"), "read")
+        work = self._work_of(source.name)
+        stream = self._ahead(self._opened(lambda: open_source(plan.ingestion, work), source.name), source.name)
         source.total, source.schema = stream.total, stream.schema
         stream = self._counted(_fed(stream, plan, 0, self.work), source, steps[0] if steps else self.counters[-1])
         for index, step in enumerate(plan.transformation):
@@ -111,20 +121,23 @@ class Chain:
         return stream
 
     def _step(self, step: Step, stream: Stream, name: str) -> Stream:
+        work = self._work_of(name)
         if isinstance(step, CodeStep):
-            return self._opened(lambda: run_code(step.config, stream, self.work), name)
+            return self._opened(lambda: run_code(step.config, stream, work), name)
         if isinstance(step, SqlStep):
             inputs = {"input_data": stream, **self._feeds(step.config.tables, name)}
             config = step.config
-            opened = self._opened(lambda: run_sql(config.sql_query, config.parameters, inputs, self.work), name)
+            opened = self._opened(lambda: run_sql(config.sql_query, config.parameters, inputs, work), name)
         elif isinstance(step, ValidateStep):
-            opened = self._opened(lambda: self._validated(step.config, stream, name), name)
+            opened = self._opened(lambda: self._validated(step.config, stream, work, name), name)
         else:
-            opened = self._opened(lambda: run_config(step.config, stream, self.work), name)
+            opened = self._opened(lambda: run_config(step.config, stream, work), name)
         return self._ahead(opened, name)
 
-    def _validated(self, config: ValidateConfig, stream: Stream, name: str) -> AbstractContextManager[Stream]:
-        counter = next((counter for counter in self.counters if counter.name == name), None)
+    def _validated(
+        self, config: ValidateConfig, stream: Stream, work: Workspace, name: str
+    ) -> AbstractContextManager[Stream]:
+        counter = self._counter(name)
         if counter is None and config.on_error == "quarantine":
             hint = "Use on_error='drop', or write that table by a plan of its own"
             raise PlanError("a further table of an SQL step has no quarantine", hint=hint)
@@ -133,23 +146,31 @@ class Chain:
             if counter is not None:
                 counter.rejected += rows
 
-        return run_validate(config, stream, self.work, step=name, count=count)
+        return run_validate(config, stream, work, step=name, count=count)
+
+    def _counter(self, name: str) -> Counter | None:
+        return next((counter for counter in self.counters if counter.name == name), None)
+
+    def _work_of(self, name: str) -> Workspace:
+        """The run's workspace, for a step; what a further table holds counts as its step's."""
+        counter = self._counter(name.partition(_TABLE)[0])
+        return self.work if counter is None else dataclasses.replace(self.work, holds=counter.parts.append)
 
     def _feeds(self, feeds: Mapping[str, Feed], name: str) -> dict[str, Stream]:
-        return {table: self._feed(feed, f"{name}, table {table!r}") for table, feed in feeds.items()}
+        return {table: self._feed(feed, f"{name}{_TABLE}{table!r}") for table, feed in feeds.items()}
 
     def _feed(self, feed: Feed, name: str) -> Stream:
         # A sample of the rows still joins with all of a further table.
         limit = 0 if self.work.limit == 0 else None
         whole = dataclasses.replace(self, work=dataclasses.replace(self.work, limit=limit))
-        stream = whole._ahead(whole._opened(lambda: open_source(feed.ingestion, whole.work), name), name)
+        stream = whole._ahead(whole._opened(lambda: open_source(feed.ingestion, whole._work_of(name)), name), name)
         for number, step in enumerate(feed.transformation, 1):
             stream = whole._step(step, stream, f"{name}, {step_name(number, step)}")
         return stream
 
     def _opened(self, make: Callable[[], object], name: str) -> Stream:
         # A further table has no counter of its own.
-        counter = next((counter for counter in self.counters if counter.name == name), Counter(name))
+        counter = self._counter(name) or Counter(name)
         began = time.perf_counter()
         try:
             with bound(step=name):
@@ -162,6 +183,7 @@ class Chain:
 
     def _ahead(self, stream: Stream, name: str) -> Stream:
         prefetch = Prefetch(stream.batches, 2 * self.work.batch_bytes, self.work.cancel, f"datapipe {name}")
+        self._work_of(name).holds(lambda: prefetch.peak)
         return dataclasses.replace(stream, batches=self.stack.enter_context(prefetch.running()))
 
     def _counted(self, stream: Stream, done: Counter, following: Counter) -> Stream:
@@ -215,6 +237,6 @@ def _count(batches: Iterator[pa.RecordBatch], done: Counter, following: Counter)
         done.rows_out += batch.num_rows
         following.started = following.started or time.perf_counter()
         following.rows_in += batch.num_rows
-        following.latest = batch
+        following.latest, following.largest = batch, max(following.largest, batch.nbytes)
         yield batch
     done.ended = time.perf_counter()

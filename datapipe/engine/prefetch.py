@@ -28,7 +28,7 @@ class Prefetch:
         self._cancel = cancel
         self._changed = threading.Condition()
         self._queue: collections.deque[pa.RecordBatch] = collections.deque()
-        self._bytes = 0
+        self._bytes = self.peak = 0  # in the queue, now and at most
         self._error: BaseException | None = None
         self._done = self._closed = False
         context = contextvars.copy_context()
@@ -64,6 +64,7 @@ class Prefetch:
                         break
                     self._queue.append(batch)
                     self._bytes += size
+                    self.peak = max(self.peak, self._bytes)
                     self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001  # handed to the consumer, which raises it
             self._error = error

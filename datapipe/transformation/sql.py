@@ -16,7 +16,7 @@ from datapipe.data.analysis import Analysis, analyse, streams
 from datapipe.data.casting import cast_column, check_cases
 from datapipe.data.duckerrors import FirstError
 from datapipe.data.names import quote
-from datapipe.data.stream import MIB, Stream, Workspace, resized
+from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import EXACT_NUMERIC, tag, tagged
 from datapipe.errors import DataError
 from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
@@ -47,8 +47,7 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
     first = FirstError()
     with ExitStack() as stack, pointing(sql):
         inputs = {name: _closing(stream, stack) for name, stream in inputs.items()}
-        # Half the memory is DuckDB's, less what it takes beyond its limit.
-        con = stack.enter_context(duck.private(work, memory=max(work.memory // 2 - 8 * MIB, 24 * MIB)))
+        con = stack.enter_context(duck.private(work))
         con.execute("SET enable_external_access=false").complete()
         try:
             schemas = {name: stream.schema for name, stream in inputs.items()}
@@ -72,7 +71,7 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
         schema = pa.schema(
             [_field(*column, arrow, analysis) for column, arrow in zip(columns, reader.schema, strict=True)]
         )
-        batches = _pulled(reader, schema, first, work, inputs)
+        batches = duck.measured(_pulled(reader, schema, first, work, inputs), con, work)
         yield Stream(schema, resized(batches, size=work.batch_bytes))
 
 
