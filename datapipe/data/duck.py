@@ -38,6 +38,11 @@ def limit_of(work: Workspace) -> int:
     return max(_LEAST, work.memory * 3 // 4 - 8 * MIB)
 
 
+def threads_of(work: Workspace) -> int:
+    """As many as there are cores, four at most; one where memory is scarce, since each has buffers."""
+    return 1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1)
+
+
 @contextmanager
 def private(
     work: Workspace, *, memory: int | None = None, threads: int | None = None
@@ -49,9 +54,9 @@ def private(
     memory : int, optional
         Bytes, if not those of :func:`limit_of`; what does not fit is spilled below the run's scratch directory.
     threads : int, optional
-        As many as there are cores, four at most, if left out; one where memory is scarce, since each has buffers.
+        If not those of :func:`threads_of`.
     """
-    count = threads or (1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1))
+    count = threads or threads_of(work)
     with spill_directory(work) as spill:
         con = duckdb.connect(":memory:")
         try:

@@ -34,7 +34,7 @@ def gathered(stream: Stream, work: Workspace, room: int) -> pa.Table:
         if not is_told and whole > work.memory:
             is_told = True
             told = f"{stream.total:,} rows of about {held // rows:,} bytes" if stream.total else f"{rows:,} rows so far"
-            work.tell(f"a step takes the whole table into memory, about {whole // MIB:,} MiB: {told}")
+            work.tell(f"a Python function takes the whole table, about {whole // MIB:,} MiB beyond memory=: {told}")
         batches.append(batch)
     return pa.Table.from_batches(batches, schema=stream.schema)
 

@@ -59,9 +59,7 @@ def _holds_rows(step: Step) -> bool:
         return bool(step.config.tables) or holds_rows(step.config.sql_query)
     if isinstance(step, ConfigStep):
         config = step.config
-        return (
-            bool(config.group_by or config.aggregations or config.distinct or config.sort)
-        )
+        return bool(config.group_by or config.aggregations or config.distinct or config.sort)
     return isinstance(step, ValidateStep)
 
 
