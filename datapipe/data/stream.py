@@ -25,6 +25,35 @@ SCRATCH = "datapipe-scratch-"  # how the name of a scratch directory begins
 
 
 @dataclass(frozen=True)
+class Block:
+    """Rows in the form in which PostgreSQL sends and takes them: binary COPY, without its header and its end."""
+
+    num_rows: int
+    data: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return len(self.data)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows that nobody has looked into.
+
+    Parameters
+    ----------
+    types : tuple of str
+        The type of each column, as the server that sends them spells it.
+    blocks : iterator of Block
+        One pass only.
+    """
+
+    types: tuple[str, ...]
+    blocks: Iterator[Block]
+
+
+@dataclass(frozen=True)
 class Stream:
     """Record batches with a schema that is known before the first of them.
 
@@ -35,11 +64,14 @@ class Stream:
         One pass only. An iterator that is stopped early raises; it never just ends.
     total : int, optional
         The number of rows, when the source knows it.
+    encoded : Encoded, optional
+        The same rows for a target of the source's own kind. Only one of the two is ever pulled.
     """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
     total: int | None = None
+    encoded: Encoded | None = None
 
 
 @dataclass(frozen=True)

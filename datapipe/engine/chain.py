@@ -7,20 +7,28 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
-from datapipe.data.stream import Stream, Workspace, resized
+from datapipe.data.stream import Block, Stream, Workspace, resized
 from datapipe.engine.prefetch import Prefetch
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.ingestion import open_source
 from datapipe.logs import bound
-from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, ValidateConfig, ValidateStep
+from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, TableTarget, ValidateConfig, ValidateStep
 from datapipe.schemas import run_validate
 from datapipe.transformation import cells, run_code, run_config, run_sql, step_version
 
 _TABLE = ", table "  # stands before the name of a further table
+B = TypeVar("B", pa.RecordBatch, Block)
+
+
+class Wrap(Protocol):
+    """What is done to rows in either of their forms."""
+
+    def __call__(self, batches: Iterator[B], /) -> Iterator[B]:
+        """The same rows."""
 
 
 @dataclass
@@ -110,7 +118,9 @@ class Chain:
         """The stream that reaches the target."""
         source, *steps, _ = self.counters
         work = self._work_of(source.name)
-        stream = self._ahead(self._opened(lambda: open_source(plan.ingestion, work), source.name), source.name)
+        encoded = not steps and isinstance(plan.persistence, TableTarget)  # nobody looks into a row
+        opened = self._opened(lambda: open_source(plan.ingestion, work, encoded=encoded), source.name)
+        stream = self._ahead(opened, source.name)
         source.total, source.schema = stream.total, stream.schema
         stream = self._counted(_fed(stream, plan, 0, self.work), source, steps[0] if steps else self.counters[-1])
         for index, step in enumerate(plan.transformation):
@@ -179,15 +189,24 @@ class Chain:
             raise error.at(name) from error.__cause__
         finally:
             counter.worked += time.perf_counter() - began
-        return dataclasses.replace(stream, batches=_named(stream.batches, counter))
+        return _wrapped(stream, lambda batches: _named(batches, counter))
 
     def _ahead(self, stream: Stream, name: str) -> Stream:
-        prefetch = Prefetch(stream.batches, 2 * self.work.batch_bytes, self.work.cancel, f"datapipe {name}")
-        self._work_of(name).holds(lambda: prefetch.peak)
-        return dataclasses.replace(stream, batches=self.stack.enter_context(prefetch.running()))
+        def ahead(batches: Iterator[B]) -> Iterator[B]:
+            prefetch = Prefetch(batches, 2 * self.work.batch_bytes, self.work.cancel, f"datapipe {name}")
+            self._work_of(name).holds(lambda: prefetch.peak)
+            return self.stack.enter_context(prefetch.running(at_once=stream.encoded is None))
+
+        return _wrapped(stream, ahead)
 
     def _counted(self, stream: Stream, done: Counter, following: Counter) -> Stream:
-        return dataclasses.replace(stream, batches=_count(stream.batches, done, following))
+        return _wrapped(stream, lambda batches: _count(batches, done, following))
+
+
+def _wrapped(stream: Stream, wrap: Wrap) -> Stream:
+    """The stream with its rows wrapped, in whichever form they will be pulled."""
+    encoded = stream.encoded and dataclasses.replace(stream.encoded, blocks=wrap(stream.encoded.blocks))
+    return dataclasses.replace(stream, batches=wrap(stream.batches), encoded=encoded)
 
 
 def _fed(stream: Stream, plan: Plan, index: int, work: Workspace) -> Stream:
@@ -198,7 +217,7 @@ def _fed(stream: Stream, plan: Plan, index: int, work: Workspace) -> Stream:
     return dataclasses.replace(stream, batches=resized(stream.batches, rows=work.batch_rows))
 
 
-def _named(batches: Iterator[pa.RecordBatch], counter: Counter) -> Iterator[pa.RecordBatch]:
+def _named(batches: Iterator[B], counter: Counter) -> Iterator[B]:
     """The same batches, the work on them timed; an error on the way names the step."""
     try:
         yield from _timed(batches, counter)
@@ -206,7 +225,7 @@ def _named(batches: Iterator[pa.RecordBatch], counter: Counter) -> Iterator[pa.R
         raise error.at(counter.name) from error.__cause__
 
 
-def _timed(batches: Iterator[pa.RecordBatch], counter: Counter) -> Iterator[pa.RecordBatch]:
+def _timed(batches: Iterator[B], counter: Counter) -> Iterator[B]:
     try:
         while True:
             began = time.perf_counter()
@@ -224,7 +243,7 @@ def _timed(batches: Iterator[pa.RecordBatch], counter: Counter) -> Iterator[pa.R
             close()
 
 
-def _count(batches: Iterator[pa.RecordBatch], done: Counter, following: Counter) -> Iterator[pa.RecordBatch]:
+def _count(batches: Iterator[B], done: Counter, following: Counter) -> Iterator[B]:
     done.started = done.started or time.perf_counter()  # a step begins with the first row that comes in
     while True:
         began = time.perf_counter()
@@ -237,6 +256,7 @@ def _count(batches: Iterator[pa.RecordBatch], done: Counter, following: Counter)
         done.rows_out += batch.num_rows
         following.started = following.started or time.perf_counter()
         following.rows_in += batch.num_rows
-        following.latest, following.largest = batch, max(following.largest, batch.nbytes)
+        following.latest = batch if isinstance(batch, pa.RecordBatch) else None
+        following.largest = max(following.largest, batch.nbytes)
         yield batch
     done.ended = time.perf_counter()

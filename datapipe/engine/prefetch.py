@@ -7,27 +7,37 @@ import contextvars
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import pyarrow as pa
+from typing import Generic, Protocol, TypeVar
 
 from datapipe.data.cancel import CancelToken
 
 _POLL = 0.2  # seconds; a cancellation wakes every wait at once, this only bounds a lost wake-up
 
 
-class Prefetch:
+class Sized(Protocol):
+    """Rows that know their size: a record batch, or a block."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+
+
+B = TypeVar("B", bound=Sized)
+
+
+class Prefetch(Generic[B]):
     """Pulls batches in a thread and hands them over through a queue bounded in bytes.
 
     An error of the producer is raised, as it is, at the consumer's next pull; a cancelled queue raises too.
     It never just ends: a consumer would take that for the end of the data.
     """
 
-    def __init__(self, batches: Iterator[pa.RecordBatch], budget: int, cancel: CancelToken, name: str) -> None:
+    def __init__(self, batches: Iterator[B], budget: int, cancel: CancelToken, name: str) -> None:
         self._batches = batches
         self._budget = budget
         self._cancel = cancel
         self._changed = threading.Condition()
-        self._queue: collections.deque[pa.RecordBatch] = collections.deque()
+        self._queue: collections.deque[B] = collections.deque()
         self._bytes = self.peak = 0  # in the queue, now and at most
         self._error: BaseException | None = None
         self._done = self._closed = False
@@ -35,15 +45,17 @@ class Prefetch:
         self._thread = threading.Thread(target=context.run, args=(self._produce,), name=name, daemon=True)
 
     @contextmanager
-    def running(self) -> Iterator[Iterator[pa.RecordBatch]]:
-        """Start the thread; on leaving, stop it and wait for its end."""
+    def running(self, *, at_once: bool = True) -> Iterator[Iterator[B]]:
+        """Start the thread, at once or at the first pull; on leaving, stop it and wait for its end."""
         with self._cancel.hook(self._wake):
-            self._thread.start()
+            if at_once:
+                self._thread.start()
             try:
                 yield self._consume()
             finally:
                 self._close()
-                self._thread.join()
+                if self._thread.ident is not None:
+                    self._thread.join()
 
     def _wake(self) -> None:
         with self._changed:
@@ -82,14 +94,16 @@ class Prefetch:
             self._queue.clear()
             self._changed.notify_all()
 
-    def _consume(self) -> Iterator[pa.RecordBatch]:
+    def _consume(self) -> Iterator[B]:
+        if self._thread.ident is None:
+            self._thread.start()
         try:
             while (batch := self._take()) is not None:
                 yield batch
         finally:
             self._close()  # a consumer that has enough lets the source go
 
-    def _take(self) -> pa.RecordBatch | None:
+    def _take(self) -> B | None:
         with self._changed:
             while not (self._queue or self._done or self._cancel.cancelled):
                 self._changed.wait(_POLL)

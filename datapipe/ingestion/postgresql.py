@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -15,10 +15,11 @@ from datapipe.data.casting import check_names
 from datapipe.data.connections import shared
 from datapipe.data.pgbackend import IDENTITY, Road, results, session_name, watched_backend
 from datapipe.data.pgerrors import translate
-from datapipe.data.stream import Stream, Workspace, limited
+from datapipe.data.stream import Encoded, Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.ingestion.pgcolumns import Column, column_of, needs_declared, refused
 from datapipe.ingestion.pgcopy import copied
+from datapipe.ingestion.pgrelay import relayed
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import rewrite
 
@@ -38,8 +39,15 @@ _SETTINGS = (
 
 
 @contextmanager
-def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace) -> Iterator[Stream]:
+def read_postgresql(
+    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace, *, encoded: bool = False
+) -> Iterator[Stream]:
     """Rows of one query, streamed as Arrow batches from one snapshot.
+
+    Parameters
+    ----------
+    encoded : bool
+        Whether they are also to be had as the server encodes them; then reading begins with the first pull.
 
     Raises
     ------
@@ -55,7 +63,7 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
                 begun = f"{_BEGUN}, {_NAMED.format(session_name())}"
                 backend.identify(*raw.execute(begun.encode()).fetchone()[:2])  # type: ignore[index]  # a row
                 sql = render(raw, query, parameters)
-                columns = _describe(raw, sql)
+                columns, types = _describe(raw, sql, declare=encoded)
                 raw.rollback()
                 lent = _session_of(raw) if url.engine is not None else []
         except psycopg.Error as error:
@@ -73,9 +81,21 @@ def read_postgresql(query: str, parameters: Mapping[str, Any], url: DatabaseUrl,
 
     # The rows come over a connection of their own: a target may need the pooled one. The owner of a lent engine
     # closes what is open by disposing of it, so nothing else is to stay open there.
-    with copied(_select(sql, columns, work.limit), session, road, work, explain, kept=url.engine is None) as batches:
-        schema = pa.schema([column.field for column in columns])
-        yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
+    kept = url.engine is None
+    schema = pa.schema([column.field for column in columns])
+    opened = copied(_select(sql, columns, work.limit), session, road, work, explain, kept=kept)
+    if encoded:
+        blocks = relayed(sql, session, road, work, explain, kept=kept)
+        yield Stream(schema, _decoded(_late(opened), columns, schema), encoded=Encoded(types, blocks))
+    else:
+        with opened as batches:
+            yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
+
+
+def _late(opened: AbstractContextManager[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
+    """The same batches, opened at the first pull."""
+    with opened as batches:
+        yield from batches
 
 
 def render(raw: psycopg.Connection[Any], query: str, parameters: Mapping[str, Any]) -> str:
@@ -91,8 +111,14 @@ def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
-    """The columns of a statement, from a description by the server; nothing is executed."""
+def _describe(raw: psycopg.Connection[Any], sql: str, *, declare: bool) -> tuple[list[Column], tuple[str, ...]]:
+    """The columns of a statement, from a description by the server; nothing is executed.
+
+    Parameters
+    ----------
+    declare : bool
+        Whether the names of all types are wanted, rather than of those that need it.
+    """
     # A sub-query can only be a query, and cannot write.
     text = f"SELECT * FROM (\n{sql}\n) AS q".encode()
     connection = raw.pgconn
@@ -105,9 +131,9 @@ def _describe(raw: psycopg.Connection[Any], sql: str) -> list[Column]:
     check_names(names, what="the query")
     oids, typmods = [result.ftype(i) for i in range(count)], [result.fmod(i) for i in range(count)]
     declared = [""] * count
-    if any(map(needs_declared, oids)):
+    if declare or any(map(needs_declared, oids)):
         declared = [row[0] for row in raw.execute(_DECLARED, (oids, typmods)).fetchall()]
-    return [column_of(*each) for each in zip(names, oids, typmods, declared, strict=True)]
+    return [column_of(*each) for each in zip(names, oids, typmods, declared, strict=True)], tuple(declared)
 
 
 def _checked(raw: psycopg.Connection[Any]) -> pq.abc.PGresult:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-
-import pyarrow as pa
+from typing import TypeVar
 
 from datapipe.data.casting import check_names
 from datapipe.data.connections import resolve, shared
 from datapipe.data.names import quote
-from datapipe.data.stream import Stream, Workspace, limited
+from datapipe.data.stream import Encoded, Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.plan import FileSource, FrameSource, QuerySource, Source, TableSource
 from datapipe.plan.sqltext import check_one_query, check_parameters
 
 STEP = "ingestion"
+T = TypeVar("T")
 
 
 @contextmanager
-def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
+def open_source(source: Source, work: Workspace, *, encoded: bool = False) -> Iterator[Stream]:
     """The rows of a source: its schema on entering, its batches on demand, nothing left open.
 
     Parameters
@@ -27,6 +27,8 @@ def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
     source : QuerySource | TableSource | FileSource | FrameSource
     work : Workspace
         Its ``limit`` bounds the rows, its ``cancel`` token stops them.
+    encoded : bool
+        Whether the rows may also be wanted as the source's server encodes them, where it can be asked for that.
 
     Raises
     ------
@@ -37,6 +39,7 @@ def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
 
     Examples
     --------
+    >>> import pyarrow as pa
     >>> from datapipe.plan import FrameSource
     >>> with open_source(FrameSource(frame=pa.table({"a": [1, 2, 3]})), Workspace(limit=2)) as stream:
     ...     stream.schema.names, sum(batch.num_rows for batch in stream.batches)
@@ -44,11 +47,12 @@ def open_source(source: Source, work: Workspace) -> Iterator[Stream]:
     """
     with ExitStack() as stack:
         with _named():
-            stream = stack.enter_context(_reader(source, work))
+            stream = stack.enter_context(_reader(source, work, encoded=encoded and work.limit is None))
             check_names(stream.schema.names, what=source.label)
             if not stream.schema.names:
                 raise DataError(f"{source.label} has no columns", hint="Give it at least one")
-        yield Stream(stream.schema, _checked(limited(stream.batches, work.limit), work), stream.total)
+        raw = stream.encoded and Encoded(stream.encoded.types, _checked(stream.encoded.blocks, work))
+        yield Stream(stream.schema, _checked(limited(stream.batches, work.limit), work), stream.total, raw)
 
 
 def content_hash(source: FrameSource) -> str:
@@ -75,7 +79,7 @@ def source_sql(source: Source) -> str | None:
     return None
 
 
-def _reader(source: Source, work: Workspace) -> AbstractContextManager[Stream]:
+def _reader(source: Source, work: Workspace, *, encoded: bool) -> AbstractContextManager[Stream]:
     """The reader for a kind of source; only the libraries it needs are loaded."""
     if isinstance(source, FrameSource):
         from datapipe.ingestion.frames import read_frame  # loads pandas
@@ -85,10 +89,12 @@ def _reader(source: Source, work: Workspace) -> AbstractContextManager[Stream]:
         from datapipe.ingestion.files import read_files  # loads DuckDB
 
         return read_files(source, work)
-    return _database_reader(source, work)
+    return _database_reader(source, work, encoded=encoded)
 
 
-def _database_reader(source: QuerySource | TableSource, work: Workspace) -> AbstractContextManager[Stream]:
+def _database_reader(
+    source: QuerySource | TableSource, work: Workspace, *, encoded: bool
+) -> AbstractContextManager[Stream]:
     url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step=STEP)
     parameters = source.parameters if isinstance(source, QuerySource) else {}
     query = str(source_sql(source))
@@ -98,7 +104,7 @@ def _database_reader(source: QuerySource | TableSource, work: Workspace) -> Abst
     if url.driver == "postgresql":
         from datapipe.ingestion.postgresql import read_postgresql  # loads ADBC
 
-        return read_postgresql(query, parameters, url, work)
+        return read_postgresql(query, parameters, url, work, encoded=encoded)
     if url.driver == "sqlite":
         from datapipe.ingestion.sqlite import read_sqlite  # one reader is enough
 
@@ -128,7 +134,7 @@ def _named() -> Iterator[None]:
         raise error.at(STEP) from error.__cause__
 
 
-def _checked(batches: Iterator[pa.RecordBatch], work: Workspace) -> Iterator[pa.RecordBatch]:
+def _checked(batches: Iterator[T], work: Workspace) -> Iterator[T]:
     with _named():
         for batch in batches:
             work.cancel.check()

@@ -215,7 +215,7 @@ def _carry_out(session: Session, load: Load, stream: Stream, work: Workspace) ->
     layout = _define(session, load)
     for note in load.notes:
         work.tell(note, lasting=session.words.lasting)
-    loaded = run_load(session, load, stream, work)
+    loaded = run_load(session, load, layout, stream, work)
     return dataclasses.replace(loaded, columns=tuple(column.spec for column in layout.columns))
 
 

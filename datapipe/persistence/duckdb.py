@@ -53,6 +53,7 @@ _INDEXES = f"SELECT CAST(expressions AS VARCHAR[]) FROM duckdb_indexes() WHERE {
 class DuckdbSession:
     """One transaction on a DuckDB file."""
 
+    binary: ClassVar[None] = None
     bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) SELECT * FROM " + _BATCHES
     words: ClassVar[Words] = Words(now="strftime(now() AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')", together=True)
     con: duckdb.DuckDBPyConnection

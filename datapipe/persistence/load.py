@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.names import find_name, quoted
-from datapipe.data.stream import Stream, Workspace
+from datapipe.data.stream import Block, Stream, Workspace
 from datapipe.data.types import describe, tag
 from datapipe.errors import DataError, PlanError, SchemaError
 from datapipe.persistence import statements
@@ -23,6 +23,7 @@ from datapipe.plan import TableTarget, WriteStrategy
 from datapipe.schemas import ColumnSpec, SchemaChange
 from datapipe.schemas.kinds import Kind
 
+Copy = Callable[[Table, Sequence[Column]], int]
 STAGE = Table("_datapipe_stage")
 ROW_NUMBER = "_datapipe_row"
 
@@ -40,6 +41,7 @@ class Wire:
     padded: bool = False  # whether blanks at the end are padding, which the server adds by itself
     json: bool = False  # whether a text must be JSON, where the server would not tell the row that is not
     nulls: bool = True  # whether a NULL may be sent, where the server might take it for the default
+    required: bool = False  # whether the temporary table is to refuse NULL, as nobody else looks
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,23 @@ class Words:
     lasting: bool = False  # whether DDL commits by itself
     mark: str = '"'  # what quotes a name in the statements a user may be shown to run
     options: str = ""  # what follows CREATE TABLE (…)
+    unrepeated: bool = False  # whether a merge that updates refuses a key that comes twice
     drop: str = "DROP TABLE"  # for a temporary table, so that the transaction goes on
     further: tuple[str, ...] = ()  # what is created beside the ledger
     stages: str = (  # a query for the stages that are no temporary tables: schema and name
         "SELECT table_schema, table_name FROM information_schema.tables "
         "WHERE table_type = 'BASE TABLE' AND substr(table_name, 1, 15) = '_datapipe_stage'"
     )
+
+
+class Binary(Protocol):
+    """Takes rows as PostgreSQL encodes them."""
+
+    def takes(self, types: Sequence[str], columns: Sequence[Column]) -> bool:
+        """Whether values of these types are sent as values of these columns are."""
+
+    def copy(self, table: Table, columns: Sequence[Column], keys: Set[str], blocks: Iterator[Block]) -> int:
+        """Bulk-load blocks; the number of rows. The table refuses NULL in the keys."""
 
 
 class Session(Protocol):
@@ -92,6 +105,10 @@ class Session(Protocol):
     @property
     def words(self) -> Words:
         """The database's language."""
+
+    @property
+    def binary(self) -> Binary | None:
+        """What takes rows as PostgreSQL encodes them, if the database does."""
 
     def lock(self, name: str, owner: str) -> str | None:
         """Take a lock until the session ends, without waiting; who has it, for people, if it is taken."""
@@ -212,7 +229,7 @@ class Load:
     def stage_columns(self) -> tuple[Column, ...]:
         """The temporary table's columns."""
         return tuple(
-            Column(column.name, "text" if wire.cast else column.type)
+            Column(column.name, "text" if wire.cast else column.type, nullable=not wire.required)
             for column, wire in zip(self.columns, self.wires, strict=True)
         )
 
@@ -315,26 +332,60 @@ def _check_order(field: pa.Field, wire: Wire) -> None:
         )
 
 
-def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> Loaded:
-    """Write the stream. The caller has run the DDL, and commits."""
+def run_load(session: Session, load: Load, layout: Layout, stream: Stream, work: Workspace) -> Loaded:
+    """Write the stream. The caller has run the DDL, which made the table's ``layout``, and commits."""
     if load.strategy is WriteStrategy.REPLACE:
         session.execute(statements.delete(load.table))
-    schema = pa.schema([pa.field(c.name, w.arrow) for c, w in zip(load.columns, load.wires, strict=True)])
-    batches = _sent(stream, schema, load)
+    load, copy = _encoded(session, load, layout, stream) or _converted(session, load, stream)
     if not load.staged:
-        rows = session.copy(load.table, load.columns, schema, batches)
+        rows = copy(load.table, load.columns)
         work.cancel.check()
         return Loaded(rows, created=load.layout is None)
     session.execute(statements.create_stage(STAGE, load.stage_columns, session.words.options))
-    rows = session.copy(STAGE, load.stage_columns, schema, batches)
+    rows = copy(STAGE, load.stage_columns)
     work.cancel.check()
     _check_casts(session, load)
-    source = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else STAGE.sql
-    given = rows if source == STAGE.sql else int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
-    written = _merge(session, load, source, rows)
+    written, repeats = _merged_at_once(session, load), 0
+    if written is None:
+        source = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else STAGE.sql
+        repeats = 0 if source == STAGE.sql else rows - int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
+        written = _merge(session, load, source, rows)
     work.cancel.check()
     session.execute(f"{session.words.drop} {STAGE.sql}")
-    return Loaded(written, deduplicated=rows - given, created=load.layout is None)
+    return Loaded(written, deduplicated=repeats, created=load.layout is None)
+
+
+def _converted(session: Session, load: Load, stream: Stream) -> tuple[Load, Copy]:
+    """How rows are carried into a table: each value checked, in the type that is sent."""
+    schema = pa.schema([pa.field(c.name, w.arrow) for c, w in zip(load.columns, load.wires, strict=True)])
+    batches = _sent(stream, schema, load)
+    return load, lambda table, columns: session.copy(table, columns, schema, batches)
+
+
+def _encoded(session: Session, load: Load, layout: Layout, stream: Stream) -> tuple[Load, Copy] | None:
+    """The same without a look at the values, where the source sends just what the table takes."""
+    binary, encoded = session.binary, stream.encoded
+    if binary is None or encoded is None or load.left_out:
+        return None
+    declared = {column.name: column for column in layout.columns}
+    columns = [declared[column.name] for column in load.columns]
+    keys = {column.name for column in columns if column.name in load.target_keys}
+    is_checked = load.strategy is WriteStrategy.UPSERT or not any(c.nullable for c in columns if c.name in keys)
+    if not (is_checked and binary.takes(encoded.types, columns)):
+        return None
+    wires = tuple(Wire(pa.binary(), required=column.name in keys) for column in columns)
+    return replace(load, wires=wires), lambda table, columns: binary.copy(table, columns, keys, encoded.blocks)
+
+
+def _merged_at_once(session: Session, load: Load) -> int | None:
+    """The rows of an upsert that needs no look at its keys, which is a pass over all rows; None if it does."""
+    is_upsert = load.strategy is WriteStrategy.UPSERT and load.latest is None and len(load.keys) < len(load.columns)
+    if not (is_upsert and session.words.unrepeated):
+        return None
+    try:
+        return session.attempt(load.merge(session, STAGE.sql))
+    except DataError:  # a key comes twice, or a row is refused, which is to be named
+        return None
 
 
 def _merge(session: Session, load: Load, source: str, rows: int) -> int:

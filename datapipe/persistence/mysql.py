@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pymysql
@@ -74,6 +74,7 @@ _PATIENCE = 2.0  # seconds
 class MysqlSession:
     """One transaction on MySQL or MariaDB."""
 
+    binary: ClassVar[None] = None
     raw: Any
     watch: Watch
     targets: list[Table] = field(default_factory=list)  # that were looked at

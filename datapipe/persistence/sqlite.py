@@ -42,6 +42,7 @@ _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 class SqliteSession:
     """One transaction on a SQLite database."""
 
+    binary: ClassVar[None] = None
     bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) VALUES (…)"
     words: ClassVar[Words] = Words(
         now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'",
