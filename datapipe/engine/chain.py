@@ -11,10 +11,10 @@ from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
+from datapipe.data.prefetch import Prefetch
 from datapipe.data.stream import Block, Stream, Workspace, resized
-from datapipe.engine.prefetch import Prefetch
 from datapipe.errors import DatapipeError, PlanError
-from datapipe.ingestion import open_source
+from datapipe.ingestion import Range, open_source
 from datapipe.logs import bound
 from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, TableTarget, ValidateConfig, ValidateStep
 from datapipe.schemas import run_validate
@@ -108,18 +108,25 @@ def _version(step: Step, number: int) -> str:
 
 @dataclass(frozen=True)
 class Chain:
-    """Opens the streams of a plan; ``stack`` closes them."""
+    """Opens the streams of a plan; ``stack`` closes them.
+
+    Parameters
+    ----------
+    only : Range, optional
+        The only one of its source's ranges that is read.
+    """
 
     stack: ExitStack
     work: Workspace
     counters: list[Counter] = field(default_factory=list)
+    only: Range | None = None
 
     def open(self, plan: Plan) -> Stream:
         """The stream that reaches the target."""
         source, *steps, _ = self.counters
         work = self._work_of(source.name)
         encoded = not steps and isinstance(plan.persistence, TableTarget)  # nobody looks into a row
-        opened = self._opened(lambda: open_source(plan.ingestion, work, encoded=encoded), source.name)
+        opened = self._opened(lambda: open_source(plan.ingestion, work, self.only, encoded=encoded), source.name)
         stream = self._ahead(opened, source.name)
         source.total, source.schema = stream.total, stream.schema
         stream = self._counted(_fed(stream, plan, 0, self.work), source, steps[0] if steps else self.counters[-1])
@@ -193,7 +200,7 @@ class Chain:
 
     def _ahead(self, stream: Stream, name: str) -> Stream:
         def ahead(batches: Iterator[B]) -> Iterator[B]:
-            prefetch = Prefetch(batches, 2 * self.work.batch_bytes, self.work.cancel, f"datapipe {name}")
+            prefetch = Prefetch([batches], 2 * self.work.batch_bytes, self.work.cancel, f"datapipe {name}")
             self._work_of(name).holds(lambda: prefetch.peak)
             return self.stack.enter_context(prefetch.running(at_once=stream.encoded is None))
 

@@ -29,6 +29,7 @@ from datapipe.engine.options import RunOptions
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
 from datapipe.engine.shares import shares
+from datapipe.engine.spread import spread
 from datapipe.engine.telling import Telling
 from datapipe.errors import (
     DatapipeError,
@@ -41,14 +42,14 @@ from datapipe.errors import (
 )
 from datapipe.ingestion import content_hash
 from datapipe.logs import bound, carried, ids, of_run
-from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, hashed, write
+from datapipe.persistence import Delivery, Loaded, Staged, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, TableTarget, Target, ValidateStep, check_bound
 from datapipe.schemas import version_of
 from datapipe.settings import settings
 
 T = TypeVar("T")
 _TICK = 0.1  # seconds between two looks at the counters
-Sink = Callable[[Stream, Workspace], T]
+Sink = Callable[[Stream | Staged, Workspace], T]
 Taker = Callable[[Stream, Workspace], object]
 
 
@@ -70,7 +71,7 @@ def run_plan(plan: Plan, options: RunOptions) -> RunResult:
     if target is None:
         raise PlanError("the plan writes nowhere", hint="Add .write(table, to=…), or use .collect()")
     run = _Run(plan, options)
-    return run.finish(lambda stream, work: write(target, stream, work, run.delivery), target)
+    return run.finish(lambda given, work: write(target, given, work, run.delivery), target)
 
 
 def collect_plan(plan: Plan, options: RunOptions) -> tuple[pa.Table, RunResult]:
@@ -93,8 +94,9 @@ def stream_plan(plan: Plan, options: RunOptions, take: Taker) -> RunResult:
         Gets the stream and the run's workspace, and reads to the end. Each attempt calls it anew.
     """
 
-    def taken(stream: Stream, work: Workspace) -> Loaded:
-        take(stream, work)
+    def taken(given: Stream | Staged, work: Workspace) -> Loaded:
+        if isinstance(given, Stream):  # what is staged is for a target
+            take(given, work)
         return Loaded(0)
 
     return _Run(plan, options).finish(taken)
@@ -120,9 +122,9 @@ def outline_plan(plan: Plan, options: RunOptions) -> Outline:
     """Bind every step and look at the target; only Python steps see rows, and only a few."""
     statements: list[str] = []
 
-    def look(stream: Stream, work: Workspace) -> Loaded:
+    def look(given: Stream | Staged, work: Workspace) -> Loaded:
         if plan.persistence is not None:
-            statements.extend(describe_write(plan.persistence, stream.schema, work))
+            statements.extend(describe_write(plan.persistence, given.schema, work))
         return Loaded(0)
 
     sees_rows = any(step.type == "code" for step in plan.transformation)
@@ -326,10 +328,10 @@ class _Run:
             if claim.done is not None:
                 return claim.done
             self.delivery = claim.delivery
-        stream = Chain(stack, work, self.counters).open(self._plan)
+        given = self._spread(target, work, stack)
         last, began = self.counters[-1], time.perf_counter()
         with bound(step="persistence"):
-            loaded = sink(stream, dataclasses.replace(work, holds=last.parts.append))
+            loaded = sink(given, dataclasses.replace(work, holds=last.parts.append))
         last.rows_out, last.ended = loaded.rows, time.perf_counter()
         last.worked += last.ended - began
         if target is not None and loaded.replayed is None and loaded.rows + loaded.deduplicated != last.rows_in:
@@ -338,6 +340,16 @@ class _Run:
                 "a trigger or a rule of the table changes what is written"
             )
         return loaded
+
+    def _spread(self, target: Target | None, work: Workspace, stack: ExitStack) -> Stream | Staged:
+        """The rows for the target: a stream of all of them; or, where other workers help, what they all have staged."""
+        sharing = self._options.sharing
+        if sharing is not None and target is not None and self.delivery is not None:
+            staged = spread(self._plan, target, work, sharing, self.counters, stack)
+            if staged is not None:
+                return staged
+            self.counters = counters(self._plan, self._first)  # some may have counted rows that come again
+        return Chain(stack, work, self.counters, self._options.only).open(self._plan)
 
     def _content(self) -> str:
         """The plan's fingerprint; where it holds frames, with what is in them."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -15,11 +17,13 @@ from datapipe.data.casting import check_names
 from datapipe.data.connections import shared
 from datapipe.data.pgbackend import IDENTITY, Road, results, session_name, watched_backend
 from datapipe.data.pgerrors import translate
-from datapipe.data.stream import Encoded, Stream, Workspace, limited
-from datapipe.errors import DataError, DatapipeError, PlanError
+from datapipe.data.stream import Block, Encoded, Stream, Workspace, limited
+from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
 from datapipe.ingestion.pgcolumns import Column, column_of, needs_declared, refused
 from datapipe.ingestion.pgcopy import copied
 from datapipe.ingestion.pgrelay import relayed
+from datapipe.ingestion.pgrepeat import differs
+from datapipe.ingestion.ranges import Cutting, Range, find_column, numbered
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import rewrite
 
@@ -38,14 +42,58 @@ _SETTINGS = (
 )
 
 
+@dataclass(frozen=True)
+class Query:
+    """A query that the server has described, and how to read it.
+
+    Parameters
+    ----------
+    sql : str
+        With its parameters as literals.
+    columns : list of Column
+    types : tuple of str
+        As the server spells them; empty where that was not asked.
+    road : Road
+        To the server.
+    session : tuple of str
+        Statements that go before it, in its transaction.
+    kept : bool
+        Whether connections may be kept for the next read: not those of a lent engine.
+    differs : str, optional
+        What may make its rows others on another connection, where that was asked.
+    """
+
+    sql: str
+    columns: list[Column]
+    types: tuple[str, ...]
+    road: Road
+    session: tuple[str, ...]
+    kept: bool
+    differs: str | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as they are handed on."""
+        return pa.schema([column.field for column in self.columns])
+
+
 @contextmanager
 def read_postgresql(
-    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace, *, encoded: bool = False
+    query: str,
+    parameters: Mapping[str, Any],
+    url: DatabaseUrl,
+    work: Workspace,
+    cut: Cutting | Range | None = None,
+    *,
+    encoded: bool = False,
 ) -> Iterator[Stream]:
     """Rows of one query, streamed as Arrow batches from one snapshot.
 
     Parameters
     ----------
+    cut : Cutting or Range, optional
+        How to cut the rows into ranges, which are read side by side; or the only one of them to read. A sample is read
+        as one, and so is what could differ between connections.
     encoded : bool
         Whether they are also to be had as the server encodes them; then reading begins with the first pull.
 
@@ -56,6 +104,55 @@ def read_postgresql(
     DataError
         If a value has no exact counterpart, such as an infinite timestamp.
     """
+    cutting = cut if isinstance(cut, Cutting) else None
+    found = described(query, parameters, url, work, cutting, declare=encoded)
+    if encoded:
+        yield Stream(found.schema, _late(rows_of(found, work)), encoded=Encoded(found.types, _relayed(found, work)))
+        return
+    if cutting is not None and work.limit is None and not found.differs:
+        from datapipe.ingestion.pgranges import read_ranges
+
+        with read_ranges(found, cutting, work) as batches:
+            yield Stream(found.schema, batches)
+        return
+    if found.differs and work.limit is None:
+        work.tell(as_one(found.differs))
+    with rows_of(found, work, cut if isinstance(cut, Range) else None) as batches:
+        yield Stream(found.schema, limited(batches, work.limit))
+
+
+def _late(opened: AbstractContextManager[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
+    """The same batches, opened at the first pull."""
+    with opened as batches:
+        yield from batches
+
+
+def _relayed(found: Query, work: Workspace) -> Iterator[Block]:
+    explain = functools.partial(_explained, found, work)
+    return relayed(found.sql, found.session, found.road, work, explain, kept=found.kept)
+
+
+def described(
+    query: str,
+    parameters: Mapping[str, Any],
+    url: DatabaseUrl,
+    work: Workspace,
+    cutting: Cutting | None = None,
+    *,
+    declare: bool = False,
+) -> Query:
+    """What the server says of a query; nothing is executed.
+
+    Parameters
+    ----------
+    declare : bool
+        Whether the names of all its types are wanted.
+
+    Raises
+    ------
+    PlanError
+        If it does not parse or names something that does not exist, or cannot be cut so.
+    """
     with shared().connect(url, work.cancel) as conn:
         raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
         try:
@@ -63,7 +160,11 @@ def read_postgresql(
                 begun = f"{_BEGUN}, {_NAMED.format(session_name())}"
                 backend.identify(*raw.execute(begun.encode()).fetchone()[:2])  # type: ignore[index]  # a row
                 sql = render(raw, query, parameters)
-                columns, types = _describe(raw, sql, declare=encoded)
+                columns, types = _describe(raw, sql, declare=declare)
+                why = None
+                if cutting is not None:
+                    find_column(cutting, pa.schema([column.field for column in columns]))
+                    why = differs(raw, sql)
                 raw.rollback()
                 lent = _session_of(raw) if url.engine is not None else []
         except psycopg.Error as error:
@@ -72,30 +173,44 @@ def read_postgresql(
         # A query ends soon after a client that was killed.
         check = ["SET LOCAL client_connection_check_interval = 500"] if raw.info.server_version >= 140_000 else []
         name = f"SET LOCAL application_name = '{session_name()}'"  # not beyond this read: the connection may be kept
-        road, session = Road.of(raw), (*lent, *check, *_SETTINGS, name)
-
-    def explain(error: Exception) -> DatapipeError:
-        found = translate(error)
-        located = _located(road.conninfo, session, sql, columns, work) if _may_be_located(found) else None
-        return located or found
-
-    # The rows come over a connection of their own: a target may need the pooled one. The owner of a lent engine
-    # closes what is open by disposing of it, so nothing else is to stay open there.
-    kept = url.engine is None
-    schema = pa.schema([column.field for column in columns])
-    opened = copied(_select(sql, columns, work.limit), session, road, work, explain, kept=kept)
-    if encoded:
-        blocks = relayed(sql, session, road, work, explain, kept=kept)
-        yield Stream(schema, _decoded(_late(opened), columns, schema), encoded=Encoded(types, blocks))
-    else:
-        with opened as batches:
-            yield Stream(schema, limited(_decoded(batches, columns, schema), work.limit))
+        session = (*lent, *check, *_SETTINGS, name)
+        # The owner of a lent engine closes what is open by disposing of it, so nothing else is to stay open there.
+        return Query(sql, columns, types, Road.of(raw), session, kept=url.engine is None, differs=why)
 
 
-def _late(opened: AbstractContextManager[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
-    """The same batches, opened at the first pull."""
-    with opened as batches:
-        yield from batches
+def as_one(why: str) -> str:
+    """The note about a query that is not read in partitions."""
+    return f"the source was read as one, not in partitions: {why} may give other rows on another connection"
+
+
+@contextmanager
+def rows_of(found: Query, work: Workspace, part: Range | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The rows of a query, decoded: all, or those of one range.
+
+    They come over a connection of their own: a target may need the pooled one.
+    """
+    condition = part.condition if part else None
+    sql = _select(found.sql, found.columns, work.limit, condition)
+
+    explain = functools.partial(_explained, found, work, part=part)
+    before = (f"SET TRANSACTION SNAPSHOT '{part.snapshot.name}'",) if part else ()
+    alone = part.snapshot.opening if part else nullcontext()
+    session = (*before, *found.session)
+    copying = copied(sql, session, found.road, work, explain, kept=found.kept, alone=alone)
+    with numbered(part) if part else nullcontext(), copying as batches:
+        yield _decoded(batches, found.columns, found.schema)
+
+
+def _explained(found: Query, work: Workspace, error: Exception, *, part: Range | None = None) -> DatapipeError:
+    """The driver's error as ours, with the value that is at fault, if one is."""
+    ours = translate(error)
+    if part is not None and "snapshot" in ours.message:
+        return TransientError(f"the partitions' snapshot is gone ({ours.message})", hint="Try again")
+    condition = part.condition if part else None
+    source = _select(found.sql, found.columns, None, condition, plain=True) if condition else found.sql
+    may = _may_be_located(ours)
+    located = _located(found.road.conninfo, found.session, source, found.columns, work) if may else None
+    return located or ours
 
 
 def render(raw: psycopg.Connection[Any], query: str, parameters: Mapping[str, Any]) -> str:
@@ -143,16 +258,19 @@ def _checked(raw: psycopg.Connection[Any]) -> pq.abc.PGresult:
     return result
 
 
-def _select(sql: str, columns: list[Column], limit: int | None) -> str:
-    if limit is None and all(column.expression == "{}" for column in columns):
+def _select(
+    sql: str, columns: list[Column], limit: int | None, condition: str | None = None, *, plain: bool = False
+) -> str:
+    """The query that asks for each column as it is read, or as it is if ``plain``; ``condition`` calls them c0, c1 …"""
+    if limit is None and condition is None and all(column.expression == "{}" for column in columns):
         return sql
     inner = ", ".join(f"c{i}" for i in range(len(columns)))
     items = ", ".join(
         column.expression.replace("{0}", f"c{i}").replace("{}", f"c{i}") for i, column in enumerate(columns)
     )
     # The names do not matter: columns are taken by position.
-    tail = f" LIMIT {limit}" if limit is not None else ""
-    return f"SELECT {items} FROM (\n{sql}\n) AS q({inner}){tail}"
+    tail = (f" WHERE {condition}" if condition else "") + (f" LIMIT {limit}" if limit is not None else "")
+    return f"SELECT {inner if plain else items} FROM (\n{sql}\n) AS q({inner}){tail}"
 
 
 def _session_of(raw: psycopg.Connection[Any]) -> list[str]:

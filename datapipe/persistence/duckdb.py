@@ -22,7 +22,7 @@ from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
 from datapipe.persistence import statements
 from datapipe.persistence.duckalter import alter, check_dependents
 from datapipe.persistence.filelocks import try_lock
-from datapipe.persistence.load import Wire, Words
+from datapipe.persistence.session import Wire, Words
 from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_views
 from datapipe.plan import DatabaseUrl
 from datapipe.schemas import SchemaChange

@@ -23,9 +23,9 @@ from datapipe.data.types import mysql_type, tag
 from datapipe.data.watch import Watch
 from datapipe.errors import DatapipeError, PlanError, SchemaError, TransientError
 from datapipe.persistence import mysqlalter, mysqlbulk
-from datapipe.persistence.load import STAGE, CommitLost, Wire, Words
 from datapipe.persistence.mysqltext import Declared, sent_type
 from datapipe.persistence.patience import WAIT, patiently
+from datapipe.persistence.session import STAGE, CommitLost, Wire, Words
 from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_views
 from datapipe.plan import DatabaseUrl
 from datapipe.schemas import SchemaChange

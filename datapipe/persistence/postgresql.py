@@ -27,9 +27,9 @@ from datapipe.data.types import INTERVAL, postgresql_type, tag
 from datapipe.data.watch import Watch
 from datapipe.errors import DataError, PlanError, TransientError
 from datapipe.persistence import pgalter, statements
-from datapipe.persistence.load import ROW_NUMBER, CommitLost, Wire, Words
 from datapipe.persistence.patience import WAIT, patiently
 from datapipe.persistence.pgbinary import COPY, PostgresqlBinary, unbounded
+from datapipe.persistence.session import ROW_NUMBER, CommitLost, Wire, Words
 from datapipe.persistence.tables import Column, Ddl, Layout, Table
 from datapipe.plan import DatabaseUrl
 from datapipe.schemas import SchemaChange

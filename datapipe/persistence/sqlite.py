@@ -25,7 +25,7 @@ from datapipe.data.types import sqlite_field, sqlite_type
 from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError
 from datapipe.persistence import statements
 from datapipe.persistence.filelocks import try_lock
-from datapipe.persistence.load import ROW_NUMBER, Wire, Words
+from datapipe.persistence.session import ROW_NUMBER, Wire, Words
 from datapipe.persistence.sqlitealter import Stored, alter, is_numeric, sqlite_kind
 from datapipe.persistence.tables import Column, Ddl, Layout, Table
 from datapipe.plan import DatabaseUrl

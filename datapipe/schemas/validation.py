@@ -84,6 +84,21 @@ def run_validate(
         yield Stream(bound.schema, run.late(stream.batches) if late else run.at_once(stream.batches), stream.total)
 
 
+def judges_across_rows(config: ValidateConfig, schema: pa.Schema, work: Workspace) -> str | None:
+    """Why rows cannot be held to a contract some at a time; None if they can."""
+    if config.on_error != "raise" or config.max_failures is not None:
+        return "bad rows are counted over the whole table"
+    bound = bind(held_to(config), schema)
+    if bound.unique:
+        return "a key is to be unique"
+    with duck.private(work, memory=32 * MIB) as con:
+        filtered = [name for name in schema.names if name not in bound.schema.names]
+        across = [check for check in bound.checks if _scope(con, check, bound.schema, filtered) != "row"]
+    if across or any(check.spec.warn for check in bound.checks):
+        return "a check looks at the whole table"
+    return None
+
+
 def _scope(con: duckdb.DuckDBPyConnection, check: BoundCheck, schema: pa.Schema, filtered: list[str]) -> Scope:
     spec = check.spec
     if spec.sql is not None:

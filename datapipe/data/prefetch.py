@@ -1,11 +1,11 @@
-"""A stage that runs ahead in a thread of its own, as far as a budget of bytes allows."""
+"""Stages that run ahead in threads of their own, as far as a budget of bytes allows."""
 
 from __future__ import annotations
 
 import collections
 import contextvars
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
@@ -26,47 +26,57 @@ B = TypeVar("B", bound=Sized)
 
 
 class Prefetch(Generic[B]):
-    """Pulls batches in a thread and hands them over through a queue bounded in bytes.
+    """Pulls batches in threads, one for each producer, and hands them over through a queue bounded in bytes.
 
-    An error of the producer is raised, as it is, at the consumer's next pull; a cancelled queue raises too.
-    It never just ends: a consumer would take that for the end of the data.
+    The batches of one producer stay in order; those of several come as they are made. An error of a producer is
+    raised, as it is, at the consumer's next pull; a cancelled queue raises too. It never just ends: a consumer would
+    take that for the end of the data.
     """
 
-    def __init__(self, batches: Iterator[B], budget: int, cancel: CancelToken, name: str) -> None:
-        self._batches = batches
+    def __init__(self, producers: Sequence[Iterator[B]], budget: int, cancel: CancelToken, name: str) -> None:
         self._budget = budget
         self._cancel = cancel
         self._changed = threading.Condition()
         self._queue: collections.deque[B] = collections.deque()
         self._bytes = self.peak = 0  # in the queue, now and at most
         self._error: BaseException | None = None
-        self._done = self._closed = False
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(target=context.run, args=(self._produce,), name=name, daemon=True)
+        self._closed = False
+        self._working = len(producers)  # those that have not ended
+        self._threads = [
+            threading.Thread(target=contextvars.copy_context().run, args=(self._produce, each), name=name, daemon=True)
+            for each in producers
+        ]
 
     @contextmanager
     def running(self, *, at_once: bool = True) -> Iterator[Iterator[B]]:
-        """Start the thread, at once or at the first pull; on leaving, stop it and wait for its end."""
+        """Start the threads, at once or at the first pull; on leaving, stop them and wait for their end."""
         with self._cancel.hook(self._wake):
             if at_once:
-                self._thread.start()
+                self._start()
             try:
                 yield self._consume()
             finally:
                 self._close()
-                if self._thread.ident is not None:
-                    self._thread.join()
+                for thread in self._threads:
+                    if thread.ident is not None:
+                        thread.join()
+
+    def _start(self) -> None:
+        for thread in self._threads:
+            if thread.ident is None:
+                thread.start()
 
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
     def _stopping(self) -> bool:
-        return self._closed or self._cancel.cancelled
+        return self._closed or self._error is not None or self._cancel.cancelled
 
-    def _produce(self) -> None:
+    def _produce(self, batches: Iterator[B]) -> None:
+        failed: BaseException | None = None
         try:
-            for batch in self._batches:
+            for batch in batches:
                 size = max(batch.nbytes, 1)
                 with self._changed:
                     # One batch larger than the whole budget may pass alone.
@@ -79,13 +89,14 @@ class Prefetch(Generic[B]):
                     self.peak = max(self.peak, self._bytes)
                     self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001  # handed to the consumer, which raises it
-            self._error = error
+            failed = error
         finally:
-            close = getattr(self._batches, "close", None)
+            close = getattr(batches, "close", None)
             if close is not None:
                 close()
             with self._changed:
-                self._done = True
+                self._working -= 1
+                self._error = self._error or failed  # from here on the other producers stop
                 self._changed.notify_all()
 
     def _close(self) -> None:
@@ -95,8 +106,7 @@ class Prefetch(Generic[B]):
             self._changed.notify_all()
 
     def _consume(self) -> Iterator[B]:
-        if self._thread.ident is None:
-            self._thread.start()
+        self._start()
         try:
             while (batch := self._take()) is not None:
                 yield batch
@@ -105,7 +115,7 @@ class Prefetch(Generic[B]):
 
     def _take(self) -> B | None:
         with self._changed:
-            while not (self._queue or self._done or self._cancel.cancelled):
+            while not (self._queue or not self._working or self._error is not None or self._cancel.cancelled):
                 self._changed.wait(_POLL)
             if self._error is not None and not self._queue:
                 raise self._error
