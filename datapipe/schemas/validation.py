@@ -91,7 +91,7 @@ def judges_across_rows(config: ValidateConfig, schema: pa.Schema, work: Workspac
     bound = bind(held_to(config), schema)
     if bound.unique:
         return "a key is to be unique"
-    with duck.private(work, memory=32 * MIB) as con:
+    with duck.private(work) as con:
         filtered = [name for name in schema.names if name not in bound.schema.names]
         across = [check for check in bound.checks if _scope(con, check, bound.schema, filtered) != "row"]
     if across or any(check.spec.warn for check in bound.checks):
