@@ -146,11 +146,32 @@ def gathers(sql: str) -> str | None:
     (None, 'sum()')
     """
     with duckdb.connect(":memory:") as con:
-        tree = tree_of(con, sql)
-        known = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
-        aggregates = {name for (name,) in known.fetchall()}
+        tree, aggregates = tree_of(con, sql), _aggregates(con)
     found = (_gathering(node, aggregates) for node in nodes(tree))
     return next((what for what in found if what), None)
+
+
+def holds_rows(sql: str) -> bool:
+    """Whether a query may have to hold rows before it hands the first one on; False if it works row by row.
+
+    Examples
+    --------
+    >>> holds_rows("SELECT id + 1 FROM input_data WHERE id > 3"), holds_rows("SELECT * FROM input_data ORDER BY id")
+    (False, True)
+    """
+    with duckdb.connect(":memory:") as con:
+        tree = tree_of(con, sql)
+        found, aggregates = list(nodes(tree)), _aggregates(con)
+    kinds = [str(node.get("type", "")) for node in found]
+    several = kinds.count("BASE_TABLE") > 1 or "JOIN" in kinds or any(n.get("class") == "SUBQUERY" for n in found)
+    ordered = any(node.get("type") == "ORDER_MODIFIER" and node.get("orders") for node in found)
+    # What the parser refuses is refused when it runs.
+    return bool(tree.get("error")) or several or ordered or any(_gathering(node, aggregates) for node in found)
+
+
+def _aggregates(con: duckdb.DuckDBPyConnection) -> set[str]:
+    known = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
+    return {name for (name,) in known.fetchall()}
 
 
 def _gathering(node: Tree, aggregates: set[str]) -> str | None:

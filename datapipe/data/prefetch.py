@@ -38,7 +38,7 @@ class Prefetch(Generic[B]):
         self._cancel = cancel
         self._changed = threading.Condition()
         self._queue: collections.deque[B] = collections.deque()
-        self._bytes = 0
+        self._bytes = self.peak = 0  # in the queue, now and at most
         self._error: BaseException | None = None
         self._closed = False
         self._working = len(producers)  # those that have not ended
@@ -86,6 +86,7 @@ class Prefetch(Generic[B]):
                         break
                     self._queue.append(batch)
                     self._bytes += size
+                    self.peak = max(self.peak, self._bytes)
                     self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001  # handed to the consumer, which raises it
             failed = error

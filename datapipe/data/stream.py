@@ -97,6 +97,8 @@ class Workspace:
         Runs a user's function in the thread that called ``run()``.
     tell : callable
         Takes a note for the user, which ends in the run's result; ``lasting=True`` if it is true whatever follows.
+    holds : callable
+        Takes what says how many bytes a part of the step has held at most: a queue, a DuckDB, a gathered table.
     run_id : str
         The run's, the same at every attempt; a run without an id gets one here.
     rejects : Rejects, optional
@@ -110,6 +112,7 @@ class Workspace:
     cancel: CancelToken = field(default_factory=CancelToken)
     call: Callable[[Callable[[], T]], T] = lambda work: work()
     tell: Callable[..., object] = lambda _, **__: None
+    holds: Callable[[Callable[[], int]], object] = lambda _: None
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     rejects: Rejects | None = None
 

@@ -20,6 +20,7 @@ import tenacity
 from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
 from datapipe.data.rejects import Rejects
+from datapipe.data.resident import Resident
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.display.seen import remember
 from datapipe.engine.chain import Chain, Counter, counters, row_at
@@ -28,6 +29,7 @@ from datapipe.engine.interrupts import interruption
 from datapipe.engine.options import RunOptions
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
+from datapipe.engine.shares import shares
 from datapipe.engine.spread import spread
 from datapipe.engine.telling import Telling
 from datapipe.errors import (
@@ -179,6 +181,7 @@ class _Run:
         self._interrupted = False
         self._done = threading.Event()
         self._ticked = 0.0
+        self._resident = Resident()
         self._started, self._clock = dt.datetime.now(dt.UTC), time.perf_counter()
         self._fingerprint = plan.fingerprint
         self._correlation = options.correlation_id or options.run_id
@@ -310,7 +313,7 @@ class _Run:
 
     def _workspace(self, scratch: Path, cancel: CancelToken, target: Target | None) -> Workspace:
         return Workspace(
-            memory=self._options.memory // max(1, sum(s.type != "code" for s in self._plan.transformation)),
+            memory=self._options.memory // shares(self._plan),
             batch_rows=settings().batch_size,
             limit=self._options.limit,
             scratch=scratch,
@@ -332,7 +335,7 @@ class _Run:
         given = self._spread(target, work, stack)
         last, began = self.counters[-1], time.perf_counter()
         with bound(step="persistence"):
-            loaded = sink(given, work)
+            loaded = sink(given, dataclasses.replace(work, holds=last.parts.append))
         last.rows_out, last.ended = loaded.rows, time.perf_counter()
         last.worked += last.ended - began
         if target is not None and loaded.replayed is None and loaded.rows + loaded.deduplicated != last.rows_in:
@@ -419,6 +422,7 @@ class _Run:
         clock = time.monotonic()
         if clock - self._ticked >= _TICK:
             self._ticked = clock
+            self._resident.look()
             self._tell()
 
     def _tell(self) -> None:
@@ -450,7 +454,9 @@ class _Run:
             source=plan.ingestion.label,
             target=target.label if target else "nowhere",
             steps=tuple(
-                StepResult(c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected, c.busy, bool(c.ended))
+                StepResult(
+                    c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected, c.busy, bool(c.ended), c.peak
+                )
                 for c in self.counters
             ),
             rows_written=loaded.rows,
@@ -465,6 +471,7 @@ class _Run:
             name=plan.name,
             error=str(error) if error and not cancelled else None,
             attempts=max(1, self._attempts),
+            peak_memory=self._resident.peak(),
             notices=(*self._notices, *skipped),
         )
 
