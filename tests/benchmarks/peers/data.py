@@ -128,6 +128,9 @@ def prepared(scale: float, folder: Path) -> Iterator[Data]:
     with ExitStack() as stack:
         server = stack.enter_context(running_postgresql(postgresql))
         urls = [stack.enter_context(postgresql_database(server)) for _ in range(2)]
+        with psycopg.connect(server, autocommit=True) as conn:  # what is left of one run must not slow the next
+            conn.execute("ALTER SYSTEM SET autovacuum = off")
+            conn.execute("SELECT pg_reload_conf()")
         second = stack.enter_context(running_mysql(mysql, "--local-infile=1"))
         urls += [stack.enter_context(mysql_database(second)) for _ in range(2)]
         yield Data(scale, kept, *urls)

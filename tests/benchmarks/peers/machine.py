@@ -22,7 +22,7 @@ def described() -> dict[str, str]:
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "memory": f"{memory:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
         "postgresql": (postgresql.kind if postgresql else "").split("PostgreSQL ")[-1],
         "mariadb": (mysql.kind if mysql else "").split(", ")[-1],

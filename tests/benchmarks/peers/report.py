@@ -40,7 +40,7 @@ It needs PostgreSQL, `psql` and MariaDB on the machine, and starts private serve
 - The data are `lineitem` and `orders` of TPC-H by `tpchgen-cli`, at scale factor 1 with 6,001,215 and 1,500,000 rows; 100,000 rows
   of 200 columns, a seventeenth of their values NULL; 20,000 texts of 10 kB. At other scales there are as many times more or fewer.
 - Source and target are two databases of one PostgreSQL, so that rows have to come out of one and go into the other. The server
-  does not wait for its disk (`fsync=off`).
+  does not wait for its disk (`fsync=off`), and does not vacuum by itself.
 - A run is a process of its own. Its time is that of the whole process, from start to end with every import; its memory the peak of
   the largest process in it. Before each run the target is made anew, and the server writes its checkpoint.
 - All tools do the first round, then all the second: {rounds} rounds, three where one takes more than 20 s. The tables have the medians.

@@ -49,7 +49,7 @@ class Tool:
 
 def _dlt(backend: str, form: str) -> Tool:
     """A variant of dlt, for the copy alone."""
-    name = f"dlt {backend}, {form}"
+    name = f"dlt {backend} {form}"
     return Tool(name, "with_dlt.py", "dlt", arguments=(backend, form), makes_target=True, only=("copy",))
 
 
@@ -93,7 +93,6 @@ TOOLS = (
             "aggregate": "dlt computes item by item, before the load",
             "join": "dlt computes item by item, before the load",
             "python-whole": "dlt calls Python item by item",
-            "validate": "dlt has contracts for types, and no checks of values",
         },
     ),
     _dlt("sqlalchemy", "insert_values"),
@@ -112,7 +111,6 @@ TOOLS = (
         cannot={
             **_between("sling"),
             **dict.fromkeys(("python-whole", "python-batch"), "sling is a program, and runs no Python"),
-            "validate": "sling has no checks of values in its free edition",
         },
     ),
     Tool(
@@ -148,7 +146,6 @@ TOOLS = (
         makes_target=True,
         cannot={
             **_between("ConnectorX"),
-            "validate": "ConnectorX only reads",
             "sqlite-out": "ConnectorX only reads, and ADBC's driver for SQLite takes no decimals",
             "mariadb-out": "ConnectorX only reads, and ADBC has no driver for MariaDB on PyPI",
             "csv-in": "ConnectorX reads no files",

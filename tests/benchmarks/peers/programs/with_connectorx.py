@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import adbc_driver_postgresql.dbapi as adbc
 import connectorx as cx
 import pyarrow as pa
@@ -60,6 +62,27 @@ def python_batch(place):
     counted = pa.field("spaces", pc.count_substring(pa.array([], reader.schema.field(at).type), " ").type)
     batches = (upper(lines) for lines in reader)
     _write(place, pa.RecordBatchReader.from_batches(reader.schema.append(counted), batches))
+
+
+def validate(place):
+    import pyarrow.compute as pc
+
+    first = date(1992, 1, 1)
+
+    def checked(lines):
+        kept = (
+            pc.greater_equal(lines["l_orderkey"], 1),
+            pc.and_(pc.greater_equal(lines["l_quantity"], 1), pc.less_equal(lines["l_quantity"], 50)),
+            pc.is_in(lines["l_returnflag"], pa.array(["A", "N", "R"], lines["l_returnflag"].type)),
+            pc.greater_equal(lines["l_shipdate"], first),
+            pc.less_equal(pc.utf8_length(lines["l_comment"]), 44),
+        )
+        if not all(pc.all(rows).as_py() for rows in kept):
+            raise SystemExit("a row breaks a check")
+        return lines
+
+    reader = _read(place["source"], "SELECT * FROM lineitem")
+    _write(place, pa.RecordBatchReader.from_batches(reader.schema, map(checked, reader)))
 
 
 def upsert(place):

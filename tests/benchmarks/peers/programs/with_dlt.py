@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import date
 from decimal import Decimal
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
@@ -95,6 +96,27 @@ def python_batch(place):
         return lines.append_column("spaces", pc.count_substring(comment, " "))
 
     _load(place, _table(place["source"], "lineitem").add_map(upper))
+
+
+def validate(place):
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first = date(1992, 1, 1)
+
+    def checked(lines):
+        kept = (
+            pc.greater_equal(lines["l_orderkey"], 1),
+            pc.and_(pc.greater_equal(lines["l_quantity"], 1), pc.less_equal(lines["l_quantity"], 50)),
+            pc.is_in(lines["l_returnflag"], pa.array(["A", "N", "R"], lines["l_returnflag"].type)),
+            pc.greater_equal(lines["l_shipdate"], first),
+            pc.less_equal(pc.utf8_length(lines["l_comment"]), 44),
+        )
+        if not all(pc.all(rows).as_py() for rows in kept):
+            raise SystemExit("a row breaks a check")
+        return lines
+
+    _load(place, _table(place["source"], "lineitem").add_map(checked))
 
 
 def upsert(place):
