@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import sys
 import time
@@ -40,6 +41,7 @@ class Options:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the servers end, however this one does
     options = _options()
     results = Results.read(options.out)
     results.machine, results.versions = machine.described(), machine.versions(options.peers)
@@ -49,7 +51,7 @@ def main() -> None:
         for job in work:
             for found in _measured(job, data, options, results):
                 print(_told(found), file=sys.stderr, flush=True)
-            results.write(options.out)
+                results.write(options.out)
             done += 1
             left = (time.monotonic() - began) / done * (len(work) - done)
             print(f"{done} of {len(work)} jobs, about {left / 60:.0f} min to go", file=sys.stderr, flush=True)
@@ -75,9 +77,8 @@ def _measured(job: Job, data: Data, options: Options, results: Results) -> Itera
             seconds, peak, error = run(tool, job, data, options.peers, options.limit, facts)
             found = Round(job.name, tool.name, options.scale, number, seconds, peak, code, session, error)
             earlier.append(found)
+            results.replace(earlier)
             yield found
-    for rounds in runs.values():
-        results.replace(rounds)
 
 
 def _goes_on(earlier: list[Round], number: int, slow: float) -> bool:

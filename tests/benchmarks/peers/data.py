@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pymysql
 from services import (
@@ -60,9 +61,9 @@ class Data:
             return
         self._made.add(name)
         if name == "parquet":
-            self._generate("lineitem", "parquet")
+            self._write_parquet()
         elif name == "csv":
-            self._generate("lineitem", "csv")
+            self._generate("lineitem")
         elif name == "sqlite":
             self._fill_sqlite()
         elif name == "mariadb":
@@ -70,15 +71,24 @@ class Data:
         else:
             self._fill_postgresql(name)
 
-    def _generate(self, table: str, form: str) -> Path:
-        """A file of TPC-H rows, kept for the next time."""
-        path = self.folder / f"{table}.{form}"
+    def _generate(self, table: str) -> Path:
+        """A CSV file of TPC-H rows, kept for the next time."""
+        path = self.folder / f"{table}.csv"
         if not path.exists():
             made = self.folder / "made"
-            generate = ["tpchgen-cli", form, "-s", str(self.scale), f"--tables={table}", f"--output-dir={made}"]
+            generate = ["tpchgen-cli", "csv", "-s", str(self.scale), f"--tables={table}", f"--output-dir={made}"]
             subprocess.run(generate, check=True, capture_output=True)
             (made / path.name).rename(path)
         return path
+
+    def _write_parquet(self) -> None:
+        """Not as the generator writes it: its string views are more than some tools read."""
+        path = self.folder / "lineitem.parquet"
+        if not path.exists():
+            money = ("l_quantity", "l_extendedprice", "l_discount", "l_tax")
+            casts = ", ".join(f"CAST({name} AS DECIMAL(15, 2)) AS {name}" for name in money)
+            query = f"SELECT * REPLACE ({casts}) FROM '{self._generate('lineitem')}'"
+            duckdb.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
 
     def _fill_postgresql(self, table: str) -> None:
         query = filled(table, self.scale)
@@ -87,20 +97,20 @@ class Data:
         with psycopg.connect(self.source, autocommit=True) as conn:
             _create(conn, table)
             if query is None:
-                _copy(conn, table, self._generate(table, "csv"))
+                _copy(conn, table, self._generate(table))
             else:
                 conn.execute(f"INSERT INTO {table} {query}")
             conn.execute(f"VACUUM ANALYZE {table}")
         if table == "orders":  # what upsert, replace and append find in their target
             with psycopg.connect(self.target, autocommit=True) as conn:
                 _create(conn, table)
-                _copy(conn, table, self._generate(table, "csv"))
+                _copy(conn, table, self._generate(table))
                 conn.execute(f"VACUUM ANALYZE {table}")
 
     def _fill_mariadb(self) -> None:
         with closing(connect_mariadb(self.mariadb)) as conn, conn.cursor() as cursor:
             cursor.execute(f"CREATE TABLE orders ({TABLES['orders']})")
-            cursor.execute(_LOAD.format(self._generate("orders", "csv"), "orders"))
+            cursor.execute(_LOAD.format(self._generate("orders"), "orders"))
             conn.commit()
 
     def _fill_sqlite(self) -> None:
@@ -108,7 +118,7 @@ class Data:
         path.unlink(missing_ok=True)
         with (
             closing(sqlite3.connect(path)) as conn,
-            self._generate("orders", "csv").open(encoding="utf-8", newline="") as file,
+            self._generate("orders").open(encoding="utf-8", newline="") as file,
         ):
             conn.execute(f"CREATE TABLE orders ({TABLES['orders']})")
             rows = csv.reader(file)

@@ -25,7 +25,7 @@ _STYLE = """
     text { fill: #e6edf3 } .page { fill: #12161c } .rule { stroke: #333b45 } .one { stroke: #e6edf3 }
     .mark { stroke: #12161c }
   }"""
-_LEFT, _RIGHT, _TOP, _ROW, _WIDTH = 262, 30, 92, 24, 960
+_LEFT, _RIGHT, _TOP, _ROW, _WIDTH = 292, 30, 92, 24, 960
 
 
 def drawn(title: str, rows: Mapping[str, Mapping[str, float]], tools: tuple[str, ...]) -> str:
@@ -47,7 +47,7 @@ def drawn(title: str, rows: Mapping[str, Mapping[str, float]], tools: tuple[str,
         parts.append(
             f'<line class="{"one" if power == 0 else "rule"}" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom}"/>'
         )
-        parts.append(_text(x, bottom + 18, "datapipe" if power == 0 else f"{2.0**power:g} x", "small", "middle"))
+        parts.append(_text(x, bottom + 18, _times(power), "small", "middle"))
     parts.append(_text(across(2.0 ** (high / 2)), bottom + 36, "slower than datapipe →", "small", "middle"))
     parts.append(_text(across(2.0 ** (low / 2)), bottom + 36, "← faster", "small", "middle"))
     for at, (job, found) in enumerate(rows.items()):
@@ -63,6 +63,13 @@ def drawn(title: str, rows: Mapping[str, Mapping[str, float]], tools: tuple[str,
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img">'
         f'\n<style>{_STYLE}\n</style>\n<rect class="page" width="100%" height="100%"/>\n{body}\n</svg>\n'
     )
+
+
+def _times(power: int) -> str:
+    """How a power of two is written below its line."""
+    if power == 0:
+        return "datapipe"
+    return f"{2**power} x" if power > 0 else f"1/{2**-power}"
 
 
 def _legend(tools: tuple[str, ...]) -> list[str]:

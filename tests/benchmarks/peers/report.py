@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ machine. What the tools are for otherwise is in [Comparison with other tools](..
 
 This page is written by a program, from measurements:
 
-```sh
+```text
 python -m tests.benchmarks.peers.install build/peers
 python -m tests.benchmarks.peers --peers build/peers --scale 0.1 --out results.json
 python -m tests.benchmarks.peers --peers build/peers --scale 1 --out results.json
@@ -52,11 +53,13 @@ It needs PostgreSQL, `psql` and MariaDB on the machine, and starts private serve
 """
 
 
-def page(results: Results, picture: str) -> str:
-    """The whole page."""
+def page(results: Results, picture: str, note: str = "") -> str:
+    """The whole page; ``note`` is about this measurement."""
     scales = sorted({one.scale for one in results.runs}, reverse=True)
     rounds = max((one.round for one in results.runs), default=0)
     parts = [HEAD.format(rounds=rounds), *_machine(results), f"![Times of the tools beside datapipe's]({picture})\n"]
+    if note:
+        parts.append(f"{note}\n")
     for scale in scales:
         parts += _scale(results, scale)
     parts.append("## What is left out\n")
@@ -149,9 +152,14 @@ def _notes(results: Results, scales: list[float]) -> Iterator[str]:
         for scale, job in itertools.product(scales, JOBS):
             found, left_out = results.median(job.name, tool.name, scale), results.why(job.name, tool.name, scale)
             if found and found.error:
-                yield f"{tool.name}, {job.title}, scale {scale:g}: failed: {found.error}"
+                yield f"{tool.name}, {job.title}, scale {scale:g}: failed: {_without_paths(found.error)}"
             elif left_out:
                 yield f"{tool.name}, {job.title}, scale {scale:g}: left out, {left_out}"
+
+
+def _without_paths(error: str) -> str:
+    """The end of what a tool said, for a page that belongs to no machine."""
+    return re.sub(r"(/[\w.+-]+){2,}", "(a path)", error)[-240:]
 
 
 def main() -> None:
@@ -159,6 +167,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--docs", type=Path)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--note", default="", help="what a reader has to know of this measurement")
     asked = parser.parse_args()
     results = Results.read(asked.results)
     scale = max((one.scale for one in results.runs), default=1.0)
@@ -167,7 +176,7 @@ def main() -> None:
         asked.picture.write_text(drawn(title, ratios(results, scale), PEERS), encoding="utf-8")
     if asked.docs:
         picture = os.path.relpath(asked.picture, asked.docs.parent) if asked.picture else ""
-        asked.docs.write_text(page(results, picture), encoding="utf-8")
+        asked.docs.write_text(page(results, picture, asked.note), encoding="utf-8")
     for each in sorted({one.scale for one in results.runs}):
         print(f"scale {each:g}:", *faster(results, each), sep="\n  ")
 

@@ -57,7 +57,7 @@ class Results:
         """Keep these instead of earlier ones of the same job, tool and scale."""
         if rounds:
             key = _key(rounds[0].job, rounds[0].tool, rounds[0].scale)
-            self.runs = [one for one in self.runs if _key(one.job, one.tool, one.scale) != key] + rounds
+            self.runs = [one for one in self.runs if _key(one.job, one.tool, one.scale) != key] + list(rounds)
             self.left_out.pop(key, None)
 
     def leave_out(self, job: str, tool: str, scale: float, reason: str) -> None:

@@ -111,6 +111,7 @@ TOOLS = (
         cannot={
             **_between("sling"),
             **dict.fromkeys(("python-whole", "python-batch"), "sling is a program, and runs no Python"),
+            "parquet-in": "sling fetches DuckDB's program from the network to read Parquet",
         },
     ),
     Tool(

@@ -55,9 +55,9 @@ def test_a_ratio_is_that_of_the_medians() -> None:
 
 
 def test_a_failed_run_is_no_figure_and_is_told() -> None:
-    found = results(measured("datapipe", 1), measured("sling", 0.1, error="wrong rows"))
+    found = results(measured("datapipe", 1), measured("sling", 0.1, error="no /tmp/x/y.csv"))
     assert ratios(found, 0.1) == {"copy": {}}
-    assert "sling, copy, scale 0.1: failed: wrong rows" in page(found, "picture.svg")
+    assert "sling, copy, scale 0.1: failed: no (a path)" in page(found, "picture.svg")
 
 
 def test_who_was_faster_is_told_and_the_wire_is_no_peer() -> None:

@@ -36,7 +36,6 @@ mariadb-out)
     ;;
 csv-in) into --src-stream "file://$PLACE_CSV" --mode full-refresh ;;
 csv-out) from --src-stream public.lineitem --tgt-object "file://$PLACE_OUT/target.csv" ;;
-parquet-in) into --src-stream "file://$PLACE_PARQUET" --mode full-refresh ;;
 parquet-out) from --src-stream public.lineitem --tgt-object "file://$PLACE_OUT/target.parquet" ;;
 tiny-1) pipe public.tiny_1 ;;
 tiny-1000) pipe public.tiny_1000 ;;
