@@ -30,10 +30,6 @@ class Tool:
     only: tuple[str, ...] = ()
     cannot: Mapping[str, str] = field(default_factory=dict)
 
-    def reason(self, job: str) -> str | None:
-        """Why the tool does not do a job; None if it does."""
-        return self.cannot.get(job)
-
     def takes(self, job: str) -> bool:
         """Whether the job is measured with this tool."""
         return job not in self.cannot and (not self.only or job in self.only)
@@ -111,7 +107,9 @@ TOOLS = (
         cannot={
             **_between("sling"),
             **dict.fromkeys(("python-whole", "python-batch"), "sling is a program, and runs no Python"),
-            "parquet-in": "sling fetches DuckDB's program from the network to read Parquet",
+            **dict.fromkeys(
+                ("parquet-in", "parquet-out"), "sling fetches a program of DuckDB's from the network for Parquet"
+            ),
         },
     ),
     Tool(

@@ -36,7 +36,6 @@ mariadb-out)
     ;;
 csv-in) into --src-stream "file://$PLACE_CSV" --mode full-refresh ;;
 csv-out) from --src-stream public.lineitem --tgt-object "file://$PLACE_OUT/target.csv" ;;
-parquet-out) from --src-stream public.lineitem --tgt-object "file://$PLACE_OUT/target.parquet" ;;
 tiny-1) pipe public.tiny_1 ;;
 tiny-1000) pipe public.tiny_1000 ;;
 wide) pipe public.wide ;;
