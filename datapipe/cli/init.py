@@ -13,7 +13,6 @@ import typer
 
 from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.errors import PlanError
-from datapipe.settings.environ import lines_of
 
 # What is written, and the template of each, in the folder beside this file.
 _FILES = {
@@ -45,6 +44,8 @@ def init(
     cd shop && datapipe run plan.yaml
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.settings.environ import lines_of
+
         written, kept = begin(folder)
         if as_json:
             typer.echo(json.dumps({"folder": str(folder), "written": written, "kept": kept}, indent=2))
