@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +67,8 @@ def begin(folder: Path) -> tuple[list[str], list[str]]:
     PlanError
         If the folder cannot be written.
     """
+    from importlib.resources import files
+
     templates, written, kept = files("datapipe.cli") / "starter", [], []
     for name, template in _FILES.items():
         path = folder / name

@@ -85,7 +85,9 @@ def connecting(url: str, size: int) -> None:
 
 @contextmanager
 def variables(**found: str) -> Iterator[None]:
+    """These in the environment, and bytecode kept from one process to the next, as where datapipe is installed."""
     before = dict(os.environ)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.update(found)
     try:
         yield
@@ -103,7 +105,10 @@ def cases(url: str, conn: psycopg.Connection[Any], size: int) -> dict[str, tuple
     """What is run, by its name, and what it is compared with."""
     people = datapipe.read(f"SELECT * FROM people_{size}", source=url)
     plain, silent = people.write("copied", to=url), people.write("unrecorded", to=url)
-    computed, merged = people.sql(SQL).write("computed", to=url), people.write("merged", url, strategy="upsert", keys="id")
+    computed, merged = (
+        people.sql(SQL).write("computed", to=url),
+        people.write("merged", url, strategy="upsert", keys="id"),
+    )
     return {
         "psycopg": (None, lambda: copy(conn, size)),
         "psycopg, connecting anew": (None, lambda: connecting(url, size)),
@@ -261,9 +266,13 @@ def main() -> None:
     if service is None:
         sys.exit("no PostgreSQL")
     found: dict[str, Found] = {}
-    with tempfile.TemporaryDirectory() as home, running_postgresql(service) as server, postgresql_database(server) as url:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        running_postgresql(service) as server,
+        postgresql_database(server) as url,
+    ):
         prepare(url)
-        with variables(DATAPIPE_HOME=home, DATAPIPE_DISPLAY="off"):
+        with variables(DATAPIPE_HOME=home, DATAPIPE_DISPLAY="off", PYTHONPYCACHEPREFIX=f"{home}/bytecode"):
             todo: dict[str, Callable[[], Found]] = {
                 "warm": lambda: warm(url, given.runs),
                 "trips": lambda: trips(url),
