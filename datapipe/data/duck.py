@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -30,6 +32,35 @@ _LEAVES: dict[str, tuple[str, pa.DataType | str]] = {
 
 
 @contextmanager
+def made_ahead(count: int) -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
+    """What gives new databases; so many of them are made from now on, in threads, while a source is asked.
+
+    To make one takes longer than a small query does. Those that nobody has taken are closed at the end.
+
+    Examples
+    --------
+    >>> with made_ahead(1) as connect:
+    ...     connect().sql("SELECT 1").fetchall(), connect().sql("SELECT 2").fetchall()
+    ([(1,)], [(2,)])
+    """
+    with ThreadPoolExecutor(count, "datapipe duckdb") as threads:
+        made = deque(threads.submit(duckdb.connect, ":memory:") for _ in range(count))
+
+        def connect() -> duckdb.DuckDBPyConnection:
+            try:
+                return made.popleft().result()
+            except IndexError:
+                return duckdb.connect(":memory:")
+
+        try:
+            yield connect
+        finally:
+            for left in made:
+                with suppress(duckdb.Error):
+                    left.result().close()
+
+
+@contextmanager
 def private(work: Workspace, *, memory: int, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of its own: bounded memory, UTC, no extensions, no variable of this program.
 
@@ -42,9 +73,9 @@ def private(work: Workspace, *, memory: int, threads: int | None = None) -> Iter
     """
     count = threads or (1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1))
     with spill_directory(work) as spill:
-        con = duckdb.connect(":memory:")
+        con = work.connect() if work.connect is not None else duckdb.connect(":memory:")
         try:
-            for setting in (
+            settings = (
                 f"threads={count}",
                 f"memory_limit='{memory // MIB}MiB'",
                 f"temp_directory='{str(spill).replace(chr(39), chr(39) * 2)}'",
@@ -56,8 +87,8 @@ def private(work: Workspace, *, memory: int, threads: int | None = None) -> Iter
                 "allow_community_extensions=false",
                 "allow_persistent_secrets=false",
                 "GLOBAL python_enable_replacements=false",
-            ):
-                con.execute(f"SET {setting}").complete()
+            )
+            con.execute("; ".join(f"SET {setting}" for setting in settings)).complete()
             yield con
         finally:
             con.close()
@@ -110,9 +141,10 @@ def _check_finite(values: pa.Array, column: str, first_row: int) -> None:
     if not (pa.types.is_timestamp(items.type) or pa.types.is_date32(items.type)):
         return
     bits = items.type.bit_width
-    numbers = items.view(pa.int64() if bits == 64 else pa.int32())
-    index = pc.index(pc.equal(pc.abs(numbers), 2 ** (bits - 1) - 1), True).as_py()
-    if index >= 0:
+    numbers, infinite = items.view(pa.int64() if bits == 64 else pa.int32()), 2 ** (bits - 1) - 1
+    ends = pc.min_max(numbers).as_py()  # a comparison with a number of Python's would load pandas
+    if ends["max"] == infinite or ends["min"] == -infinite:
+        index = pc.index(pc.equal(pc.abs(numbers), infinite), True).as_py()
         row = first_row + (pc.list_parent_indices(values)[index].as_py() if is_list else index)
         hint = f"Decide in the query, for example CASE WHEN isfinite({quote(column)}) THEN {quote(column)} END"
         message = f"column {column!r}, row {row}: the value is infinite"

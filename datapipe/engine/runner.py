@@ -18,6 +18,7 @@ import pyarrow as pa
 import tenacity
 
 from datapipe.data.cancel import CancelToken
+from datapipe.data.duck import made_ahead
 from datapipe.data.rejects import Rejects
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.display.seen import remember
@@ -304,7 +305,7 @@ class _Run:
 
     def _workspace(self, scratch: Path, cancel: CancelToken, target: Target | None) -> Workspace:
         return Workspace(
-            memory=self._options.memory // max(1, sum(s.type != "code" for s in self._plan.transformation)),
+            memory=self._options.memory // max(1, self._databases),
             batch_rows=settings().batch_size,
             limit=self._options.limit,
             scratch=scratch,
@@ -315,7 +316,14 @@ class _Run:
             rejects=Rejects() if isinstance(target, TableTarget) else None,
         )
 
+    @property
+    def _databases(self) -> int:
+        """How many steps have a DuckDB of their own."""
+        return sum(step.type != "code" for step in self._plan.transformation)
+
     def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:
+        if self._databases:
+            work = dataclasses.replace(work, connect=stack.enter_context(made_ahead(self._databases)))
         if target is not None and self.delivery is not None:
             self.delivery = dataclasses.replace(self.delivery, fingerprint=self._content())
             with bound(step="persistence"):
