@@ -129,4 +129,7 @@ def _chosen(known: tuple[Named, ...], asked: str) -> Iterator[Named]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted: what was measured so far is kept") from None

@@ -107,6 +107,7 @@ TOOLS = (
         cannot={
             **_between("sling"),
             **dict.fromkeys(("python-whole", "python-batch"), "sling is a program, and runs no Python"),
+            "validate": "sling checks values with a licence that costs",
             **dict.fromkeys(
                 ("parquet-in", "parquet-out"), "sling fetches a program of DuckDB's from the network for Parquet"
             ),

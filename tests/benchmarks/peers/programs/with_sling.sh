@@ -17,13 +17,6 @@ aggregate-source)
 join-source)
     pipe "SELECT l_orderkey, l_linenumber, o_orderdate, o_orderpriority, l_extendedprice * (1 - l_discount) AS net FROM lineitem JOIN orders ON l_orderkey = o_orderkey WHERE o_orderdate >= DATE '1997-01-01'"
     ;;
-validate)
-    export SLING_ON_CONSTRAINT_FAILURE=abort
-    pipe public.lineitem full-refresh --columns '{
-        "l_orderkey": "bigint | value >= 1", "l_quantity": "decimal(15,2) | value >= 1 and value <= 50",
-        "l_returnflag": "string | value in ('"'A', 'N', 'R'"')", "l_shipdate": "date | value >= '"'1992-01-01'"'",
-        "l_comment": "string | value_len <= 44"}'
-    ;;
 upsert) pipe public.orders incremental --primary-key o_orderkey ;;
 replace) pipe public.orders truncate ;;
 append) pipe public.orders snapshot ;;
