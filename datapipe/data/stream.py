@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
 from datapipe.data.locks import gate, hold, release
 from datapipe.data.rejects import Rejects
@@ -66,12 +67,15 @@ class Stream:
         The number of rows, when the source knows it.
     encoded : Encoded, optional
         The same rows for a target of the source's own kind. Only one of the two is ever pulled.
+    asked : Asked, optional
+        What was read of a source that was asked for less than all.
     """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
     total: int | None = None
     encoded: Encoded | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class Workspace:
         The run's, the same at every attempt; a run without an id gets one here.
     rejects : Rejects, optional
         Takes rows that a validation keeps from the target, where there is a place for them.
+    connect : callable, optional
+        Gives a new database of DuckDB, where some are made ahead.
     """
 
     memory: int = 512 * MIB
@@ -111,6 +117,7 @@ class Workspace:
     holds: Callable[[Callable[[], int]], object] = lambda _: None
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     rejects: Rejects | None = None
+    connect: Callable[[], Any] | None = None
 
     @property
     def batch_bytes(self) -> int:

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
+from datapipe.data.asking import Asked, everything
 from datapipe.data.prefetch import Prefetch
 from datapipe.data.stream import Block, Stream, Workspace, resized
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.ingestion import Range, open_source
 from datapipe.logs import bound
-from datapipe.plan import CodeStep, Feed, Plan, SqlStep, Step, TableTarget, ValidateConfig, ValidateStep
+from datapipe.plan import (
+    CodeStep,
+    ConfigStep,
+    Feed,
+    Plan,
+    Source,
+    SqlStep,
+    Step,
+    TableTarget,
+    ValidateConfig,
+    ValidateStep,
+)
 from datapipe.schemas import run_validate
-from datapipe.transformation import cells, run_code, run_config, run_sql, step_version
+from datapipe.transformation import FirstStep, cells, first_step, run_code, run_config, run_sql, step_version
+
+T = TypeVar("T")
 
 _TABLE = ", table "  # stands before the name of a further table
 B = TypeVar("B", pa.RecordBatch, Block)
@@ -42,6 +56,7 @@ class Counter:
     total: int | None = None
     rejected: int = 0
     schema: pa.Schema | None = None
+    asked: Asked | None = None  # of a source: what was read of it
     latest: pa.RecordBatch | None = None  # the last batch that came in; whoever handed it on holds it anyway
     started: float | None = None
     ended: float | None = None
@@ -124,21 +139,37 @@ class Chain:
     def open(self, plan: Plan) -> Stream:
         """The stream that reaches the target."""
         source, *steps, _ = self.counters
-        work = self._work_of(source.name)
         encoded = not steps and isinstance(plan.persistence, TableTarget)  # nobody looks into a row
-        opened = self._opened(lambda: open_source(plan.ingestion, work, self.only, encoded=encoded), source.name)
-        stream = self._ahead(opened, source.name)
-        source.total, source.schema = stream.total, stream.schema
+        first = self._first(plan.transformation, steps[0].name if steps else "")
+        stream = self._read(plan.ingestion, first, source.name, part=self.only, encoded=encoded)
+        source.total, source.schema, source.asked = stream.total, stream.schema, stream.asked
+        if stream.asked is not None:
+            source.schema = stream.asked.schema
         stream = self._counted(_fed(stream, plan, 0, self.work), source, steps[0] if steps else self.counters[-1])
         for index, step in enumerate(plan.transformation):
             following = self.counters[index + 2]
-            made = self._step(step, stream, steps[index].name)
+            made = self._step(step, stream, steps[index].name, None if index else first)
             stream = self._counted(_fed(made, plan, index + 1, self.work), steps[index], following)
             steps[index].schema = stream.schema
         return stream
 
-    def _step(self, step: Step, stream: Stream, name: str) -> Stream:
+    def _first(self, steps: Sequence[Step], name: str) -> FirstStep | None:
+        """The first of the steps, ahead of its source, if it can tell what it needs of it."""
+        step = steps[0] if steps else None
+        if not isinstance(step, SqlStep | ConfigStep):
+            return None
+        tables = self._feeds(step.config.tables, name) if isinstance(step, SqlStep) else {}
+        return self._entered(lambda: first_step(step, tables, self._work_of(name)), name)
+
+    def _read(self, source: Source, first: FirstStep | None, name: str, **how: Any) -> Stream:
+        choose = everything if first is None else first.choose
         work = self._work_of(name)
+        return self._ahead(self._opened(lambda: open_source(source, work, choose, **how), name), name)
+
+    def _step(self, step: Step, stream: Stream, name: str, first: FirstStep | None = None) -> Stream:
+        work = self._work_of(name)
+        if first is not None:
+            return self._ahead(self._opened(lambda: first.run(stream), name), name)
         if isinstance(step, CodeStep):
             return self._opened(lambda: run_code(step.config, stream, work), name)
         if isinstance(step, SqlStep):
@@ -180,23 +211,31 @@ class Chain:
         # A sample of the rows still joins with all of a further table.
         limit = 0 if self.work.limit == 0 else None
         whole = dataclasses.replace(self, work=dataclasses.replace(self.work, limit=limit))
-        stream = whole._ahead(whole._opened(lambda: open_source(feed.ingestion, whole._work_of(name)), name), name)
-        for number, step in enumerate(feed.transformation, 1):
-            stream = whole._step(step, stream, f"{name}, {step_name(number, step)}")
+        names = [f"{name}, {step_name(number, step)}" for number, step in enumerate(feed.transformation, 1)]
+        first = whole._first(feed.transformation, names[0] if names else "")
+        stream = whole._read(feed.ingestion, first, name)
+        for number, step in enumerate(feed.transformation):
+            stream = whole._step(step, stream, names[number], None if number else first)
         return stream
 
-    def _opened(self, make: Callable[[], object], name: str) -> Stream:
-        # A further table has no counter of its own.
-        counter = self._counter(name) or Counter(name)
+    def _opened(self, make: Callable[[], AbstractContextManager[Stream]], name: str) -> Stream:
+        stream, counter = self._entered(make, name), self._counted_as(name)
+        return _wrapped(stream, lambda batches: _named(batches, counter))
+
+    def _entered(self, make: Callable[[], AbstractContextManager[T]], name: str) -> T:
+        """What a step opens, the time for it counted; an error names the step."""
         began = time.perf_counter()
         try:
             with bound(step=name):
-                stream: Stream = self.stack.enter_context(make())  # type: ignore[arg-type]  # a context manager of a Stream
+                return self.stack.enter_context(make())
         except DatapipeError as error:
             raise error.at(name) from error.__cause__
         finally:
-            counter.worked += time.perf_counter() - began
-        return _wrapped(stream, lambda batches: _named(batches, counter))
+            self._counted_as(name).worked += time.perf_counter() - began
+
+    def _counted_as(self, name: str) -> Counter:
+        """The counter of a step; a further table has none, so nothing comes of what is counted for it."""
+        return self._counter(name) or Counter(name)
 
     def _ahead(self, stream: Stream, name: str) -> Stream:
         def ahead(batches: Iterator[B]) -> Iterator[B]:

@@ -17,7 +17,9 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import tenacity
 
+from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
+from datapipe.data.duck import made_ahead
 from datapipe.data.rejects import Rejects
 from datapipe.data.resident import Resident
 from datapipe.data.stream import Stream, Workspace, scratch_directory
@@ -112,10 +114,13 @@ class Outline:
         The columns each step hands on, by the step's name.
     statements : tuple of str
         What the write would send.
+    asked : Asked, optional
+        What would be read of the source, if it tells.
     """
 
     schemas: tuple[tuple[str, pa.Schema], ...]
     statements: tuple[str, ...]
+    asked: Asked | None = None
 
 
 def outline_plan(plan: Plan, options: RunOptions) -> Outline:
@@ -131,7 +136,7 @@ def outline_plan(plan: Plan, options: RunOptions) -> Outline:
     run = _Run(plan, dataclasses.replace(options, limit=100 if sees_rows else 0))
     run.finish(look)
     schemas = tuple((c.name, c.schema) for c in run.counters if c.schema is not None)
-    return Outline(schemas, tuple(statements))
+    return Outline(schemas, tuple(statements), run.counters[0].asked)
 
 
 def frames(plan: Plan | Feed) -> Iterator[FrameSource]:
@@ -320,7 +325,14 @@ class _Run:
             rejects=Rejects() if isinstance(target, TableTarget) else None,
         )
 
+    @property
+    def _databases(self) -> int:
+        """How many steps have a DuckDB of their own."""
+        return sum(step.type != "code" for step in self._plan.transformation)
+
     def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:
+        if self._databases:
+            work = dataclasses.replace(work, connect=stack.enter_context(made_ahead(self._databases)))
         if target is not None and self.delivery is not None:
             self.delivery = dataclasses.replace(self.delivery, fingerprint=self._content())
             with bound(step="persistence"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow as pa
 from psycopg import pq
 from psycopg.errors import error_from_result
 
+from datapipe.data.asking import Asked, Choose, everything, is_ordered, narrowed
 from datapipe.data.casting import check_names
 from datapipe.data.connections import shared
 from datapipe.data.pgbackend import IDENTITY, Road, results, session_name, watched_backend
@@ -57,6 +58,8 @@ class Query:
         To the server.
     session : tuple of str
         Statements that go before it, in its transaction.
+    asked : Asked
+        What it reads of what was given.
     kept : bool
         Whether connections may be kept for the next read: not those of a lent engine.
     differs : str, optional
@@ -68,6 +71,7 @@ class Query:
     types: tuple[str, ...]
     road: Road
     session: tuple[str, ...]
+    asked: Asked
     kept: bool
     differs: str | None = None
 
@@ -83,8 +87,9 @@ def read_postgresql(
     parameters: Mapping[str, Any],
     url: DatabaseUrl,
     work: Workspace,
-    cut: Cutting | Range | None = None,
+    choose: Choose = everything,
     *,
+    cut: Cutting | Range | None = None,
     encoded: bool = False,
 ) -> Iterator[Stream]:
     """Rows of one query, streamed as Arrow batches from one snapshot.
@@ -104,8 +109,10 @@ def read_postgresql(
     DataError
         If a value has no exact counterpart, such as an infinite timestamp.
     """
+    if cut is not None:  # the ranges are of one of all columns
+        choose, encoded = everything, False
     cutting = cut if isinstance(cut, Cutting) else None
-    found = described(query, parameters, url, work, cutting, declare=encoded)
+    found = described(query, parameters, url, work, cutting, choose=choose, declare=encoded)
     if encoded:
         yield Stream(found.schema, _late(rows_of(found, work)), encoded=Encoded(found.types, _relayed(found, work)))
         return
@@ -118,7 +125,7 @@ def read_postgresql(
     if found.differs and work.limit is None:
         work.tell(as_one(found.differs))
     with rows_of(found, work, cut if isinstance(cut, Range) else None) as batches:
-        yield Stream(found.schema, limited(batches, work.limit))
+        yield Stream(found.schema, limited(batches, work.limit), asked=found.asked)
 
 
 def _late(opened: AbstractContextManager[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
@@ -139,6 +146,7 @@ def described(
     work: Workspace,
     cutting: Cutting | None = None,
     *,
+    choose: Choose = everything,
     declare: bool = False,
 ) -> Query:
     """What the server says of a query; nothing is executed.
@@ -159,23 +167,33 @@ def described(
             with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
                 begun = f"{_BEGUN}, {_NAMED.format(session_name())}"
                 backend.identify(*raw.execute(begun.encode()).fetchone()[:2])  # type: ignore[index]  # a row
-                sql = render(raw, query, parameters)
-                columns, types = _describe(raw, sql, declare=declare)
+                columns, types, origins = _describe(raw, render(raw, query, parameters), declare=declare)
+                stored = _stored(raw, origins) if choose is not everything else set()
                 why = None
                 if cutting is not None:
                     find_column(cutting, pa.schema([column.field for column in columns]))
-                    why = differs(raw, sql)
+                    why = differs(raw, render(raw, query, parameters))
                 raw.rollback()
                 lent = _session_of(raw) if url.engine is not None else []
         except psycopg.Error as error:
             work.cancel.check()
             raise translate(error) from None
+        deciding = {c.field.name for c, table in zip(columns, origins, strict=True) if table in stored and _decides(c)}
+        asked = _asked(query, pa.schema([column.field for column in columns]), deciding, choose)
+        sql = render(raw, str(asked.sql), parameters)
+        columns = [column for column in columns if column.field.name in asked.ask.names(asked.schema)]
         # A query ends soon after a client that was killed.
         check = ["SET LOCAL client_connection_check_interval = 500"] if raw.info.server_version >= 140_000 else []
         name = f"SET LOCAL application_name = '{session_name()}'"  # not beyond this read: the connection may be kept
         session = (*lent, *check, *_SETTINGS, name)
         # The owner of a lent engine closes what is open by disposing of it, so nothing else is to stay open there.
-        return Query(sql, columns, types, Road.of(raw), session, kept=url.engine is None, differs=why)
+        return Query(sql, columns, types, Road.of(raw), session, asked, kept=url.engine is None, differs=why)
+
+
+def _asked(query: str, schema: pa.Schema, deciding: Set[str], choose: Choose) -> Asked:
+    """What is read of a query, whose server can decide conditions on some columns."""
+    ask = choose(schema).granted(schema, lambda each: each.column in deciding and not is_ordered(query))
+    return Asked(schema, ask, narrowed(query, ask, schema.names))
 
 
 def as_one(why: str) -> str:
@@ -226,8 +244,10 @@ def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _describe(raw: psycopg.Connection[Any], sql: str, *, declare: bool) -> tuple[list[Column], tuple[str, ...]]:
-    """The columns of a statement, from a description by the server; nothing is executed.
+def _describe(
+    raw: psycopg.Connection[Any], sql: str, *, declare: bool
+) -> tuple[list[Column], tuple[str, ...], list[int]]:
+    """The columns of a statement, their types' names, and the table each comes from; nothing is executed.
 
     Parameters
     ----------
@@ -248,7 +268,19 @@ def _describe(raw: psycopg.Connection[Any], sql: str, *, declare: bool) -> tuple
     declared = [""] * count
     if declare or any(map(needs_declared, oids)):
         declared = [row[0] for row in raw.execute(_DECLARED, (oids, typmods)).fetchall()]
-    return [column_of(*each) for each in zip(names, oids, typmods, declared, strict=True)], tuple(declared)
+    columns = [column_of(*each) for each in zip(names, oids, typmods, declared, strict=True)]
+    return columns, tuple(declared), [result.ftable(i) for i in range(count)]
+
+
+def _stored(raw: psycopg.Connection[Any], origins: Sequence[int]) -> set[int]:
+    """Those that are tables. A condition on what is computed might be looked at before one that guards it."""
+    sql = "SELECT oid FROM pg_class WHERE oid = ANY(%s::oid[]) AND relkind IN ('r', 'p', 'm')"
+    return {oid for (oid,) in raw.execute(sql, (list(set(origins)),)).fetchall()}
+
+
+def _decides(column: Column) -> bool:
+    """Whether the server compares a column as DuckDB compares what becomes of it."""
+    return column.expression == "{}" or pa.types.is_decimal(column.field.type)
 
 
 def _checked(raw: psycopg.Connection[Any]) -> pq.abc.PGresult:

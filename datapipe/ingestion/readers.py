@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from datapipe.data.asking import Choose, everything
 from datapipe.data.casting import check_names
 from datapipe.data.connections import resolve, shared
 from datapipe.data.names import quote
@@ -25,7 +27,12 @@ _POSTGRESQL_ONLY = "only PostgreSQL shows one state to several connections"
 
 @contextmanager
 def open_source(
-    source: Source, work: Workspace, part: Range | None = None, *, encoded: bool = False
+    source: Source,
+    work: Workspace,
+    choose: Choose = everything,
+    *,
+    part: Range | None = None,
+    encoded: bool = False,
 ) -> Iterator[Stream]:
     """The rows of a source: its schema on entering, its batches on demand, nothing left open.
 
@@ -34,6 +41,9 @@ def open_source(
     source : QuerySource | TableSource | FileSource | FrameSource
     work : Workspace
         Its ``limit`` bounds the rows, its ``cancel`` token stops them.
+    choose : callable, optional
+        Says what is needed, once the columns of the source are known and before a row is read. The stream then
+        may have fewer columns and rows, and says so.
     part : Range, optional
         The only one of its ranges that is read; see :func:`cut_source`.
     encoded : bool
@@ -56,12 +66,14 @@ def open_source(
     """
     with ExitStack() as stack:
         with _named():
-            stream = stack.enter_context(_reader(source, work, part, encoded=encoded and work.limit is None))
+            reader = _reader(source, work, choose, part, encoded=encoded and work.limit is None)
+            stream = stack.enter_context(reader)
             check_names(stream.schema.names, what=source.label)
             if not stream.schema.names:
                 raise DataError(f"{source.label} has no columns", hint="Give it at least one")
         raw = stream.encoded and Encoded(stream.encoded.types, _checked(stream.encoded.blocks, work))
-        yield Stream(stream.schema, _checked(limited(stream.batches, work.limit), work), stream.total, raw)
+        batches = _checked(limited(stream.batches, work.limit), work)
+        yield dataclasses.replace(stream, batches=batches, encoded=raw)
 
 
 @contextmanager
@@ -139,7 +151,9 @@ def source_sql(source: Source) -> str | None:
     return None
 
 
-def _reader(source: Source, work: Workspace, part: Range | None, *, encoded: bool) -> AbstractContextManager[Stream]:
+def _reader(
+    source: Source, work: Workspace, choose: Choose, part: Range | None, *, encoded: bool
+) -> AbstractContextManager[Stream]:
     """The reader for a kind of source; only the libraries it needs are loaded."""
     if isinstance(source, FrameSource):
         from datapipe.ingestion.frames import read_frame  # loads pandas
@@ -148,12 +162,12 @@ def _reader(source: Source, work: Workspace, part: Range | None, *, encoded: boo
     if isinstance(source, FileSource):
         from datapipe.ingestion.files import read_files  # loads DuckDB
 
-        return read_files(source, work)
-    return _database_reader(source, work, part, encoded=encoded)
+        return read_files(source, work, choose)
+    return _database_reader(source, work, choose, part, encoded=encoded)
 
 
 def _database_reader(
-    source: QuerySource | TableSource, work: Workspace, part: Range | None, *, encoded: bool
+    source: QuerySource | TableSource, work: Workspace, choose: Choose, part: Range | None, *, encoded: bool
 ) -> AbstractContextManager[Stream]:
     url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step=STEP)
     parameters = source.parameters if isinstance(source, QuerySource) else {}
@@ -165,27 +179,32 @@ def _database_reader(
         from datapipe.ingestion.postgresql import read_postgresql  # loads ADBC
 
         cut = part or cutting_of(source)
-        return read_postgresql(query, parameters, url, work, cut, encoded=encoded and cut is None)
-    return _as_one(_other_reader(source, query, parameters, url, work), cutting_of(source), work)
+        return read_postgresql(query, parameters, url, work, choose, cut=cut, encoded=encoded)
+    return _as_one(_other_reader(source, query, parameters, url, work, choose), cutting_of(source), work)
 
 
 def _other_reader(
-    source: QuerySource | TableSource, query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace
+    source: QuerySource | TableSource,
+    query: str,
+    parameters: Mapping[str, Any],
+    url: DatabaseUrl,
+    work: Workspace,
+    choose: Choose,
 ) -> AbstractContextManager[Stream]:
     if url.driver == "sqlite":
         from datapipe.ingestion.sqlite import read_sqlite  # one reader is enough
 
-        return read_sqlite(query, parameters, url, work)
+        return read_sqlite(query, parameters, url, work, choose)
     if url.driver == "duckdb" and url.engine is None:
         from datapipe.ingestion.duckdb import read_duckdb  # loads DuckDB
 
-        return read_duckdb(query, parameters, url, work)
+        return read_duckdb(query, parameters, url, work, choose)
     if url.driver == "mysql" and shared().engine(url).driver == "pymysql":
         from datapipe.ingestion.mysql import read_mysql  # loads PyMySQL
 
         # A table's name is quoted by source_sql; a query's are quoted as its author's server has it.
         quotes = isinstance(source, TableSource)
-        return read_mysql(query, parameters, url, work, ansi_quotes=quotes, zero_dates=source.zero_dates)
+        return read_mysql(query, parameters, url, work, choose, ansi_quotes=quotes, zero_dates=source.zero_dates)
     from datapipe.ingestion.alchemy import read_alchemy, read_reflected  # one reader is enough
 
     if isinstance(source, TableSource):

@@ -19,7 +19,7 @@ import datapipe
 from datapipe.errors import DataError, RunCancelled
 from datapipe.store import open_store
 
-COUNT, PARTS = 400, 8
+COUNT, PARTS = 240, 8
 _SOURCE = (
     f"CREATE TABLE source AS SELECT n AS id, n % 7 AS small, 'name ' || n AS name FROM generate_series(1, {COUNT}) AS n"
 )
@@ -53,11 +53,11 @@ def slow(frame: Any) -> Any:
     return frame.assign(double=frame["id"] * 2)
 
 
-def shared(**options: Any) -> datapipe.Pipeline:
-    """A plan of eight partitions, which take a quarter of a second each."""
+def shared(table: str = "target", **options: Any) -> datapipe.Pipeline:
+    """A plan of eight partitions, which take a sixth of a second each."""
     plan = datapipe.read("source", partition_on="id", partitions=PARTS)
     plan = plan.sql("SELECT id, small, upper(name) AS name FROM input_data").apply(slow, per_batch=True)
-    return plan.write("target", **{"strategy": "replace", **options})
+    return plan.write(table, **{"strategy": "replace", **options})
 
 
 def query(sql: str) -> list[tuple[Any, ...]]:
@@ -111,8 +111,15 @@ def partitions() -> dict[int, tuple[str, str | None]]:
 
 
 def test_a_lone_worker_does_all_of_it(environment, tmp_path):
+    plan = datapipe.read("source", partition_on="id", partitions=PARTS)
+    plan = plan.sql("SELECT small, count(*) AS n, sum(id) AS total FROM input_data GROUP BY small")
     with running_worker(environment, tmp_path):
         check(shared().submit(), helped=False)
+        result = plan.write("grouped").submit().result(60)
+    expected = "SELECT small, count(*), sum(id)::bigint FROM source GROUP BY small"
+    assert query(f"({expected}) EXCEPT ALL SELECT * FROM grouped") == []
+    assert (result.rows_read, result.rows_written) == (COUNT, 7)
+    assert any("computed as one: transformation step 1 (sql): the SQL gathers" in note for note in result.notices)
 
 
 def begun() -> bool:
@@ -123,10 +130,32 @@ def begun() -> bool:
 def test_two_workers_share_a_run(environment, tmp_path):
     with running_worker(environment, tmp_path), running_worker(environment, tmp_path, "w2"):
         check(shared().submit())
-        change("CREATE UNIQUE INDEX ON target (id)")
-        for strategy in ("append", "insert", "upsert"):
-            change("DELETE FROM target WHERE id > 0" if strategy != "upsert" else "UPDATE target SET small = 100")
-            check(shared(strategy=strategy, keys=[] if strategy == "append" else ["id"]).submit())
+        change("CREATE UNIQUE INDEX ON target (id); UPDATE target SET small = 100")
+        check(shared(strategy="upsert", keys=["id"]).submit())
+        cancel_one()
+        fail_one()
+
+
+def cancel_one() -> None:
+    """A cancelled run stops its helpers, and changes nothing."""
+    run = shared(table="cancelled").submit()
+    until(begun)
+    run.cancel()
+    with pytest.raises(RunCancelled):
+        run.result(30)
+    until(lambda: not transactions() and not stages(), 10)
+    assert query("SELECT to_regclass('cancelled')") == [(None,)]
+
+
+def fail_one() -> None:
+    """What goes wrong with a helper is told by the run."""
+    change("CREATE TABLE narrow (id int, small int, name varchar(15), double int)")
+    change("UPDATE source SET name = repeat('x', 20) WHERE id = 230")
+    run = shared(table="narrow", strategy="append").submit()
+    with pytest.raises(DataError, match=r"column 'name', row \d+: .* more than 15 characters \(of partition 8 of 8\)"):
+        run.result(30)
+    until(lambda: not stages())
+    assert query("SELECT count(*) FROM narrow") == [(0,)]
 
 
 def test_a_killed_helper_s_partition_is_done_by_the_run_s_own_worker(environment, tmp_path):
@@ -145,42 +174,6 @@ def test_a_run_whose_own_worker_is_killed_begins_anew(environment, tmp_path):
         os.kill(run.row.process or 0, signal.SIGKILL)
         check(run, helped=None)
         assert run.row.losses == 1
-
-
-def test_a_cancelled_run_stops_its_helpers(environment, tmp_path):
-    with running_worker(environment, tmp_path), running_worker(environment, tmp_path, "w2"):
-        run = shared().submit()
-        until(begun)
-        run.cancel()
-        with pytest.raises(RunCancelled):
-            run.result(30)
-        until(lambda: not transactions() and not stages(), 10)
-        assert query("SELECT to_regclass('target')") == [(None,)]
-
-
-def test_an_error_of_a_helper_is_the_run_s(environment, tmp_path):
-    change(
-        "UPDATE source SET name = repeat('x', 20) WHERE id = 390; CREATE TABLE target (id int, small int, name varchar(15), double int)"
-    )
-    with running_worker(environment, tmp_path), running_worker(environment, tmp_path, "w2"):
-        run = shared(strategy="append").submit()
-        with pytest.raises(
-            DataError, match=r"column 'name', row \d+: the text has more than 15 characters \(of partition 8 of 8\)"
-        ):
-            run.result(30)
-        until(lambda: not stages())
-        assert query("SELECT count(*) FROM target") == [(0,)]
-
-
-def test_what_needs_all_rows_is_computed_by_one_worker(environment, tmp_path):
-    plan = datapipe.read("source", partition_on="id", partitions=PARTS)
-    plan = plan.sql("SELECT small, count(*) AS n, sum(id) AS total FROM input_data GROUP BY small")
-    with running_worker(environment, tmp_path):
-        result = plan.write("target").submit().result(60)
-    expected = "SELECT small, count(*), sum(id)::bigint FROM source GROUP BY small"
-    assert query(f"({expected}) EXCEPT ALL SELECT * FROM target") == []
-    assert (result.rows_read, result.rows_written) == (COUNT, 7)
-    assert any("computed as one: transformation step 1 (sql): the SQL gathers" in note for note in result.notices)
 
 
 @pytest.fixture(params=[0.1, 1])
