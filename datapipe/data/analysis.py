@@ -146,11 +146,32 @@ def gathers(sql: str) -> str | None:
     (None, 'sum()')
     """
     with duckdb.connect(":memory:") as con:
-        tree = tree_of(con, sql)
-        known = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
-        aggregates = {name for (name,) in known.fetchall()}
+        tree, aggregates = tree_of(con, sql), _aggregates(con)
     found = (_gathering(node, aggregates) for node in nodes(tree))
     return next((what for what in found if what), None)
+
+
+def holds_rows(sql: str) -> bool:
+    """Whether a query may have to hold rows before it hands the first one on; False if it works row by row.
+
+    Examples
+    --------
+    >>> holds_rows("SELECT id + 1 FROM input_data WHERE id > 3"), holds_rows("SELECT * FROM input_data ORDER BY id")
+    (False, True)
+    """
+    with duckdb.connect(":memory:") as con:
+        tree = tree_of(con, sql)
+        found, aggregates = list(nodes(tree)), _aggregates(con)
+    kinds = [str(node.get("type", "")) for node in found]
+    several = kinds.count("BASE_TABLE") > 1 or "JOIN" in kinds or any(n.get("class") == "SUBQUERY" for n in found)
+    ordered = any(node.get("type") == "ORDER_MODIFIER" and node.get("orders") for node in found)
+    # What the parser refuses is refused when it runs.
+    return bool(tree.get("error")) or several or ordered or any(_gathering(node, aggregates) for node in found)
+
+
+def _aggregates(con: duckdb.DuckDBPyConnection) -> set[str]:
+    known = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
+    return {name for (name,) in known.fetchall()}
 
 
 def _gathering(node: Tree, aggregates: set[str]) -> str | None:
@@ -177,3 +198,56 @@ def nodes(value: Any) -> Iterator[Tree]:
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from nodes(item)
+
+
+# What a plan of a query that works row by row consists of; one that stops early does not.
+_BY_ROW = _STREAMING - {"STREAMING_LIMIT"} | {"ARROW_SCAN"}
+# What is known as consistent, and depends on the day all the same.
+_OF_TODAY = frozenset({"age", "current_localtime", "current_localtimestamp", "localtime", "localtimestamp"}) | {
+    f"current_{what}" for what in ("date", "time", "timestamp")
+}
+
+
+def across_rows(sql: str, schema: pa.Schema, parameters: Mapping[str, Any]) -> str | None:
+    """Why a query over ``input_data`` cannot be computed on some of the rows at a time; None if it can.
+
+    Parameters
+    ----------
+    sql : str
+        Its parameters are written ``$name``.
+
+    Examples
+    --------
+    >>> across_rows("SELECT a + 1 AS a FROM input_data WHERE a > 2", pa.schema([("a", pa.int64())]), {})
+    >>> across_rows("SELECT a, random() AS r FROM input_data", pa.schema([("a", pa.int64())]), {})
+    'random()'
+    """
+    found = gathers(sql)
+    if found is not None:
+        return found
+    with duckdb.connect(config={"threads": 1, "enable_external_access": "false"}) as con:
+        con.register("input_data", pa.RecordBatchReader.from_batches(schema, []))  # of unknown length
+        try:
+            rows = con.execute(f"EXPLAIN (FORMAT json) {sql}", dict(parameters)).fetchall()
+        except duckdb.Error:
+            return "a query that only its rows' real types bind"
+        operators = [str(node["name"]).strip() for node in nodes(json.loads(rows[0][1])) if "name" in node]
+        further = sorted(set(operators) - _BY_ROW)
+        if further or sum(name.endswith("ARROW_SCAN") for name in operators) > 1:
+            return further[0].replace("_", " ") if further else "two looks at the rows"
+        return _changing(con, tree_of(con, sql), schema)
+
+
+def _changing(con: duckdb.DuckDBPyConnection, tree: Tree, schema: pa.Schema) -> str | None:
+    """The first function that gives something else each time, or at another time."""
+    listed = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'")
+    changing = {str(name).lower() for (name,) in listed.fetchall()} | _OF_TODAY
+    columns = {name.lower() for name in schema.names}
+    for node in nodes(tree):
+        called = str(node.get("function_name", "")).lower() if node.get("class") == "FUNCTION" else ""
+        if node.get("class") == "COLUMN_REF" and len(node["column_names"]) == 1:
+            name = str(node["column_names"][0]).lower()
+            called = name if name not in columns else ""
+        if called in changing:
+            return f"{called}()"
+    return None

@@ -146,7 +146,7 @@ def streamed(
             raise explain(error) from None
         stack.callback(reader.close)
         schema = pa.schema([duck.field_of(*item, arrow) for item, arrow in zip(columns, reader.schema, strict=True)])
-        yield Stream(schema, _pulled(reader, schema, work, explain))
+        yield Stream(schema, duck.measured(_pulled(reader, schema, work, explain), con, work))
 
 
 def _pulled(

@@ -15,6 +15,8 @@ from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import normal_field
 from datapipe.errors import DataError, SchemaError
 
+_BUFFERS, _LEAST_BUFFER = 16 << 20, 16 << 10  # bytes for all columns, and for one
+
 
 @contextmanager
 def read_parquet(files: Sequence[Path], work: Workspace, choose: Choose = everything) -> Iterator[Stream]:
@@ -35,13 +37,18 @@ def read_parquet(files: Sequence[Path], work: Workspace, choose: Choose = everyt
         total = sum(parquet.metadata.num_rows for _, parquet in opened)
         ask = choose(schema).granted(schema)
         read = pa.schema([schema.field(name) for name in ask.names(schema)])
-        yield Stream(read, resized(_batches(opened, read, work), size=work.batch_bytes), total, Asked(schema, ask))
+        yield Stream(
+            read, resized(_batches(opened, read, work), size=work.batch_bytes), total, asked=Asked(schema, ask)
+        )
 
 
 @contextmanager
 def _open(file: Path) -> Iterator[pq.ParquetFile]:
     try:
-        opened = pq.ParquetFile(file, memory_map=False, pre_buffer=False, buffer_size=1 << 20)
+        footer = pq.read_metadata(file)
+        # Each column has a buffer of its own.
+        size = max(_LEAST_BUFFER, min(1 << 20, _BUFFERS // max(1, footer.num_columns)))
+        opened = pq.ParquetFile(file, metadata=footer, memory_map=False, pre_buffer=False, buffer_size=size)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{file} is not a Parquet file", hint="Name its format: format='csv'") from error
     with opened:

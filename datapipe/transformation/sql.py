@@ -13,7 +13,7 @@ import pyarrow as pa
 from datapipe.data import duck
 from datapipe.data.analysis import Analysis
 from datapipe.data.duckerrors import FirstError
-from datapipe.data.stream import MIB, Stream, Workspace, resized
+from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import tagged
 from datapipe.transformation.bound import Bound, bind, fill
 from datapipe.transformation.pointing import pointing
@@ -47,8 +47,7 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
 @contextmanager
 def sql_engine(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
     """The DuckDB of one step, which reaches no file and no network."""
-    # Half the memory is DuckDB's, less what it takes beyond its limit.
-    with duck.private(work, memory=max(work.memory // 2 - 8 * MIB, 24 * MIB)) as con:
+    with duck.private(work) as con:
         con.execute("SET enable_external_access=false").complete()
         yield con
 
@@ -82,7 +81,7 @@ def run_bound(
         schema = pa.schema(
             [_field(*column, arrow, bound.analysis) for column, arrow in zip(bound.columns, reader.schema, strict=True)]
         )
-        batches = _pulled(reader, schema, first, work, inputs)
+        batches = duck.measured(_pulled(reader, schema, first, work, inputs), con, work)
         yield Stream(schema, resized(batches, size=work.batch_bytes))
 
 
