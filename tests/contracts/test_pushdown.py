@@ -19,8 +19,10 @@ from contracts.sinks import mysql_many, mysql_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import datapipe
 from datapipe.data.asking import Asked
 from datapipe.data.stream import Stream, Workspace
+from datapipe.errors import DataError
 from datapipe.ingestion import open_source
 from datapipe.plan import FileSource, QuerySource, Source, TableSource, build, parse
 from datapipe.transformation import first_step, run_sql
