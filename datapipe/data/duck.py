@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -29,24 +32,68 @@ _LEAVES: dict[str, tuple[str, pa.DataType | str]] = {
 }
 
 
+_LEAST = 64 * MIB  # below it, DuckDB cannot merge what a sort of ten times as much has spilled
+
+
+def limit_of(work: Workspace) -> int:
+    """The bytes that a step's DuckDB may have: most of the step's share, for it takes some beyond its limit."""
+    return max(_LEAST, work.memory * 3 // 4 - 8 * MIB)
+
+
+def threads_of(work: Workspace) -> int:
+    """As many as there are cores, four at most; one where memory is scarce, since each has buffers."""
+    return 1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1)
+
+
 @contextmanager
-def private(work: Workspace, *, memory: int, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def made_ahead(count: int) -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
+    """What gives new databases; so many of them are made from now on, in threads, while a source is asked.
+
+    To make one takes longer than a small query does. Those that nobody has taken are closed at the end.
+
+    Examples
+    --------
+    >>> with made_ahead(1) as connect:
+    ...     connect().sql("SELECT 1").fetchall(), connect().sql("SELECT 2").fetchall()
+    ([(1,)], [(2,)])
+    """
+    with ThreadPoolExecutor(count, "datapipe duckdb") as threads:
+        made = deque(threads.submit(duckdb.connect, ":memory:") for _ in range(count))
+
+        def connect() -> duckdb.DuckDBPyConnection:
+            try:
+                return made.popleft().result()
+            except IndexError:
+                return duckdb.connect(":memory:")
+
+        try:
+            yield connect
+        finally:
+            for left in made:
+                with suppress(duckdb.Error):
+                    left.result().close()
+
+
+@contextmanager
+def private(
+    work: Workspace, *, memory: int | None = None, threads: int | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of its own: bounded memory, UTC, no extensions, no variable of this program.
 
     Parameters
     ----------
-    memory : int
-        Bytes; what does not fit is spilled below the run's scratch directory.
+    memory : int, optional
+        Bytes, if not those of :func:`limit_of`; what does not fit is spilled below the run's scratch directory.
     threads : int, optional
-        As many as there are cores, four at most, if left out; one where memory is scarce, since each has buffers.
+        If not those of :func:`threads_of`.
     """
-    count = threads or (1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1))
+    count = threads or threads_of(work)
     with spill_directory(work) as spill:
-        con = duckdb.connect(":memory:")
+        con = work.connect() if work.connect is not None else duckdb.connect(":memory:")
         try:
-            for setting in (
+            settings = (
                 f"threads={count}",
-                f"memory_limit='{memory // MIB}MiB'",
+                f"memory_limit='{(memory or limit_of(work)) // MIB}MiB'",
                 f"temp_directory='{str(spill).replace(chr(39), chr(39) * 2)}'",
                 f"streaming_buffer_size='{work.batch_bytes // 1024}KiB'",
                 "GLOBAL TimeZone='UTC'",
@@ -56,11 +103,31 @@ def private(work: Workspace, *, memory: int, threads: int | None = None) -> Iter
                 "allow_community_extensions=false",
                 "allow_persistent_secrets=false",
                 "GLOBAL python_enable_replacements=false",
-            ):
-                con.execute(f"SET {setting}").complete()
+                "enable_profiling='no_output'",
+                "tracked_metrics=['system.peak*']",  # no operator is timed for it
+            )
+            con.execute("; ".join(f"SET {setting}" for setting in settings)).complete()
             yield con
         finally:
             con.close()
+
+
+def held(con: duckdb.DuckDBPyConnection) -> int:
+    """The bytes that the last query of a private connection has held at most, as DuckDB counts them."""
+    try:
+        found = json.loads(con.get_profiling_information("json")).get("system", {})
+    except (duckdb.Error, ValueError):  # what was too small to be looked at
+        return 0
+    return int(found.get("peak_buffer_memory", 0)) + int(found.get("peak_streaming_buffer_size", 0))
+
+
+def measured(
+    batches: Iterator[pa.RecordBatch], con: duckdb.DuckDBPyConnection, work: Workspace
+) -> Iterator[pa.RecordBatch]:
+    """The batches of a connection's query; at their end it is told what the query has held."""
+    yield from batches
+    most = held(con)
+    work.holds(lambda: most)
 
 
 def columns_of(
@@ -110,9 +177,10 @@ def _check_finite(values: pa.Array, column: str, first_row: int) -> None:
     if not (pa.types.is_timestamp(items.type) or pa.types.is_date32(items.type)):
         return
     bits = items.type.bit_width
-    numbers = items.view(pa.int64() if bits == 64 else pa.int32())
-    index = pc.index(pc.equal(pc.abs(numbers), 2 ** (bits - 1) - 1), True).as_py()
-    if index >= 0:
+    numbers, infinite = items.view(pa.int64() if bits == 64 else pa.int32()), 2 ** (bits - 1) - 1
+    ends = pc.min_max(numbers).as_py()  # a comparison with a number of Python's would load pandas
+    if ends["max"] == infinite or ends["min"] == -infinite:
+        index = pc.index(pc.equal(pc.abs(numbers), infinite), True).as_py()
         row = first_row + (pc.list_parent_indices(values)[index].as_py() if is_list else index)
         hint = f"Decide in the query, for example CASE WHEN isfinite({quote(column)}) THEN {quote(column)} END"
         message = f"column {column!r}, row {row}: the value is infinite"

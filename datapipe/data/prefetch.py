@@ -7,15 +7,25 @@ import contextvars
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
-import pyarrow as pa
+from typing import Generic, Protocol, TypeVar
 
 from datapipe.data.cancel import CancelToken
 
 _POLL = 0.2  # seconds; a cancellation wakes every wait at once, this only bounds a lost wake-up
 
 
-class Prefetch:
+class Sized(Protocol):
+    """Rows that know their size: a record batch, or a block."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+
+
+B = TypeVar("B", bound=Sized)
+
+
+class Prefetch(Generic[B]):
     """Pulls batches in threads, one for each producer, and hands them over through a queue bounded in bytes.
 
     The batches of one producer stay in order; those of several come as they are made. An error of a producer is
@@ -23,14 +33,12 @@ class Prefetch:
     take that for the end of the data.
     """
 
-    def __init__(
-        self, producers: Sequence[Iterator[pa.RecordBatch]], budget: int, cancel: CancelToken, name: str
-    ) -> None:
+    def __init__(self, producers: Sequence[Iterator[B]], budget: int, cancel: CancelToken, name: str) -> None:
         self._budget = budget
         self._cancel = cancel
         self._changed = threading.Condition()
-        self._queue: collections.deque[pa.RecordBatch] = collections.deque()
-        self._bytes = 0
+        self._queue: collections.deque[B] = collections.deque()
+        self._bytes = self.peak = 0  # in the queue, now and at most
         self._error: BaseException | None = None
         self._closed = False
         self._working = len(producers)  # those that have not ended
@@ -40,17 +48,23 @@ class Prefetch:
         ]
 
     @contextmanager
-    def running(self) -> Iterator[Iterator[pa.RecordBatch]]:
-        """Start the threads; on leaving, stop them and wait for their end."""
+    def running(self, *, at_once: bool = True) -> Iterator[Iterator[B]]:
+        """Start the threads, at once or at the first pull; on leaving, stop them and wait for their end."""
         with self._cancel.hook(self._wake):
-            for thread in self._threads:
-                thread.start()
+            if at_once:
+                self._start()
             try:
                 yield self._consume()
             finally:
                 self._close()
                 for thread in self._threads:
-                    thread.join()
+                    if thread.ident is not None:
+                        thread.join()
+
+    def _start(self) -> None:
+        for thread in self._threads:
+            if thread.ident is None:
+                thread.start()
 
     def _wake(self) -> None:
         with self._changed:
@@ -59,7 +73,7 @@ class Prefetch:
     def _stopping(self) -> bool:
         return self._closed or self._error is not None or self._cancel.cancelled
 
-    def _produce(self, batches: Iterator[pa.RecordBatch]) -> None:
+    def _produce(self, batches: Iterator[B]) -> None:
         failed: BaseException | None = None
         try:
             for batch in batches:
@@ -72,6 +86,7 @@ class Prefetch:
                         break
                     self._queue.append(batch)
                     self._bytes += size
+                    self.peak = max(self.peak, self._bytes)
                     self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001  # handed to the consumer, which raises it
             failed = error
@@ -90,14 +105,15 @@ class Prefetch:
             self._queue.clear()
             self._changed.notify_all()
 
-    def _consume(self) -> Iterator[pa.RecordBatch]:
+    def _consume(self) -> Iterator[B]:
+        self._start()
         try:
             while (batch := self._take()) is not None:
                 yield batch
         finally:
             self._close()  # a consumer that has enough lets the source go
 
-    def _take(self) -> pa.RecordBatch | None:
+    def _take(self) -> B | None:
         with self._changed:
             while not (self._queue or not self._working or self._error is not None or self._cancel.cancelled):
                 self._changed.wait(_POLL)

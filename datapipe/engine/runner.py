@@ -17,8 +17,11 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import tenacity
 
+from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
+from datapipe.data.duck import made_ahead
 from datapipe.data.rejects import Rejects
+from datapipe.data.resident import Resident
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.display.seen import remember
 from datapipe.engine.chain import Chain, Counter, counters, row_at
@@ -27,6 +30,7 @@ from datapipe.engine.interrupts import interruption
 from datapipe.engine.options import RunOptions
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
+from datapipe.engine.shares import shares
 from datapipe.engine.spread import spread
 from datapipe.engine.telling import Telling
 from datapipe.errors import (
@@ -110,10 +114,13 @@ class Outline:
         The columns each step hands on, by the step's name.
     statements : tuple of str
         What the write would send.
+    asked : Asked, optional
+        What would be read of the source, if it tells.
     """
 
     schemas: tuple[tuple[str, pa.Schema], ...]
     statements: tuple[str, ...]
+    asked: Asked | None = None
 
 
 def outline_plan(plan: Plan, options: RunOptions) -> Outline:
@@ -129,7 +136,7 @@ def outline_plan(plan: Plan, options: RunOptions) -> Outline:
     run = _Run(plan, dataclasses.replace(options, limit=100 if sees_rows else 0))
     run.finish(look)
     schemas = tuple((c.name, c.schema) for c in run.counters if c.schema is not None)
-    return Outline(schemas, tuple(statements))
+    return Outline(schemas, tuple(statements), run.counters[0].asked)
 
 
 def frames(plan: Plan | Feed) -> Iterator[FrameSource]:
@@ -175,6 +182,7 @@ class _Run:
         self._interrupted = False
         self._done = threading.Event()
         self._ticked = 0.0
+        self._resident = Resident()
         self._started, self._clock = dt.datetime.now(dt.UTC), time.perf_counter()
         self._fingerprint = plan.fingerprint
         self._correlation = options.correlation_id or options.run_id
@@ -306,7 +314,7 @@ class _Run:
 
     def _workspace(self, scratch: Path, cancel: CancelToken, target: Target | None) -> Workspace:
         return Workspace(
-            memory=self._options.memory // max(1, sum(s.type != "code" for s in self._plan.transformation)),
+            memory=self._options.memory // shares(self._plan),
             batch_rows=settings().batch_size,
             limit=self._options.limit,
             scratch=scratch,
@@ -317,7 +325,14 @@ class _Run:
             rejects=Rejects() if isinstance(target, TableTarget) else None,
         )
 
+    @property
+    def _databases(self) -> int:
+        """How many steps have a DuckDB of their own."""
+        return sum(step.type != "code" for step in self._plan.transformation)
+
     def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:
+        if self._databases:
+            work = dataclasses.replace(work, connect=stack.enter_context(made_ahead(self._databases)))
         if target is not None and self.delivery is not None:
             self.delivery = dataclasses.replace(self.delivery, fingerprint=self._content())
             with bound(step="persistence"):
@@ -328,7 +343,7 @@ class _Run:
         given = self._spread(target, work, stack)
         last, began = self.counters[-1], time.perf_counter()
         with bound(step="persistence"):
-            loaded = sink(given, work)
+            loaded = sink(given, dataclasses.replace(work, holds=last.parts.append))
         last.rows_out, last.ended = loaded.rows, time.perf_counter()
         last.worked += last.ended - began
         if target is not None and loaded.replayed is None and loaded.rows + loaded.deduplicated != last.rows_in:
@@ -415,6 +430,7 @@ class _Run:
         clock = time.monotonic()
         if clock - self._ticked >= _TICK:
             self._ticked = clock
+            self._resident.look()
             self._tell()
 
     def _tell(self) -> None:
@@ -446,7 +462,9 @@ class _Run:
             source=plan.ingestion.label,
             target=target.label if target else "nowhere",
             steps=tuple(
-                StepResult(c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected, c.busy, bool(c.ended))
+                StepResult(
+                    c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected, c.busy, bool(c.ended), c.peak
+                )
                 for c in self.counters
             ),
             rows_written=loaded.rows,
@@ -461,6 +479,7 @@ class _Run:
             name=plan.name,
             error=str(error) if error and not cancelled else None,
             attempts=max(1, self._attempts),
+            peak_memory=self._resident.peak(),
             notices=(*self._notices, *skipped),
         )
 

@@ -21,8 +21,8 @@ from datapipe.errors import DatapipeError, TransientError
 from datapipe.settings import settings
 
 _TRIES = 3  # to open a connection while no other thread opens one
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_END = "ROLLBACK; SELECT pg_advisory_unlock_all()"  # of all that a SELECT can do, only locks outlive a rollback
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+END = "ROLLBACK; SELECT pg_advisory_unlock_all()"  # of all that a SELECT can do, only locks outlive a rollback
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def copied(
             with watch.waiting():
                 with alone:
                     connection = opening.connection(line, opened)
-                _execute(connection, "; ".join([_BEGIN, *session]))
+                _execute(connection, "; ".join([BEGIN, *session]))
                 backend.identify(*_row(connection, f"SELECT {IDENTITY}"))
                 statement = reading.enter_context(adbc.AdbcStatement(connection))
                 statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(work.batch_bytes)})
@@ -78,7 +78,7 @@ def copied(
             with contextlib.suppress(adbc.Error, TransientError):  # all rows are here
                 reading.close()
                 with watch.waiting():
-                    _execute(connection, _END)
+                    _execute(connection, END)
                 watching.close()  # from here on, nobody interrupts it
                 if not work.cancel.cancelled:
                     keep(road.conninfo, Link(connection, opened.pop_all(), opening.socket, opening.made))

@@ -42,6 +42,7 @@ def read_ranges(found: Query, cutting: Cutting, work: Workspace) -> Iterator[Ite
 
         budget = (readers + 1) * work.batch_bytes
         ahead = Prefetch([read() for _ in range(readers)], budget, work.cancel, "datapipe read range")
+        work.holds(lambda: ahead.peak)
         with ahead.running() as batches:
             yield batches
 

@@ -13,7 +13,8 @@ from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, R
 from datapipe.persistence import ledger, rejects
 from datapipe.persistence.internal import ledger_table, rejects_table
 from datapipe.persistence.ledger import Delivery
-from datapipe.persistence.load import CommitLost, Load, Loaded, Session, plan_load, run_load
+from datapipe.persistence.load import Load, Loaded, plan_load, run_load
+from datapipe.persistence.session import CommitLost, Session
 from datapipe.persistence.sessions import open_session
 from datapipe.persistence.stages import Staged, merge
 from datapipe.persistence.standing import table_subject
@@ -216,14 +217,14 @@ def _carry_out(session: Session, load: Load, given: Stream | Staged, work: Works
     layout = _define(session, load)
     for note in load.notes:
         work.tell(note, lasting=session.words.lasting)
-    loaded = _written(session, load, given, work)
+    loaded = _written(session, load, layout, given, work)
     return dataclasses.replace(loaded, columns=tuple(column.spec for column in layout.columns))
 
 
-def _written(session: Session, load: Load, given: Stream | Staged, work: Workspace) -> Loaded:
+def _written(session: Session, load: Load, layout: Layout, given: Stream | Staged, work: Workspace) -> Loaded:
     if isinstance(given, Staged):
         return merge(session, load, given, work)
-    return run_load(session, load, given, work)
+    return run_load(session, load, layout, given, work)
 
 
 def _define(session: Session, load: Load) -> Layout:

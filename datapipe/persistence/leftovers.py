@@ -15,7 +15,7 @@ from datapipe.data.stream import SCRATCH, Workspace, scratch_directory
 from datapipe.errors import FatalError, TransientError
 from datapipe.persistence import statements
 from datapipe.persistence.filelocks import dead_locks
-from datapipe.persistence.load import STAGE, CommitLost, Session
+from datapipe.persistence.session import STAGE, CommitLost, Session
 from datapipe.persistence.sessions import open_session
 from datapipe.persistence.stages import lock_of
 from datapipe.persistence.tables import Table

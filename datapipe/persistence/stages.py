@@ -16,7 +16,8 @@ from datapipe.data.names import quote
 from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import DatapipeError, TransientError
 from datapipe.persistence import ledger, statements
-from datapipe.persistence.load import STAGE, CommitLost, Load, Loaded, Session, merge_stage, plan_load, sent
+from datapipe.persistence.load import Load, Loaded, merge_stage, plan_load, sent
+from datapipe.persistence.session import STAGE, CommitLost, Session
 from datapipe.persistence.sessions import STEP, open_session
 from datapipe.persistence.tables import Column, Table
 from datapipe.plan import FileTarget, TableTarget, Target, WriteStrategy

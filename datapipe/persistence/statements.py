@@ -20,7 +20,8 @@ def create_table(table: Table, columns: Sequence[Column], keys: Sequence[str], o
 
 def create_stage(table: Table, columns: Sequence[Column], options: str = "") -> str:
     """A temporary table that rows are sent to before they are merged."""
-    return f"CREATE TEMPORARY TABLE {table.sql} ({', '.join(f'{quote(c.name)} {c.type}' for c in columns)}){options}"
+    lines = ", ".join(f"{quote(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns)
+    return f"CREATE TEMPORARY TABLE {table.sql} ({lines}){options}"
 
 
 def create_part(table: Table, columns: Sequence[Column]) -> str:
