@@ -53,7 +53,7 @@ class Pieces(io.RawIOBase):
 
 
 def connection(data: bytes, width: int, size: int) -> Any:
-    result = SimpleNamespace(unbuffered_active=True, field_count=width, _check_packet_is_eof=lambda packet: None)
+    result = SimpleNamespace(unbuffered_active=True, field_count=width, _check_packet_is_eof=bool)
     raw = SimpleNamespace(_rfile=Pieces(data, size), _result=result, encoding="utf8", closed=False)
     raw._force_close = lambda: setattr(raw, "closed", True)
     return raw
