@@ -53,7 +53,9 @@ READERS = {
         "rows = polars.read_database_uri('SELECT * FROM lineitem', URL.replace('sqlite:///', 'sqlite://')).height",
     ),
 }
-FRAME = "frame = pandas.read_parquet(TABLE); rows = len(frame); "
+# pandas has no way to write decimals into SQLite: they go as doubles.
+PRICES = "['l_quantity', 'l_extendedprice', 'l_discount', 'l_tax']"
+FRAME = f"frame = pandas.read_parquet(TABLE).astype(dict.fromkeys({PRICES}, float)); rows = len(frame); "
 TO_SQL = FRAME + "frame.to_sql('copy', engine, if_exists='replace', index=False, chunksize=10_000{})"
 WRITERS = {
     "datapipe": (
