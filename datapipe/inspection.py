@@ -13,7 +13,7 @@ from datapipe.data.cancel import CancelToken
 from datapipe.data.stream import Workspace, scratch_directory
 from datapipe.data.types import describe
 from datapipe.display import Explanation, Preview, Section
-from datapipe.engine import RunOptions, collect_plan, outline_plan
+from datapipe.engine import RunOptions, collect_plan, outline_of_partitions, outline_plan
 from datapipe.errors import PlanError
 from datapipe.ingestion import source_sql
 from datapipe.persistence import Standing, look_at
@@ -36,10 +36,13 @@ from datapipe.transformation import compile_config
 def explain(plan: Plan, cancel: CancelToken | None = None) -> Explanation:
     """Bind the whole plan and say what it would do."""
     outline = outline_plan(plan, RunOptions(cancel=cancel or CancelToken()))
-    schemas = dict(outline.schemas)
+    schemas, asked = dict(outline.schemas), outline.asked
     columns = [tuple((f.name, describe(f)) for f in schema) for schema in schemas.values()]
-    sent = dedent(source_sql(plan.ingestion) or plan.ingestion.label).strip()
-    sections = [Section("ingestion", sent, columns[0])]
+    sent = dedent((asked and asked.sql) or source_sql(plan.ingestion) or plan.ingestion.label).strip()
+    with scratch_directory() as scratch:
+        found = outline_of_partitions(plan, list(schemas.values()), Workspace(scratch=scratch))
+    read = columns[0] if asked is None else tuple(c for c in columns[0] if c[0] in asked.ask.names(asked.schema))
+    sections = [Section("ingestion", f"-- {found}\n{sent}" if found else sent, read, str(asked or ""))]
     for number, step in enumerate(plan.transformation):
         before = [name for name, _ in columns[number]]
         title = list(schemas)[number + 1]

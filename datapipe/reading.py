@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datapipe.notebooks.job import NotebookJob
 
 
-def read(
+def read(  # noqa: PLR0913  # what users name, by keyword
     source_: Any,
     /,
     source: Any = None,
@@ -26,6 +26,8 @@ def read(
     columns: Mapping[str, str] | None = None,
     format: Literal["parquet", "csv", "json"] | None = None,  # noqa: A002  # the word users expect
     zero_dates: Literal["error", "null"] = "error",
+    partition_on: str | None = None,
+    partitions: int | None = None,
 ) -> Pipeline:
     """Begin a pipeline with rows to read. Nothing is opened yet.
 
@@ -45,6 +47,11 @@ def read(
         The files' format, ``parquet``, ``csv`` or ``json``, if their ending does not tell.
     zero_dates : {"error", "null"}
         What MySQL's 0000-00-00 and 2024-00-15 become; the result counts the NULLs.
+    partition_on : str, optional
+        An integer, date, timestamp or decimal column of the table or query. The rows are cut into ranges of its values,
+        which are read side by side, from one state of the database. The result is the same as without it.
+    partitions : int, optional
+        How many ranges, at most 1,000; 4 if left out.
 
     Raises
     ------
@@ -58,7 +65,8 @@ def read(
       read       a query on sqlite crm.db
       write      nowhere yet: add .write(table, to=…), or .collect()
     """
-    found = source_of(source_, source, params, schema, columns, format, zero_dates)
+    how = {"zero_dates": zero_dates, "partition_on": partition_on, "partitions": partitions}
+    found = source_of(source_, source, params, schema, columns, format, how)
     return Pipeline(build(Plan, {"ingestion": found}), (call_site(),))
 
 

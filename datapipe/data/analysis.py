@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -41,11 +41,14 @@ class Analysis:
         The tags of output columns that are an input column untouched.
     computed : frozenset of str, or None
         Input columns the query computes on or compares, in lower case; None means any of them.
+    tree : mapping
+        The syntax tree.
     """
 
     scans: Mapping[str, int]
     outputs: Mapping[str, str]
     computed: frozenset[str] | None
+    tree: Tree = field(repr=False)
 
 
 def analyse(con: duckdb.DuckDBPyConnection, sql: str, inputs: Mapping[str, pa.Schema]) -> Analysis:
@@ -68,7 +71,7 @@ def analyse(con: duckdb.DuckDBPyConnection, sql: str, inputs: Mapping[str, pa.Sc
     scans = dict.fromkeys(inputs, 0)
     _check(tree["statements"], inputs, frozenset(), scans)
     outputs, computed = passthrough(tree["statements"][0]["node"], inputs)
-    return Analysis(scans, outputs, computed)
+    return Analysis(scans, outputs, computed, tree)
 
 
 def streams(plan: Tree) -> bool:
@@ -82,7 +85,11 @@ def _check(node: Any, inputs: Mapping[str, pa.Schema], ctes: frozenset[str], sca
             _check(item, inputs, ctes, scans)
     elif isinstance(node, dict):
         if isinstance(node.get("cte_map"), dict):
-            ctes |= {entry["key"].lower() for entry in node["cte_map"].get("map", [])}
+            for entry in node["cte_map"].get("map", []):  # each sees those before it, a recursive one itself too
+                own = {entry["key"].lower()}
+                _check(entry, inputs, ctes | own if _is_recursive(entry) else ctes, scans)
+                ctes |= own
+            node = {key: value for key, value in node.items() if key != "cte_map"}
         _check_node(node)
         if node.get("type") == "BASE_TABLE":
             _check_table(node, inputs, ctes, scans)
@@ -90,9 +97,15 @@ def _check(node: Any, inputs: Mapping[str, pa.Schema], ctes: frozenset[str], sca
             _check(value, inputs, ctes, scans)
 
 
+def _is_recursive(entry: Tree) -> bool:
+    return any(node.get("type") == "RECURSIVE_CTE_NODE" for node in nodes(entry))
+
+
 def _check_node(node: Tree) -> None:
     kind = node.get("type")
-    if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _QUERY_NODES:
+    if not isinstance(kind, str):  # a value's, which is a type
+        return
+    if kind.endswith("_NODE") and kind not in _QUERY_NODES:
         raise PlanError("the query would write", hint="A transformation is exactly one SELECT")
     if kind in {"SHOW_REF", "PIVOT"}:
         raise PlanError("DESCRIBE, SUMMARIZE, SHOW and PIVOT are not allowed", hint="Write the SELECT out")
@@ -133,11 +146,32 @@ def gathers(sql: str) -> str | None:
     (None, 'sum()')
     """
     with duckdb.connect(":memory:") as con:
-        tree = tree_of(con, sql)
-        known = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
-        aggregates = {name for (name,) in known.fetchall()}
+        tree, aggregates = tree_of(con, sql), _aggregates(con)
     found = (_gathering(node, aggregates) for node in nodes(tree))
     return next((what for what in found if what), None)
+
+
+def holds_rows(sql: str) -> bool:
+    """Whether a query may have to hold rows before it hands the first one on; False if it works row by row.
+
+    Examples
+    --------
+    >>> holds_rows("SELECT id + 1 FROM input_data WHERE id > 3"), holds_rows("SELECT * FROM input_data ORDER BY id")
+    (False, True)
+    """
+    with duckdb.connect(":memory:") as con:
+        tree = tree_of(con, sql)
+        found, aggregates = list(nodes(tree)), _aggregates(con)
+    kinds = [str(node.get("type", "")) for node in found]
+    several = kinds.count("BASE_TABLE") > 1 or "JOIN" in kinds or any(n.get("class") == "SUBQUERY" for n in found)
+    ordered = any(node.get("type") == "ORDER_MODIFIER" and node.get("orders") for node in found)
+    # What the parser refuses is refused when it runs.
+    return bool(tree.get("error")) or several or ordered or any(_gathering(node, aggregates) for node in found)
+
+
+def _aggregates(con: duckdb.DuckDBPyConnection) -> set[str]:
+    known = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
+    return {name for (name,) in known.fetchall()}
 
 
 def _gathering(node: Tree, aggregates: set[str]) -> str | None:
@@ -164,3 +198,56 @@ def nodes(value: Any) -> Iterator[Tree]:
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from nodes(item)
+
+
+# What a plan of a query that works row by row consists of; one that stops early does not.
+_BY_ROW = _STREAMING - {"STREAMING_LIMIT"} | {"ARROW_SCAN"}
+# What is known as consistent, and depends on the day all the same.
+_OF_TODAY = frozenset({"age", "current_localtime", "current_localtimestamp", "localtime", "localtimestamp"}) | {
+    f"current_{what}" for what in ("date", "time", "timestamp")
+}
+
+
+def across_rows(sql: str, schema: pa.Schema, parameters: Mapping[str, Any]) -> str | None:
+    """Why a query over ``input_data`` cannot be computed on some of the rows at a time; None if it can.
+
+    Parameters
+    ----------
+    sql : str
+        Its parameters are written ``$name``.
+
+    Examples
+    --------
+    >>> across_rows("SELECT a + 1 AS a FROM input_data WHERE a > 2", pa.schema([("a", pa.int64())]), {})
+    >>> across_rows("SELECT a, random() AS r FROM input_data", pa.schema([("a", pa.int64())]), {})
+    'random()'
+    """
+    found = gathers(sql)
+    if found is not None:
+        return found
+    with duckdb.connect(config={"threads": 1, "enable_external_access": "false"}) as con:
+        con.register("input_data", pa.RecordBatchReader.from_batches(schema, []))  # of unknown length
+        try:
+            rows = con.execute(f"EXPLAIN (FORMAT json) {sql}", dict(parameters)).fetchall()
+        except duckdb.Error:
+            return "a query that only its rows' real types bind"
+        operators = [str(node["name"]).strip() for node in nodes(json.loads(rows[0][1])) if "name" in node]
+        further = sorted(set(operators) - _BY_ROW)
+        if further or sum(name.endswith("ARROW_SCAN") for name in operators) > 1:
+            return further[0].replace("_", " ") if further else "two looks at the rows"
+        return _changing(con, tree_of(con, sql), schema)
+
+
+def _changing(con: duckdb.DuckDBPyConnection, tree: Tree, schema: pa.Schema) -> str | None:
+    """The first function that gives something else each time, or at another time."""
+    listed = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'")
+    changing = {str(name).lower() for (name,) in listed.fetchall()} | _OF_TODAY
+    columns = {name.lower() for name in schema.names}
+    for node in nodes(tree):
+        called = str(node.get("function_name", "")).lower() if node.get("class") == "FUNCTION" else ""
+        if node.get("class") == "COLUMN_REF" and len(node["column_names"]) == 1:
+            name = str(node["column_names"][0]).lower()
+            called = name if name not in columns else ""
+        if called in changing:
+            return f"{called}()"
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,19 @@ _LEAVES: dict[str, tuple[str, pa.DataType | str]] = {
     "BIGNUM": ("CAST({} AS VARCHAR)", "numeric"),
     "TIME WITH TIME ZONE": ("CAST({} AS VARCHAR)", "time with time zone"),
 }
+
+
+_LEAST = 64 * MIB  # below it, DuckDB cannot merge what a sort of ten times as much has spilled
+
+
+def limit_of(work: Workspace) -> int:
+    """The bytes that a step's DuckDB may have: most of the step's share, for it takes some beyond its limit."""
+    return max(_LEAST, work.memory * 3 // 4 - 8 * MIB)
+
+
+def threads_of(work: Workspace) -> int:
+    """As many as there are cores, four at most; one where memory is scarce, since each has buffers."""
+    return 1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1)
 
 
 @contextmanager
@@ -61,23 +75,25 @@ def made_ahead(count: int) -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
 
 
 @contextmanager
-def private(work: Workspace, *, memory: int, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def private(
+    work: Workspace, *, memory: int | None = None, threads: int | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of its own: bounded memory, UTC, no extensions, no variable of this program.
 
     Parameters
     ----------
-    memory : int
-        Bytes; what does not fit is spilled below the run's scratch directory.
+    memory : int, optional
+        Bytes, if not those of :func:`limit_of`; what does not fit is spilled below the run's scratch directory.
     threads : int, optional
-        As many as there are cores, four at most, if left out; one where memory is scarce, since each has buffers.
+        If not those of :func:`threads_of`.
     """
-    count = threads or (1 if work.memory < 128 * MIB else min(4, os.cpu_count() or 1))
+    count = threads or threads_of(work)
     with spill_directory(work) as spill:
         con = work.connect() if work.connect is not None else duckdb.connect(":memory:")
         try:
             settings = (
                 f"threads={count}",
-                f"memory_limit='{memory // MIB}MiB'",
+                f"memory_limit='{(memory or limit_of(work)) // MIB}MiB'",
                 f"temp_directory='{str(spill).replace(chr(39), chr(39) * 2)}'",
                 f"streaming_buffer_size='{work.batch_bytes // 1024}KiB'",
                 "GLOBAL TimeZone='UTC'",
@@ -87,11 +103,31 @@ def private(work: Workspace, *, memory: int, threads: int | None = None) -> Iter
                 "allow_community_extensions=false",
                 "allow_persistent_secrets=false",
                 "GLOBAL python_enable_replacements=false",
+                "enable_profiling='no_output'",
+                "tracked_metrics=['system.peak*']",  # no operator is timed for it
             )
             con.execute("; ".join(f"SET {setting}" for setting in settings)).complete()
             yield con
         finally:
             con.close()
+
+
+def held(con: duckdb.DuckDBPyConnection) -> int:
+    """The bytes that the last query of a private connection has held at most, as DuckDB counts them."""
+    try:
+        found = json.loads(con.get_profiling_information("json")).get("system", {})
+    except (duckdb.Error, ValueError):  # what was too small to be looked at
+        return 0
+    return int(found.get("peak_buffer_memory", 0)) + int(found.get("peak_streaming_buffer_size", 0))
+
+
+def measured(
+    batches: Iterator[pa.RecordBatch], con: duckdb.DuckDBPyConnection, work: Workspace
+) -> Iterator[pa.RecordBatch]:
+    """The batches of a connection's query; at their end it is told what the query has held."""
+    yield from batches
+    most = held(con)
+    work.holds(lambda: most)
 
 
 def columns_of(

@@ -17,21 +17,41 @@ _CGROUP = Path("/sys/fs/cgroup")
 def gathered(stream: Stream, work: Workspace, room: int) -> pa.Table:
     """The whole stream as one table of at most ``room`` bytes.
 
+    One that needs more than the step's share of ``memory=`` tells so, once that can be foreseen.
+
     Raises
     ------
     DataError
         If it is larger, before memory runs out.
     """
-    batches, held = [], 0
+    batches, rows, held, is_told = [], 0, 0, False
+    work.holds(lambda: held)
     for batch in checked(stream.batches, work):
-        held += batch.nbytes
+        rows, held = rows + batch.num_rows, held + batch.nbytes
         if held > room:
-            raise DataError(
-                f"the whole table needs more than {room // MIB:,} MiB, half of the memory that is free",
-                hint="Use per_batch=True, do it in .sql(), or filter before this step",
-            )
+            raise _too_large(stream, room, rows, held)
+        whole = _foreseen(stream, rows, held)
+        if not is_told and whole > work.memory:
+            is_told = True
+            told = f"{stream.total:,} rows of about {held // rows:,} bytes" if stream.total else f"{rows:,} rows so far"
+            work.tell(f"a Python function takes the whole table, about {whole // MIB:,} MiB beyond memory=: {told}")
         batches.append(batch)
     return pa.Table.from_batches(batches, schema=stream.schema)
+
+
+def _foreseen(stream: Stream, rows: int, held: int) -> int:
+    """The bytes of the whole table if all rows are like these; those of these, if nobody knows how many come."""
+    return held * max(stream.total or 0, rows) // max(1, rows)
+
+
+def _too_large(stream: Stream, room: int, rows: int, held: int) -> DataError:
+    whole = _foreseen(stream, rows, held)
+    rest = f", and all {stream.total:,} would be about {whole // MIB:,} MiB" if (stream.total or 0) > rows else ""
+    return DataError(
+        f"the whole table needs more than {room // MIB:,} MiB, half of the memory that is free: "
+        f"the first {rows:,} rows have {held // MIB:,} MiB{rest}",
+        hint="Use per_batch=True, do it in .sql(), or filter before this step",
+    )
 
 
 def checked(batches: Iterator[pa.RecordBatch], work: Workspace) -> Iterator[pa.RecordBatch]:

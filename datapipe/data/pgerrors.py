@@ -10,7 +10,7 @@ _CLASSES: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
     (("42501",), FatalError, "Ask for the permission, or use another user"),
     (("42", "3F", "0A"), PlanError, "Check the names in the query and in the plan"),
     (("23",), DataError, "Correct the rows, or the constraint"),
-    (("22", "42622"), DataError, "Correct the value, or cast it in SQL"),
+    (("21", "22", "42622"), DataError, "Correct the value, or cast it in SQL"),
     (("28", "3D"), FatalError, "Check the user, the password and the database in the URL"),
     (("08", "40", "55", "57", "25P03", "25P04"), TransientError, "Try again"),  # 25P0x: an idle or a long transaction
     (("53100",), FatalError, "The server's disk is full; free space there"),

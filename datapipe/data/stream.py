@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
 from datapipe.data.locks import gate, hold, release
 from datapipe.data.rejects import Rejects
@@ -22,6 +23,35 @@ from datapipe.errors import FatalError
 T = TypeVar("T")
 MIB = 1 << 20
 SCRATCH = "datapipe-scratch-"  # how the name of a scratch directory begins
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows in the form in which PostgreSQL sends and takes them: binary COPY, without its header and its end."""
+
+    num_rows: int
+    data: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return len(self.data)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows that nobody has looked into.
+
+    Parameters
+    ----------
+    types : tuple of str
+        The type of each column, as the server that sends them spells it.
+    blocks : iterator of Block
+        One pass only.
+    """
+
+    types: tuple[str, ...]
+    blocks: Iterator[Block]
 
 
 @dataclass(frozen=True)
@@ -35,11 +65,17 @@ class Stream:
         One pass only. An iterator that is stopped early raises; it never just ends.
     total : int, optional
         The number of rows, when the source knows it.
+    encoded : Encoded, optional
+        The same rows for a target of the source's own kind. Only one of the two is ever pulled.
+    asked : Asked, optional
+        What was read of a source that was asked for less than all.
     """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
     total: int | None = None
+    encoded: Encoded | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +97,8 @@ class Workspace:
         Runs a user's function in the thread that called ``run()``.
     tell : callable
         Takes a note for the user, which ends in the run's result; ``lasting=True`` if it is true whatever follows.
+    holds : callable
+        Takes what says how many bytes a part of the step has held at most: a queue, a DuckDB, a gathered table.
     run_id : str
         The run's, the same at every attempt; a run without an id gets one here.
     rejects : Rejects, optional
@@ -76,6 +114,7 @@ class Workspace:
     cancel: CancelToken = field(default_factory=CancelToken)
     call: Callable[[Callable[[], T]], T] = lambda work: work()
     tell: Callable[..., object] = lambda _, **__: None
+    holds: Callable[[Callable[[], int]], object] = lambda _: None
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     rejects: Rejects | None = None
     connect: Callable[[], Any] | None = None

@@ -21,7 +21,7 @@ _MESSAGE = 2_000  # characters
 _NOTE = 500
 _BRIEF = 1.0  # seconds of a run of which there is little to show
 _FEW = 2  # notes
-_NUMBERS = {"cell", "rows in", "rows out", "rejected", "rows/s", "busy", "took"}
+_NUMBERS = {"cell", "rows in", "rows out", "rejected", "rows/s", "busy", "took", "memory"}
 _SHORT = {"step", "busy", "state", "rows", "took", "run", "output"}  # columns that do not break
 _BARS = 12  # steps at most that are shown in time
 _BAR = "#64b5f6"
@@ -132,6 +132,7 @@ def _steps(view: RunView) -> str:
         ("rejected", [f"{step.rejected:,}" if step.rejected else "" for step in steps]),
         ("rows/s", [_rate(step) for step in steps]),
         (busy, [facts.step_took(view, step) for step in steps]),
+        ("memory", [facts.step_memory(step) for step in steps]),
         ("when", [_when(view, step) for step in steps]),
         ("state", [facts.step_state(view, step) for step in steps]),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from datapipe.display import notebooks
 from datapipe.display.view import ErrorView, RunView, StepView
-from datapipe.display.words import clock, count, duration, rate, shortened, state_words
+from datapipe.display.words import clock, count, duration, rate, shortened, size, state_words
 
 _QUIET = 15.0  # seconds without a sign of life that are told
 _SHOWN = 8  # characters of a run's id
@@ -15,6 +15,7 @@ _TITLE = 50  # characters of a run's name among others
 _STEPS = 20  # of a plan
 _REASONS = {"timed_out": "⚠ timed out", "kernel_died": "⚠ its kernel died"}
 _REASONS |= {"out_of_memory": "⚠ its kernel was out of memory"}
+_MUCH = 32 << 20  # bytes below which nobody asks where the memory goes
 _TIMED = 0.5  # seconds of a run below which its speed says nothing
 
 
@@ -103,6 +104,17 @@ def step_took(view: RunView, step: StepView) -> str:
         return ""
     is_lasting = view.kind == "notebook" and step.state == "running" and not view.final
     return clock(seconds) if is_lasting else duration(seconds)
+
+
+def step_memory(step: StepView) -> str:
+    """What a step has held at most, where that is much.
+
+    Examples
+    --------
+    >>> step_memory(StepView("s", "sql", peak=350_000_000)), step_memory(StepView("s", "sql", peak=9_000_000))
+    ('333.8 MB', '')
+    """
+    return size(step.peak) if step.peak >= _MUCH else ""
 
 
 def step_label(step: StepView) -> str:

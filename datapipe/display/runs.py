@@ -72,8 +72,10 @@ def _steps(row: RunRow) -> tuple[StepView, ...]:
     known = row.steps or _source(row)
     outline = row.outline if len(row.outline) >= len(known) else tuple((s.name, "", "") for s in known)
     found = dict(enumerate(known))
+    peaks = {number: int(step.get("peak_bytes", 0)) for number, step in enumerate((row.result or {}).get("steps", ()))}
     return tuple(
-        _moved(StepView("", verb, what, where), found.get(number)) for number, (verb, what, where) in enumerate(outline)
+        _moved(StepView("", verb, what, where, peak=peaks.get(number, 0)), found.get(number))
+        for number, (verb, what, where) in enumerate(outline)
     )
 
 

@@ -19,6 +19,7 @@ class Section:
     title: str
     text: str
     columns: tuple[tuple[str, str], ...] = ()  # what the step hands on: name and type
+    note: str = ""  # what was left to the source
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Explanation:
                 {
                     "title": section.title,
                     "text": section.text,
+                    "note": section.note,
                     "columns": [{"name": name, "type": type_} for name, type_ in section.columns],
                 }
                 for section in self.sections
@@ -66,11 +68,14 @@ class Explanation:
 def _section_html(section: Section) -> str:
     columns = html.table(("column", "type"), section.columns)
     folded = html.fold(count(len(section.columns), "column"), columns) if section.columns else ""
-    return html.titled(section.title, html.code(section.text) + folded)
+    note = html.faint(section.note) if section.note else ""
+    return html.titled(section.title, html.code(section.text) + note + folded)
 
 
 def _section_text(section: Section) -> str:
     lines = [section.title, *(f"    {line}" for line in section.text.splitlines())]
+    if section.note:
+        lines.append(f"    ({section.note})")
     if section.columns:
         lines.append("    -> " + ", ".join(f"{name} {type_}" for name, type_ in section.columns))
     return "\n".join(lines)

@@ -36,6 +36,8 @@ class StepView:
         Seconds from the beginning of the run to its first row, and from there to its last.
     busy : float, optional
         Seconds in which it was at work.
+    peak : int
+        The bytes that it held at most, once it has ended.
     """
 
     name: str
@@ -50,6 +52,7 @@ class StepView:
     begun: float | None = None
     seconds: float | None = None
     busy: float | None = None
+    peak: int = 0
 
 
 @dataclass(frozen=True)

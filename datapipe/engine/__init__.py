@@ -11,6 +11,7 @@ from datapipe.engine.recorder import begin_recorded, described, place, run_claim
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy, retry_with_backoff
 from datapipe.engine.runner import Outline, Taker, collect_plan, outline_plan, run_plan, stream_plan
+from datapipe.engine.spread import Sharing, fingerprint, outcome_of, outline_of_partitions
 
 __all__ = [
     "CellResult",
@@ -25,14 +26,18 @@ __all__ = [
     "Record",
     "RunOptions",
     "RunResult",
+    "Sharing",
     "StepResult",
     "Taker",
     "begin_recorded",
     "collect_plan",
     "described",
+    "fingerprint",
     "lineage",
     "nested",
     "next_key",
+    "outcome_of",
+    "outline_of_partitions",
     "outline_plan",
     "place",
     "policy",

@@ -124,6 +124,7 @@ def _done(step: StepView, result: StepResult) -> StepView:
     counts: dict[str, Any] = {"rows_in": result.rows_in, "rows_out": result.rows_out, "rejected": result.rejected}
     begun = result.done or result.rows_in or result.rows_out
     counts |= {"seconds": result.seconds or step.seconds, "busy": result.busy if begun else None}
+    counts |= {"peak": result.peak_bytes}
     return dataclasses.replace(step, **counts, state=state)
 
 

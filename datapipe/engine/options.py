@@ -10,7 +10,9 @@ from typing import Literal
 from datapipe.data.cancel import CancelToken
 from datapipe.data.stream import MIB
 from datapipe.engine.events import Listener
+from datapipe.engine.spread import Sharing
 from datapipe.errors import PlanError
+from datapipe.ingestion import Range
 from datapipe.logs import ids
 from datapipe.persistence import Replay
 
@@ -39,6 +41,10 @@ class RunOptions:
         The refused rows that are the run's source.
     places : tuple of str
         Where each step was written, for people.
+    sharing : Sharing, optional
+        How other workers are asked to help, where there are some.
+    only : Range, optional
+        The only one of its source's ranges that is read: for whoever helps.
     """
 
     memory: int = 512 * MIB
@@ -53,6 +59,8 @@ class RunOptions:
     derived_key: bool = False
     replay: Replay | None = None
     places: tuple[str, ...] = ()
+    sharing: Sharing | None = None
+    only: Range | None = None
 
 
 def run_options(memory: str | int, key: str | None, if_running: Literal["wait", "fail", "skip"]) -> RunOptions:

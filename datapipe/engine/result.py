@@ -30,6 +30,9 @@ class StepResult:
         Seconds in which the step itself was at work, without those in which it waited for rows or for its turn.
     done : bool
         Whether it came to its end.
+    peak_bytes : int
+        What it held at most, as far as datapipe knows: the batch at hand, the rows that wait for the next step, a
+        gathered table and what a function made of it, and what its DuckDB counts. The most of each, added up.
     """
 
     name: str
@@ -40,6 +43,7 @@ class StepResult:
     rejected: int = 0
     busy: float = 0.0
     done: bool = True
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,9 @@ class RunResult:
         How often the run began, retries included.
     replayed : bool
         Whether an earlier run with this key did it; this result is that run's own, and nothing was read or written.
+    peak_memory : int, optional
+        The bytes that the process had in memory at most while the run went on: Python, the libraries and whatever else
+        it does are in it. None where the system does not tell, and in records of older versions.
     notices : tuple of str
         What the user should know: rows appended twice, lossy choices and how many values they touched, waits.
 
@@ -104,6 +111,7 @@ class RunResult:
     error: str | None = None
     attempts: int = 1
     replayed: bool = False
+    peak_memory: int | None = None
     notices: tuple[str, ...] = ()
     view: RunView | None = field(default=None, compare=False, repr=False)  # as this process has seen it
 
@@ -142,7 +150,8 @@ class RunResult:
         """The result that :meth:`to_dict` gave."""
         names = {field.name for field in dataclasses.fields(cls)}
         given = {name: value for name, value in found.items() if name in names}
-        steps = tuple(StepResult(**step) for step in found["steps"])
+        known = {field.name for field in dataclasses.fields(StepResult)}
+        steps = tuple(StepResult(**{k: v for k, v in step.items() if k in known}) for step in found["steps"])
         columns = tuple(ColumnSpec(**column) for column in found.get("columns", ()))
         return cls(**{**given, "steps": steps, "columns": columns, "notices": tuple(found.get("notices", ()))})
 

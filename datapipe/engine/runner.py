@@ -17,9 +17,11 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 import tenacity
 
+from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
 from datapipe.data.duck import made_ahead
 from datapipe.data.rejects import Rejects
+from datapipe.data.resident import Resident
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.display.seen import remember
 from datapipe.engine.chain import Chain, Counter, counters, row_at
@@ -28,6 +30,8 @@ from datapipe.engine.interrupts import interruption
 from datapipe.engine.options import RunOptions
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy
+from datapipe.engine.shares import shares
+from datapipe.engine.spread import spread
 from datapipe.engine.telling import Telling
 from datapipe.errors import (
     DatapipeError,
@@ -40,14 +44,14 @@ from datapipe.errors import (
 )
 from datapipe.ingestion import content_hash
 from datapipe.logs import bound, carried, ids, of_run
-from datapipe.persistence import Delivery, Loaded, begin_write, describe_write, hashed, write
+from datapipe.persistence import Delivery, Loaded, Staged, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, TableTarget, Target, ValidateStep, check_bound
 from datapipe.schemas import version_of
 from datapipe.settings import settings
 
 T = TypeVar("T")
 _TICK = 0.1  # seconds between two looks at the counters
-Sink = Callable[[Stream, Workspace], T]
+Sink = Callable[[Stream | Staged, Workspace], T]
 Taker = Callable[[Stream, Workspace], object]
 
 
@@ -69,7 +73,7 @@ def run_plan(plan: Plan, options: RunOptions) -> RunResult:
     if target is None:
         raise PlanError("the plan writes nowhere", hint="Add .write(table, to=…), or use .collect()")
     run = _Run(plan, options)
-    return run.finish(lambda stream, work: write(target, stream, work, run.delivery), target)
+    return run.finish(lambda given, work: write(target, given, work, run.delivery), target)
 
 
 def collect_plan(plan: Plan, options: RunOptions) -> tuple[pa.Table, RunResult]:
@@ -92,8 +96,9 @@ def stream_plan(plan: Plan, options: RunOptions, take: Taker) -> RunResult:
         Gets the stream and the run's workspace, and reads to the end. Each attempt calls it anew.
     """
 
-    def taken(stream: Stream, work: Workspace) -> Loaded:
-        take(stream, work)
+    def taken(given: Stream | Staged, work: Workspace) -> Loaded:
+        if isinstance(given, Stream):  # what is staged is for a target
+            take(given, work)
         return Loaded(0)
 
     return _Run(plan, options).finish(taken)
@@ -109,26 +114,29 @@ class Outline:
         The columns each step hands on, by the step's name.
     statements : tuple of str
         What the write would send.
+    asked : Asked, optional
+        What would be read of the source, if it tells.
     """
 
     schemas: tuple[tuple[str, pa.Schema], ...]
     statements: tuple[str, ...]
+    asked: Asked | None = None
 
 
 def outline_plan(plan: Plan, options: RunOptions) -> Outline:
     """Bind every step and look at the target; only Python steps see rows, and only a few."""
     statements: list[str] = []
 
-    def look(stream: Stream, work: Workspace) -> Loaded:
+    def look(given: Stream | Staged, work: Workspace) -> Loaded:
         if plan.persistence is not None:
-            statements.extend(describe_write(plan.persistence, stream.schema, work))
+            statements.extend(describe_write(plan.persistence, given.schema, work))
         return Loaded(0)
 
     sees_rows = any(step.type == "code" for step in plan.transformation)
     run = _Run(plan, dataclasses.replace(options, limit=100 if sees_rows else 0))
     run.finish(look)
     schemas = tuple((c.name, c.schema) for c in run.counters if c.schema is not None)
-    return Outline(schemas, tuple(statements))
+    return Outline(schemas, tuple(statements), run.counters[0].asked)
 
 
 def frames(plan: Plan | Feed) -> Iterator[FrameSource]:
@@ -174,6 +182,7 @@ class _Run:
         self._interrupted = False
         self._done = threading.Event()
         self._ticked = 0.0
+        self._resident = Resident()
         self._started, self._clock = dt.datetime.now(dt.UTC), time.perf_counter()
         self._fingerprint = plan.fingerprint
         self._correlation = options.correlation_id or options.run_id
@@ -305,7 +314,7 @@ class _Run:
 
     def _workspace(self, scratch: Path, cancel: CancelToken, target: Target | None) -> Workspace:
         return Workspace(
-            memory=self._options.memory // max(1, self._databases),
+            memory=self._options.memory // shares(self._plan),
             batch_rows=settings().batch_size,
             limit=self._options.limit,
             scratch=scratch,
@@ -331,10 +340,10 @@ class _Run:
             if claim.done is not None:
                 return claim.done
             self.delivery = claim.delivery
-        stream = Chain(stack, work, self.counters).open(self._plan)
+        given = self._spread(target, work, stack)
         last, began = self.counters[-1], time.perf_counter()
         with bound(step="persistence"):
-            loaded = sink(stream, work)
+            loaded = sink(given, dataclasses.replace(work, holds=last.parts.append))
         last.rows_out, last.ended = loaded.rows, time.perf_counter()
         last.worked += last.ended - began
         if target is not None and loaded.replayed is None and loaded.rows + loaded.deduplicated != last.rows_in:
@@ -343,6 +352,16 @@ class _Run:
                 "a trigger or a rule of the table changes what is written"
             )
         return loaded
+
+    def _spread(self, target: Target | None, work: Workspace, stack: ExitStack) -> Stream | Staged:
+        """The rows for the target: a stream of all of them; or, where other workers help, what they all have staged."""
+        sharing = self._options.sharing
+        if sharing is not None and target is not None and self.delivery is not None:
+            staged = spread(self._plan, target, work, sharing, self.counters, stack)
+            if staged is not None:
+                return staged
+            self.counters = counters(self._plan, self._first)  # some may have counted rows that come again
+        return Chain(stack, work, self.counters, self._options.only).open(self._plan)
 
     def _content(self) -> str:
         """The plan's fingerprint; where it holds frames, with what is in them."""
@@ -411,6 +430,7 @@ class _Run:
         clock = time.monotonic()
         if clock - self._ticked >= _TICK:
             self._ticked = clock
+            self._resident.look()
             self._tell()
 
     def _tell(self) -> None:
@@ -442,7 +462,9 @@ class _Run:
             source=plan.ingestion.label,
             target=target.label if target else "nowhere",
             steps=tuple(
-                StepResult(c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected, c.busy, bool(c.ended))
+                StepResult(
+                    c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected, c.busy, bool(c.ended), c.peak
+                )
                 for c in self.counters
             ),
             rows_written=loaded.rows,
@@ -457,6 +479,7 @@ class _Run:
             name=plan.name,
             error=str(error) if error and not cancelled else None,
             attempts=max(1, self._attempts),
+            peak_memory=self._resident.peak(),
             notices=(*self._notices, *skipped),
         )
 

@@ -2,6 +2,19 @@
 
 from datapipe.data.connections import ConnectionManager
 from datapipe.ingestion.batch import BatchIngestor
-from datapipe.ingestion.readers import content_hash, open_source, source_sql
+from datapipe.ingestion.ranges import Range, Ranges, Snapshot, cutting_of
+from datapipe.ingestion.readers import content_hash, cut_source, open_source, read_as_one, source_sql
 
-__all__ = ["BatchIngestor", "ConnectionManager", "content_hash", "open_source", "source_sql"]
+__all__ = [
+    "BatchIngestor",
+    "ConnectionManager",
+    "Range",
+    "Ranges",
+    "Snapshot",
+    "content_hash",
+    "cut_source",
+    "cutting_of",
+    "open_source",
+    "read_as_one",
+    "source_sql",
+]

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from datapipe.data.asking import Asked, Choose, everything
 from datapipe.data.casting import check_names
 from datapipe.data.duckerrors import translate
 from datapipe.data.stream import Stream, Workspace, resized
@@ -38,7 +39,9 @@ _REASONS = {
 
 
 @contextmanager
-def read_csv(files: Sequence[Path], columns: Mapping[str, str] | None, work: Workspace) -> Iterator[Stream]:
+def read_csv(
+    files: Sequence[Path], columns: Mapping[str, str] | None, work: Workspace, choose: Choose = everything
+) -> Iterator[Stream]:
     """The rows of CSV files with one header, file by file.
 
     A column has a type other than text if every value is written in that type's one form: ``007`` stays text.
@@ -80,8 +83,12 @@ def read_csv(files: Sequence[Path], columns: Mapping[str, str] | None, work: Wor
             raise _explained(error) from None
         fields = [declared.get(n) or seen_field(n, found or 0) for n, found in zip(names, seen, strict=True)]
         schema = pa.schema(fields)
-        stream = stack.enter_context(streamed(con, f"SELECT * {_FROM}", parameters, work, _explained))
-        yield Stream(schema, resized(parsed(stream.batches, schema), size=work.batch_bytes))
+        ask = choose(schema).granted(schema)
+        read = pa.schema([schema.field(name) for name in ask.names(schema)])
+        items = ", ".join(keys[names.index(name)] for name in read.names)
+        stream = stack.enter_context(streamed(con, f"SELECT {items} {_FROM}", parameters, work, _explained))
+        batches = resized(parsed(stream.batches, read), size=work.batch_bytes)
+        yield Stream(read, batches, asked=Asked(schema, ask))
 
 
 def _header(file: Path) -> tuple[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from datapipe.data import duck
+from datapipe.data.asking import Asked, Choose, everything, is_table, narrowed
 from datapipe.data.connections import to_url
 from datapipe.data.duckerrors import translate
 from datapipe.data.names import quote
@@ -26,7 +28,9 @@ _THREADS = 2
 
 
 @contextmanager
-def read_duckdb(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace) -> Iterator[Stream]:
+def read_duckdb(
+    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace, choose: Choose = everything
+) -> Iterator[Stream]:
     """Rows of one query on a DuckDB file, which is opened for reading and reaches no other file.
 
     Raises
@@ -42,7 +46,6 @@ def read_duckdb(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, wor
     ...     next(stream.batches).to_pylist()
     [{'a': 1}]
     """
-    sql = rewrite(query, lambda name: f"${name}")
     used = {name: parameters[name] for name in named_parameters(query)}
     with ExitStack() as stack:
         con = stack.enter_context(private(work))
@@ -50,8 +53,26 @@ def read_duckdb(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, wor
             _attach(con, to_url(url).database)
         except duckdb.Error as error:
             raise _unopened(str(error), url) from None
-        stream = stack.enter_context(streamed(con, sql, used, work))
-        yield Stream(stream.schema, resized(stream.batches, size=work.batch_bytes))
+        asked = None
+        if choose is not everything:  # which costs another look at the query
+            whole = described(con, _text(query), used)
+            ask = choose(whole).granted(whole, lambda _: _is_stored(con, query))
+            query = narrowed(query, ask, whole.names)
+            asked = Asked(whole, ask, query)
+        stream = stack.enter_context(streamed(con, _text(query), used, work))
+        yield Stream(stream.schema, resized(stream.batches, size=work.batch_bytes), asked=asked)
+
+
+def _text(query: str) -> str:
+    return rewrite(query, lambda name: f"${name}")
+
+
+def _is_stored(con: duckdb.DuckDBPyConnection, query: str) -> bool:
+    """Whether a query is the whole of a table: with another, a condition might be looked at before its own."""
+    if not is_table(query):
+        return False
+    plan = con.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
+    return [node["name"].strip() for node in json.loads(plan)] == ["SEQ_SCAN"]
 
 
 def _attach(con: duckdb.DuckDBPyConnection, path: str | None) -> None:
@@ -84,6 +105,19 @@ def private(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
         yield con
 
 
+def described(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any], explain: Translate = translate
+) -> pa.Schema:
+    """The columns of a query, in types that all stages know."""
+    try:
+        columns = duck.columns_of(con, sql, parameters, what="the query")
+        query = duck.leaving(sql, [type_ for _, type_ in columns])
+        arrow = con.sql(query, params=dict(parameters)).limit(0).to_arrow_table().schema
+    except duckdb.Error as error:
+        raise explain(error) from None
+    return pa.schema([duck.field_of(*item, field) for item, field in zip(columns, arrow, strict=True)])
+
+
 @contextmanager
 def streamed(
     con: duckdb.DuckDBPyConnection,
@@ -112,7 +146,7 @@ def streamed(
             raise explain(error) from None
         stack.callback(reader.close)
         schema = pa.schema([duck.field_of(*item, arrow) for item, arrow in zip(columns, reader.schema, strict=True)])
-        yield Stream(schema, _pulled(reader, schema, work, explain))
+        yield Stream(schema, duck.measured(_pulled(reader, schema, work, explain), con, work))
 
 
 def _pulled(

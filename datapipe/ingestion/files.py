@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from datapipe.data.asking import Choose, everything
 from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import DataError, PlanError, did_you_mean
 from datapipe.ingestion.delimited import read_csv
@@ -27,7 +28,7 @@ _FORMATS = {
 
 
 @contextmanager
-def read_files(source: FileSource, work: Workspace) -> Iterator[Stream]:
+def read_files(source: FileSource, work: Workspace, choose: Choose = everything) -> Iterator[Stream]:
     """The rows of the files a path, directory or glob names, in the order of their names.
 
     Raises
@@ -47,11 +48,11 @@ def read_files(source: FileSource, work: Workspace) -> Iterator[Stream]:
     if kind == "parquet" and source.columns:
         raise PlanError("columns= declares the types of CSV and JSON; Parquet files know theirs", hint="Leave it out")
     if kind == "parquet":
-        reader = read_parquet(files, work)
+        reader = read_parquet(files, work, choose)
     elif kind == "csv":
-        reader = read_csv(files, source.columns, work)
+        reader = read_csv(files, source.columns, work, choose)
     else:
-        reader = read_json(files, source.columns, work)
+        reader = read_json(files, source.columns, work, choose)
     with reader as stream:
         yield stream
 

@@ -14,12 +14,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from datapipe.data.asking import Asked, Choose, everything
 from datapipe.data.duckerrors import translate
 from datapipe.data.names import quote
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import tag
 from datapipe.errors import DataError, DatapipeError
-from datapipe.ingestion.duckdb import private, streamed
+from datapipe.ingestion.duckdb import described, private, streamed
 from datapipe.ingestion.forms import MOST_EXACT, declared_fields, parsed
 from datapipe.ingestion.rows import Field
 
@@ -40,7 +41,9 @@ _REASONS = {
 
 
 @contextmanager
-def read_json(files: Sequence[Path], columns: Mapping[str, str] | None, work: Workspace) -> Iterator[Stream]:
+def read_json(
+    files: Sequence[Path], columns: Mapping[str, str] | None, work: Workspace, choose: Choose = everything
+) -> Iterator[Stream]:
     """The records of JSON files: one array of objects, or one object a line.
 
     Whole numbers are 64-bit integers; a key with a fraction, an exponent or a number beyond 64 bits among its
@@ -68,11 +71,19 @@ def read_json(files: Sequence[Path], columns: Mapping[str, str] | None, work: Wo
         structure: Any = functools.reduce(merged, (_structure(text) for (text,) in found), {})
         forms = _forms(structure, columns, files)
         declared = declared_fields(con, columns, list(forms))
-        query = _query(forms, declared)
-        stream = stack.enter_context(streamed(con, query, parameters, work, _explained))
-        fields = [declared.get(field.name) or _own(field, forms) for field in stream.schema]
-        schema = pa.schema(fields)
-        yield Stream(schema, resized(parsed(stream.batches, schema), size=work.batch_bytes))
+
+        def field_of(seen: Field) -> Field:
+            return declared.get(seen.name) or _own(seen, forms)
+
+        asked = None
+        if choose is not everything:  # which costs another look at the query
+            whole = pa.schema(map(field_of, described(con, _query(forms, declared), parameters, _explained)))
+            asked = Asked(whole, choose(whole).granted(whole))
+            forms = {name: forms[name] for name in asked.ask.names(whole)}
+        stream = stack.enter_context(streamed(con, _query(forms, declared), parameters, work, _explained))
+        schema = pa.schema(map(field_of, stream.schema))
+        batches = resized(parsed(stream.batches, schema), size=work.batch_bytes)
+        yield Stream(schema, batches, asked=asked)
 
 
 def _structure(text: str) -> Any:

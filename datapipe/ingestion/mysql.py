@@ -17,9 +17,11 @@ import pymysql
 from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.cursors import SSCursor
 
+from datapipe.data.asking import Ask, Asked, Choose, Condition, begins_at_once, everything, narrowed
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.mysql import JSON_COLUMNS, answered, break_off, is_mariadb, mysql_connection
 from datapipe.data.mysqlerrors import translate
+from datapipe.data.names import quote
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tagged
 from datapipe.data.watch import Watch
@@ -28,7 +30,7 @@ from datapipe.ingestion.alchemy import for_driver
 from datapipe.ingestion.rows import Array, Field, batches_of
 from datapipe.ingestion.texts import parse
 from datapipe.plan import DatabaseUrl
-from datapipe.plan.sqltext import tokens
+from datapipe.plan.sqltext import outer_words
 from datapipe.settings import settings
 
 _SESSION = (
@@ -86,6 +88,7 @@ def read_mysql(
     parameters: Mapping[str, Any],
     url: DatabaseUrl,
     work: Workspace,
+    choose: Choose = everything,
     *,
     ansi_quotes: bool = False,
     zero_dates: str = "error",
@@ -113,16 +116,42 @@ def read_mysql(
         raw, watch = opened.enter_context(mysql_connection(url, work, session))
         with answered(raw, settings().network_timeout) as other, work.cancel.hook(lambda: break_off(other)):
             sql = render(raw, query, parameters)
-            cursor = _executed(raw, watch, sql)
+            cursor = _executed(raw, watch, f"{sql} LIMIT 0" if ansi_quotes else sql)
             columns = _described(cursor, other, zero)
-        if any(column.expression != "{}" for column in columns):
+        whole, ask = pa.schema([column.field for column in columns]), Ask()
+        # What the columns are, the server tells when it has the first row.
+        if all(found.db for found in cursor._result.fields) and begins_at_once(query):
+            ask = choose(whole).granted(whole, lambda each: _decides(each, whole.field(each.column).type))
+            quoted = quote if ansi_quotes else _backquoted
+            query = narrowed(query, ask, whole.names, quoted=quoted, listed=True)
+            sql = render(raw, query, parameters)
+            columns = [column for column in columns if column.field.name in ask.names(whole)]
+        is_another = ask != Ask() or any(column.expression != "{}" for column in columns)
+        if is_another and not ansi_quotes:  # the rows of the first query are on their way
             opened.close()
             raw, watch = stack.enter_context(mysql_connection(url, work, session))
+        if ansi_quotes:
+            with watch.waiting():
+                cursor.close()
+        if is_another or ansi_quotes:
             cursor = _executed(raw, watch, _wrapped(sql, columns))
         schema = pa.schema([column.field for column in columns])
-        yield Stream(schema, resized(_batches(cursor, watch, columns, schema, work), size=work.batch_bytes))
+        batches = resized(_batches(cursor, watch, columns, schema, work), size=work.batch_bytes)
+        yield Stream(schema, batches, asked=Asked(whole, ask, query))
         for name, count in zero.found.items():
             work.tell(f"column {name!r}: {count:,} zero date{'s' * (count > 1)} read as NULL")
+
+
+def _backquoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _decides(condition: Condition, type_: pa.DataType) -> bool:
+    """Whether the server compares a column as DuckDB compares what becomes of it."""
+    if pa.types.is_boolean(type_) or type_ == pa.int16():  # a YEAR: 5 is 2005 to it
+        return False
+    is_moment = pa.types.is_date32(type_) or type_ == TIMESTAMP
+    return not (is_moment and condition.operator == "IS NULL")  # which a zero date may be, and then may not
 
 
 def _executed(raw: Any, watch: Watch, sql: str) -> Any:
@@ -290,21 +319,13 @@ def _bits(name: str, length: int) -> Column:
 
 def _wrapped(sql: str, columns: Sequence[Column]) -> str:
     """The query with its columns as expressions; its order is kept, which a server drops without a limit."""
-    words = _outer_words(sql)
+    if all(column.expression == "{}" for column in columns):
+        return sql
+    words = outer_words(sql)
     inner = f"{sql}\nLIMIT {2**64 - 1}" if "order" in words and not words & {"limit", "fetch"} else sql
     names = ", ".join(f"c{index}" for index in range(len(columns)))
     items = ", ".join(column.expression.format(f"c{index}") for index, column in enumerate(columns))
     return f"WITH q ({names}) AS (\n{inner}\n) SELECT {items} FROM q"
-
-
-def _outer_words(sql: str) -> set[str]:
-    """The words of a query that are not in brackets."""
-    depth, words = 0, set()
-    for kind, text in tokens(sql):
-        depth += {"(": 1, ")": -1}.get(text, 0)
-        if kind == "word" and depth == 0:
-            words.add(text.lower())
-    return words
 
 
 def _batches(

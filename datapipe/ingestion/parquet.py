@@ -9,14 +9,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datapipe.data.asking import Asked, Choose, everything
 from datapipe.data.casting import cast_batch, check_names
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import normal_field
 from datapipe.errors import DataError, SchemaError
 
+_BUFFERS, _LEAST_BUFFER = 16 << 20, 16 << 10  # bytes for all columns, and for one
+
 
 @contextmanager
-def read_parquet(files: Sequence[Path], work: Workspace) -> Iterator[Stream]:
+def read_parquet(files: Sequence[Path], work: Workspace, choose: Choose = everything) -> Iterator[Stream]:
     """The rows of Parquet files of one schema, file by file.
 
     Raises
@@ -32,13 +35,20 @@ def read_parquet(files: Sequence[Path], work: Workspace) -> Iterator[Stream]:
         for file, other in opened[1:]:
             _check_same(schema, _normal(other.schema_arrow), first, file)
         total = sum(parquet.metadata.num_rows for _, parquet in opened)
-        yield Stream(schema, resized(_batches(opened, schema, work), size=work.batch_bytes), total)
+        ask = choose(schema).granted(schema)
+        read = pa.schema([schema.field(name) for name in ask.names(schema)])
+        yield Stream(
+            read, resized(_batches(opened, read, work), size=work.batch_bytes), total, asked=Asked(schema, ask)
+        )
 
 
 @contextmanager
 def _open(file: Path) -> Iterator[pq.ParquetFile]:
     try:
-        opened = pq.ParquetFile(file, memory_map=False, pre_buffer=False, buffer_size=1 << 20)
+        footer = pq.read_metadata(file)
+        # Each column has a buffer of its own.
+        size = max(_LEAST_BUFFER, min(1 << 20, _BUFFERS // max(1, footer.num_columns)))
+        opened = pq.ParquetFile(file, metadata=footer, memory_map=False, pre_buffer=False, buffer_size=size)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{file} is not a Parquet file", hint="Name its format: format='csv'") from error
     with opened:
@@ -76,9 +86,9 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     first_row = 1
     for file, parquet in opened:
-        size = sum(parquet.metadata.row_group(i).total_byte_size for i in range(parquet.metadata.num_row_groups))
+        size = _size(parquet) * len(schema) // len(parquet.schema_arrow)
         rows = max(1, min(1 << 16, work.batch_bytes * parquet.metadata.num_rows // max(1, size)))
-        batches = parquet.iter_batches(batch_size=rows, use_threads=False)
+        batches = parquet.iter_batches(batch_size=rows, columns=schema.names, use_threads=False)
         while True:
             work.cancel.check()
             try:
@@ -87,5 +97,10 @@ def _batches(
                 raise DataError(f"{file} is damaged", hint="Write it again") from error
             if batch is None:
                 break
-            yield cast_batch(batch, schema, first_row=first_row)
+            # A name with a dot may have brought a field of another column along.
+            yield cast_batch(batch.select(schema.names), schema, first_row=first_row)
             first_row += batch.num_rows
+
+
+def _size(parquet: pq.ParquetFile) -> int:
+    return sum(parquet.metadata.row_group(i).total_byte_size for i in range(parquet.metadata.num_row_groups))

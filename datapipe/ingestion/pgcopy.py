@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import adbc_driver_manager as adbc
@@ -21,8 +21,8 @@ from datapipe.errors import DatapipeError, TransientError
 from datapipe.settings import settings
 
 _TRIES = 3  # to open a connection while no other thread opens one
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_END = "ROLLBACK; SELECT pg_advisory_unlock_all()"  # of all that a SELECT can do, only locks outlive a rollback
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+END = "ROLLBACK; SELECT pg_advisory_unlock_all()"  # of all that a SELECT can do, only locks outlive a rollback
 
 
 @contextmanager
@@ -34,6 +34,7 @@ def copied(
     explain: Callable[[Exception], DatapipeError],
     *,
     kept: bool,
+    alone: AbstractContextManager[Any],
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """The result of a query: read only, one snapshot.
 
@@ -45,6 +46,8 @@ def copied(
         Makes of the driver's error ours.
     kept : bool
         Whether the connection is one that was kept, if there is one, and is kept when all rows have been read.
+    alone : context manager
+        Held while a connection is opened.
     """
     with ExitStack() as stack:
         opening = _Opening(road, take(road.conninfo) if kept else None)
@@ -54,8 +57,9 @@ def copied(
         opened, reading, unread = (stack.enter_context(ExitStack()) for _ in range(3))
         try:
             with watch.waiting():
-                connection = opening.connection(line, opened)
-                _execute(connection, "; ".join([_BEGIN, *session]))
+                with alone:
+                    connection = opening.connection(line, opened)
+                _execute(connection, "; ".join([BEGIN, *session]))
                 backend.identify(*_row(connection, f"SELECT {IDENTITY}"))
                 statement = reading.enter_context(adbc.AdbcStatement(connection))
                 statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(work.batch_bytes)})
@@ -74,7 +78,7 @@ def copied(
             with contextlib.suppress(adbc.Error, TransientError):  # all rows are here
                 reading.close()
                 with watch.waiting():
-                    _execute(connection, _END)
+                    _execute(connection, END)
                 watching.close()  # from here on, nobody interrupts it
                 if not work.cancel.cancelled:
                     keep(road.conninfo, Link(connection, opened.pop_all(), opening.socket, opening.made))

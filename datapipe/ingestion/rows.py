@@ -17,7 +17,7 @@ Fetch = Callable[[int], Sequence[Sequence[Any]]]
 Convert = Callable[[Sequence[Any], Field, int], Array]
 
 _FIRST_ROWS = 64
-_MOST_ROWS = 20_000  # as Python objects, rows take many times their size in Arrow
+_MOST_ROWS = 4_000  # as Python objects, rows take many times their size in Arrow, and later ones may be long
 
 
 def batches_of(fetch: Fetch, schema: pa.Schema, convert: Convert, work: Workspace) -> Iterator[pa.RecordBatch]:

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
+from datapipe.data.asking import Ask, Asked, Choose, begins_at_once, everything, narrowed
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.connections import shared, to_url
 from datapipe.data.stream import Stream, Workspace, resized
@@ -49,7 +50,9 @@ _TEXT, _NUMBERS = frozenset({str}), frozenset({int, float, str})
 
 
 @contextmanager
-def read_sqlite(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace) -> Iterator[Stream]:
+def read_sqlite(
+    query: str, parameters: Mapping[str, Any], url: DatabaseUrl, work: Workspace, choose: Choose = everything
+) -> Iterator[Stream]:
     """Rows of one query, from one snapshot.
 
     A result column that is a table's column has its declared type; any other, such as an expression, gets its
@@ -74,15 +77,25 @@ def read_sqlite(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, wor
         try:
             raw = stack.enter_context(_connection(url))
             stack.enter_context(work.cancel.hook(raw.interrupt))
-            fields = _fields(raw, query, used)
+            fields, are_declared = _fields(raw, query, used)
             cursor = raw.execute(query, used)
+            names = [item[0] for item in cursor.description]
+            check_names(names, what="the query")
+            schema = whole = pa.schema([field.with_name(name) for field, name in zip(fields, names, strict=True)])
+            ask = Ask()
+            # What SQLite calls the columns, it tells when it has the first row.
+            if are_declared and begins_at_once(query):
+                ask = choose(whole).granted(whole)
+            if ask.columns is not None:
+                cursor.close()
+                query = narrowed(query, ask, names, listed=True)
+                cursor = raw.execute(query, used)
+                schema = pa.schema([whole.field(name) for name in ask.columns])
         except sqlite3.Error as error:
             raise _translated(error, url, work, _tables(raw)) from None
         stack.callback(cursor.close)
-        names = [item[0] for item in cursor.description]
-        check_names(names, what="the query")
-        schema = pa.schema([field.with_name(name) for field, name in zip(fields, names, strict=True)])
-        yield Stream(schema, resized(_fetched(cursor, query, used, schema, url, work), size=work.batch_bytes))
+        batches = resized(_fetched(cursor, query, used, schema, url, work), size=work.batch_bytes)
+        yield Stream(schema, batches, asked=Asked(whole, ask, query))
 
 
 @contextmanager
@@ -119,15 +132,15 @@ def _connection(url: DatabaseUrl) -> Iterator[sqlite3.Connection]:
         own.close()
 
 
-def _fields(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> list[Field]:
-    """The result's fields, before the first row. Their names are SQLite's own for now."""
+def _fields(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> tuple[list[Field], bool]:
+    """The result's fields, before the first row, and whether all are declared. Their names are SQLite's own for now."""
     raw.execute(f"CREATE TEMP VIEW {_VIEW} AS {rewrite(query, lambda _: 'NULL')}")
     columns = [(row[1], row[2]) for row in raw.execute(f"PRAGMA temp.table_info({_VIEW})")]
     raw.execute(f"DROP VIEW temp.{_VIEW}")
     # BLOB is also what newer versions call a column that was declared without a type.
     declared = [None if type_.upper() == "BLOB" else sqlite_field(name, type_) for name, type_ in columns]
     if all(declared):
-        return [field for field in declared if field is not None]
+        return [field for field in declared if field is not None], True
     seen = _observed(raw, query, used, len(columns))
     for index, (field, (name, _), classes) in enumerate(zip(declared, columns, seen, strict=True)):
         if field is None and classes not in _OBSERVED:
@@ -135,7 +148,7 @@ def _fields(raw: sqlite3.Connection, query: str, used: Mapping[str, Any]) -> lis
     return [
         field or _observed_field(name, classes, type_)
         for field, (name, type_), classes in zip(declared, columns, seen, strict=True)
-    ]
+    ], False
 
 
 def _observed(raw: sqlite3.Connection, query: str, used: Mapping[str, Any], count: int) -> list[frozenset[str]]:

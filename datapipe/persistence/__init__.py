@@ -5,6 +5,7 @@ from datapipe.persistence.ledger import Delivery, hashed
 from datapipe.persistence.leftovers import Leftover, drop_stages, remove_leftovers
 from datapipe.persistence.load import Loaded
 from datapipe.persistence.rejects import Replay, fields_of, find_rejects
+from datapipe.persistence.stages import Staged, Stages, drop_part, refusal, stage
 from datapipe.persistence.standing import Standing, look_at
 from datapipe.persistence.writer import BatchWriter, begin_write, describe_write, write
 from datapipe.plan import WriteStrategy
@@ -16,15 +17,20 @@ __all__ = [
     "Leftover",
     "Loaded",
     "Replay",
+    "Staged",
+    "Stages",
     "Standing",
     "WriteStrategy",
     "begin_write",
     "describe_write",
+    "drop_part",
     "drop_stages",
     "fields_of",
     "find_rejects",
     "hashed",
     "look_at",
+    "refusal",
     "remove_leftovers",
+    "stage",
     "write",
 ]

@@ -13,8 +13,10 @@ from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, R
 from datapipe.persistence import ledger, rejects
 from datapipe.persistence.internal import ledger_table, rejects_table
 from datapipe.persistence.ledger import Delivery
-from datapipe.persistence.load import CommitLost, Load, Loaded, Session, plan_load, run_load
+from datapipe.persistence.load import Load, Loaded, plan_load, run_load
+from datapipe.persistence.session import CommitLost, Session
 from datapipe.persistence.sessions import open_session
+from datapipe.persistence.stages import Staged, merge
 from datapipe.persistence.standing import table_subject
 from datapipe.persistence.tables import Layout, Table
 from datapipe.plan import TableTarget, WriteStrategy
@@ -155,8 +157,8 @@ def _wait(attempt: Callable[[], str | None], holder: str, what: str, work: Works
         current = attempt()
 
 
-def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Delivery | None) -> Loaded:
-    """Write a stream in one transaction, the ledger's row included.
+def deliver(target: TableTarget, given: Stream | Staged, work: Workspace, delivery: Delivery | None) -> Loaded:
+    """Write rows in one transaction, the ledger's row included.
 
     Parameters
     ----------
@@ -186,8 +188,8 @@ def deliver(target: TableTarget, stream: Stream, work: Workspace, delivery: Deli
                     return done
                 if target.strategy is WriteStrategy.REPLACE:
                     ledger.check_newest(session, place, delivery)
-            load = plan_load(session, target, stream.schema, lambda: ledger.has_created(session, place))
-            loaded = _carry_out(session, load, stream, work)
+            load = plan_load(session, target, given.schema, lambda: ledger.has_created(session, place))
+            loaded = _carry_out(session, load, given, work)
             loaded = dataclasses.replace(loaded, subject=table_subject(target, place))
             if delivery is not None:
                 _record(session, place, load, loaded, delivery, work)
@@ -211,12 +213,18 @@ def _record(session: Session, place: str, load: Load, loaded: Loaded, delivery: 
     ledger.record(session, place, load, loaded, delivery)
 
 
-def _carry_out(session: Session, load: Load, stream: Stream, work: Workspace) -> Loaded:
+def _carry_out(session: Session, load: Load, given: Stream | Staged, work: Workspace) -> Loaded:
     layout = _define(session, load)
     for note in load.notes:
         work.tell(note, lasting=session.words.lasting)
-    loaded = run_load(session, load, stream, work)
+    loaded = _written(session, load, layout, given, work)
     return dataclasses.replace(loaded, columns=tuple(column.spec for column in layout.columns))
+
+
+def _written(session: Session, load: Load, layout: Layout, given: Stream | Staged, work: Workspace) -> Loaded:
+    if isinstance(given, Staged):
+        return merge(session, load, given, work)
+    return run_load(session, load, layout, given, work)
 
 
 def _define(session: Session, load: Load) -> Layout:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import duckdb
 import pyarrow as pa
 
+from datapipe.data import duck
 from datapipe.data.connections import to_url
 from datapipe.data.duckerrors import FirstError
 from datapipe.data.names import quote, quoted
@@ -21,7 +22,7 @@ from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
 from datapipe.persistence import statements
 from datapipe.persistence.duckalter import alter, check_dependents
 from datapipe.persistence.filelocks import try_lock
-from datapipe.persistence.load import Wire, Words
+from datapipe.persistence.session import Wire, Words
 from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_views
 from datapipe.plan import DatabaseUrl
 from datapipe.schemas import SchemaChange
@@ -52,6 +53,7 @@ _INDEXES = f"SELECT CAST(expressions AS VARCHAR[]) FROM duckdb_indexes() WHERE {
 class DuckdbSession:
     """One transaction on a DuckDB file."""
 
+    binary: ClassVar[None] = None
     bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) SELECT * FROM " + _BATCHES
     words: ClassVar[Words] = Words(now="strftime(now() AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')", together=True)
     con: duckdb.DuckDBPyConnection
@@ -215,14 +217,22 @@ def duckdb_session(url: DatabaseUrl, work: Workspace) -> Iterator[DuckdbSession]
 
 @contextmanager
 def _memory(con: duckdb.DuckDBPyConnection, work: Workspace) -> Iterator[None]:
-    """Half of the run's memory; the limit as it was afterwards, because the user may have the same file open here."""
-    before = con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
-    con.execute(f"SET memory_limit='{max(work.memory // 2, 64 * MIB) // MIB}MiB'").complete()
+    """The run's share of memory, and few threads, each of which fills row groups of its own.
+
+    The settings as they were afterwards, because the user may have the same file open here.
+    """
+    before = con.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchall()[0]
+    _set(con, f"{duck.limit_of(work) // MIB}MiB", duck.threads_of(work))
     try:
         yield
     finally:
         with contextlib.suppress(duckdb.Error):
-            con.execute(f"SET memory_limit='{before}'").complete()
+            _set(con, *before)
+
+
+def _set(con: duckdb.DuckDBPyConnection, limit: str, threads: int) -> None:
+    con.execute(f"SET memory_limit='{limit}'").complete()
+    con.execute(f"SET threads={threads}").complete()
 
 
 def _unopened(text: str, url: DatabaseUrl) -> DatapipeError:

@@ -17,13 +17,14 @@ import pyarrow.parquet
 
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.duckerrors import FirstError
-from datapipe.data.stream import Stream, Workspace
+from datapipe.data.stream import MIB, Stream, Workspace
 from datapipe.errors import DataError, FatalError, PlanError, SchemaError
 from datapipe.persistence.load import Loaded
 from datapipe.persistence.standing import file_subject
 from datapipe.plan import FileTarget, WriteStrategy
 from datapipe.schemas import columns_of
 
+_MOST_ROWS = 1 << 20  # of a row group
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 Writer = Callable[[Path, pa.Schema, Iterator[pa.RecordBatch], Workspace], None]
 
@@ -122,14 +123,28 @@ def _writer(path: str) -> Writer:
     return writers[ending]
 
 
-def _parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], _: Workspace) -> None:
+def _parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], work: Workspace) -> None:
     for field in schema:
         if pa.types.is_interval(field.type):
             hint = "Cast it to VARCHAR in a .sql() step"
             raise SchemaError(f"column {field.name!r}: Parquet has no intervals", column=field.name, hint=hint)
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+        for group in _row_groups(batches, max(work.batch_bytes, min(64 * MIB, work.memory // 8))):
+            writer.write_table(pa.Table.from_batches(group, schema), row_group_size=_MOST_ROWS)
+
+
+def _row_groups(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[list[pa.RecordBatch]]:
+    """The batches in groups of about ``size`` bytes: what the file says of each group is kept until its end."""
+    group: list[pa.RecordBatch] = []
+    held = 0
+    for batch in batches:
+        group.append(batch)
+        held += batch.nbytes
+        if held >= size:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
 
 
 def _csv(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], _: Workspace) -> None:
@@ -182,7 +197,7 @@ def _json(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], work
             raise _inexact(field, "JSON", "to_base64")
     first = FirstError()
     place = str(path).replace("'", "''")
-    with private(work, memory=work.memory // 2) as con, work.cancel.hook(con.interrupt):
+    with private(work) as con, work.cancel.hook(con.interrupt):
         try:
             con.register("batches", pa.RecordBatchReader.from_batches(schema, first.guard(_finite(batches))))
             form = f"FORMAT json, ARRAY {str(array).lower()}"

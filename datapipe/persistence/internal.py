@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from datapipe.data.names import quoted
-from datapipe.persistence.load import Session
+from datapipe.persistence.session import Session
 from datapipe.persistence.tables import Table
 from datapipe.settings import settings
 

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from datapipe.data.names import quoted
 from datapipe.errors import IdempotencyConflict, StaleRun
 from datapipe.persistence.internal import Values, creation, ledger_table
-from datapipe.persistence.load import Load, Loaded, Session
+from datapipe.persistence.load import Load, Loaded
 from datapipe.persistence.rejects import Replay
+from datapipe.persistence.session import Session
 from datapipe.plan import WriteStrategy
 from datapipe.schemas import version_of
 

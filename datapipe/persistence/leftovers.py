@@ -15,8 +15,9 @@ from datapipe.data.stream import SCRATCH, Workspace, scratch_directory
 from datapipe.errors import FatalError, TransientError
 from datapipe.persistence import statements
 from datapipe.persistence.filelocks import dead_locks
-from datapipe.persistence.load import STAGE, CommitLost
+from datapipe.persistence.session import STAGE, CommitLost, Session
 from datapipe.persistence.sessions import open_session
+from datapipe.persistence.stages import lock_of
 from datapipe.persistence.tables import Table
 from datapipe.plan import DatabaseUrl, TableTarget
 
@@ -113,7 +114,9 @@ def _size(folder: Path) -> int:
 
 
 def drop_stages(url: DatabaseUrl | None = None, *, dry_run: bool = False) -> tuple[Leftover, ...]:
-    """Drop tables that dead runs used as stages. Today's stages are temporary tables, which end with their session.
+    """Drop tables that dead runs used as stages: those that several workers wrote, and those of older versions.
+
+    All other stages are temporary tables, which end with their session.
 
     Parameters
     ----------
@@ -139,7 +142,7 @@ def drop_stages(url: DatabaseUrl | None = None, *, dry_run: bool = False) -> tup
     target = TableTarget(table_name=STAGE.name, dest_db_url=url)
     with scratch_directory() as scratch, open_session(target, Workspace(scratch=scratch), create=False) as session:
         tables = [Table(name, schema) for schema, name in session.query(session.words.stages)]
-        turns = {table: session.turn(session.place(table)) for table in tables}
+        turns = {table: _lock(session, table) for table in tables}
         free = {turn for turn in set(turns.values()) if session.lock(turn, "cleanup") is None}
         dead = [table for table, turn in turns.items() if turn in free]
         if dead and not dry_run:
@@ -150,3 +153,8 @@ def drop_stages(url: DatabaseUrl | None = None, *, dry_run: bool = False) -> tup
             except CommitLost:
                 raise TransientError("the connection broke at COMMIT", hint="Try again") from None
     return tuple(Leftover("table", str(table)) for table in dead)
+
+
+def _lock(session: Session, table: Table) -> str:
+    """The lock that the owner of a stage holds."""
+    return lock_of(table.name) or session.turn(session.place(table))

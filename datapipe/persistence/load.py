@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,28 +18,12 @@ from datapipe.errors import DataError, PlanError, SchemaError
 from datapipe.persistence import statements
 from datapipe.persistence.arrays import array_text
 from datapipe.persistence.fitting import fit
+from datapipe.persistence.session import ROW_NUMBER, STAGE, Session, Wire
 from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_unique, find_keys
 from datapipe.plan import TableTarget, WriteStrategy
 from datapipe.schemas import ColumnSpec, SchemaChange
-from datapipe.schemas.kinds import Kind
 
-STAGE = Table("_datapipe_stage")
-ROW_NUMBER = "_datapipe_row"
-
-
-@dataclass(frozen=True)
-class Wire:
-    """How a column is sent."""
-
-    arrow: pa.DataType
-    cast: str | None = None  # the type the server makes of it, when it is sent as text
-    direct: bool = True  # whether the table takes it as it is, without a temporary one
-    sure: bool = False  # whether each text is known to be of the type ``cast``
-    ordered: bool = True  # whether the server orders what is sent as the data are ordered
-    longest: int | None = None  # characters of a text, where the server would cut blanks without a word
-    padded: bool = False  # whether blanks at the end are padding, which the server adds by itself
-    json: bool = False  # whether a text must be JSON, where the server would not tell the row that is not
-    nulls: bool = True  # whether a NULL may be sent, where the server might take it for the default
+Copy = Callable[[Table, Sequence[Column]], int]
 
 
 @dataclass(frozen=True)
@@ -53,130 +37,6 @@ class Loaded:
     skipped: str | None = None  # the run that is at it, if this one left it to that
     columns: tuple[ColumnSpec, ...] = ()  # of the target, after the load
     subject: str | None = None  # the target, as the schema registry calls it
-
-
-class CommitLost(Exception):  # noqa: N818  # a question, which the ledger answers
-    """The connection broke at COMMIT: the server knows whether it happened, we do not."""
-
-
-@dataclass(frozen=True)
-class Words:
-    """What the ledger needs to know of a database's language."""
-
-    now: str  # the time in UTC as ISO 8601 text with microseconds and a Z
-    key: str = "text"  # a type for names and hashes, which can be indexed
-    text: str = "text"  # a type for long texts
-    schemas: bool = True  # whether datapipe's own tables have a schema, rather than a prefix
-    together: bool = False  # whether the ledger is created with the first load, rather than before it
-    lasting: bool = False  # whether DDL commits by itself
-    mark: str = '"'  # what quotes a name in the statements a user may be shown to run
-    options: str = ""  # what follows CREATE TABLE (…)
-    drop: str = "DROP TABLE"  # for a temporary table, so that the transaction goes on
-    further: tuple[str, ...] = ()  # what is created beside the ledger
-    stages: str = (  # a query for the stages that are no temporary tables: schema and name
-        "SELECT table_schema, table_name FROM information_schema.tables "
-        "WHERE table_type = 'BASE TABLE' AND substr(table_name, 1, 15) = '_datapipe_stage'"
-    )
-
-
-class Session(Protocol):
-    """One connection that is about to write, and its transaction. Leaving it rolls back what was not committed.
-
-    The order of calls is lock, begin, (layout, wire, …), define, (execute, copy, merge, …), commit.
-    """
-
-    @property
-    def bulk(self) -> str:
-        """The statement that carries rows, with {table} and {columns}."""
-
-    @property
-    def words(self) -> Words:
-        """The database's language."""
-
-    def lock(self, name: str, owner: str) -> str | None:
-        """Take a lock until the session ends, without waiting; who has it, for people, if it is taken."""
-
-    def place(self, table: Table) -> str:
-        """The table's full name, the same however the plan spells it."""
-
-    def turn(self, place: str) -> str:
-        """The name of the lock that the writers of a table share, from its full name."""
-
-    def begin(self) -> None:
-        """Begin the transaction."""
-
-    def define(self, statements: Sequence[str]) -> None:
-        """Run DDL, in the transaction where the database can; begins it where DDL would commit it."""
-
-    def commit(self) -> None:
-        """COMMIT, and nothing else.
-
-        Raises
-        ------
-        CommitLost
-            If the connection broke, so that the outcome is not known here.
-        """
-
-    def exists(self, table: Table) -> bool:
-        """Whether there is such a table."""
-
-    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run a statement with ``?`` for its values; its rows, if it has any."""
-
-    def merge(
-        self, table: Table, columns: Sequence[Column], casts: Sequence[str | None], source: str, keys: Sequence[str]
-    ) -> tuple[str, ...]:
-        """The statements that take rows from ``source`` to the table; with keys, rows that are there are updated."""
-
-    def layout(self, table: Table, *, keyed: bool) -> Layout | None:
-        """The table's layout, or None if there is none; for a load without keys, what is unique may be left out."""
-
-    def column_type(self, field: pa.Field, *, key: bool = False) -> str:
-        """The type to create a column with; not every type can be a key."""
-
-    def kind(self, column: Column) -> Kind:
-        """What a column can hold."""
-
-    def alter(self, table: Table, changes: Sequence[SchemaChange]) -> tuple[Ddl, ...]:
-        """The statements that change a table so; reads the catalogue, changes nothing.
-
-        Raises
-        ------
-        SchemaError
-            If the database cannot, naming what stands in the way.
-        """
-
-    def wire(self, field: pa.Field, column: Column) -> Wire:
-        """How to send a field into a column."""
-
-    def create_schema(self, name: str) -> str | None:
-        """The statement that creates a schema, if it is not there."""
-
-    def execute(self, sql: str) -> int:
-        """Run a statement; the number of rows it touched."""
-
-    def attempt(self, statements: Sequence[str]) -> int:
-        """Run statements, after whose failure the transaction goes on; the number of rows they touched.
-
-        Raises
-        ------
-        DataError
-            If the rows break a constraint.
-        """
-
-    def numbered(self, table: Table) -> str | None:
-        """The rows of a temporary table with their numbers in ROW_NUMBER; None where no transaction survives errors."""
-
-    def scalar(self, sql: str) -> Any:
-        """The first value of a query's first row."""
-
-    def refused(self, table: Table, column: str, cast: str) -> int | None:
-        """The first row of a temporary table whose text is not exactly of the type ``cast``."""
-
-    def copy(
-        self, table: Table, columns: Sequence[Column], schema: pa.Schema, batches: Iterator[pa.RecordBatch]
-    ) -> int:
-        """Bulk-load batches of exactly ``schema``; the number of rows."""
 
 
 @dataclass(frozen=True)
@@ -209,10 +69,15 @@ class Load:
         return self.strategy is WriteStrategy.UPSERT or not all(wire.direct for wire in self.wires)
 
     @property
+    def sent_schema(self) -> pa.Schema:
+        """The columns as they are sent."""
+        return pa.schema([pa.field(c.name, w.arrow) for c, w in zip(self.columns, self.wires, strict=True)])
+
+    @property
     def stage_columns(self) -> tuple[Column, ...]:
         """The temporary table's columns."""
         return tuple(
-            Column(column.name, "text" if wire.cast else column.type)
+            Column(column.name, "text" if wire.cast else column.type, nullable=not wire.required)
             for column, wire in zip(self.columns, self.wires, strict=True)
         )
 
@@ -315,26 +180,65 @@ def _check_order(field: pa.Field, wire: Wire) -> None:
         )
 
 
-def run_load(session: Session, load: Load, stream: Stream, work: Workspace) -> Loaded:
-    """Write the stream. The caller has run the DDL, and commits."""
+def run_load(session: Session, load: Load, layout: Layout, stream: Stream, work: Workspace) -> Loaded:
+    """Write the stream. The caller has run the DDL, which made the table's ``layout``, and commits."""
     if load.strategy is WriteStrategy.REPLACE:
         session.execute(statements.delete(load.table))
-    schema = pa.schema([pa.field(c.name, w.arrow) for c, w in zip(load.columns, load.wires, strict=True)])
-    batches = _sent(stream, schema, load)
+    load, copy = _encoded(session, load, layout, stream) or _converted(session, load, stream)
     if not load.staged:
-        rows = session.copy(load.table, load.columns, schema, batches)
+        rows = copy(load.table, load.columns)
         work.cancel.check()
         return Loaded(rows, created=load.layout is None)
     session.execute(statements.create_stage(STAGE, load.stage_columns, session.words.options))
-    rows = session.copy(STAGE, load.stage_columns, schema, batches)
+    rows = copy(STAGE, load.stage_columns)
     work.cancel.check()
-    _check_casts(session, load)
-    source = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else STAGE.sql
-    given = rows if source == STAGE.sql else int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
-    written = _merge(session, load, source, rows)
-    work.cancel.check()
+    loaded = merge_stage(session, load, rows, work)
     session.execute(f"{session.words.drop} {STAGE.sql}")
-    return Loaded(written, deduplicated=rows - given, created=load.layout is None)
+    return loaded
+
+
+def merge_stage(session: Session, load: Load, rows: int, work: Workspace) -> Loaded:
+    """Take the rows of the stage, so many, to the target."""
+    _check_casts(session, load)
+    written, repeats = _merged_at_once(session, load), 0
+    if written is None:
+        source = _distinct(session, load) if load.strategy is WriteStrategy.UPSERT else STAGE.sql
+        repeats = 0 if source == STAGE.sql else rows - int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
+        written = _merge(session, load, source, rows)
+    work.cancel.check()
+    return Loaded(written, deduplicated=repeats, created=load.layout is None)
+
+
+def _converted(session: Session, load: Load, stream: Stream) -> tuple[Load, Copy]:
+    """How rows are carried into a table: each value checked, in the type that is sent."""
+    batches = sent(stream, load)
+    return load, lambda table, columns: session.copy(table, columns, load.sent_schema, batches)
+
+
+def _encoded(session: Session, load: Load, layout: Layout, stream: Stream) -> tuple[Load, Copy] | None:
+    """The same without a look at the values, where the source sends just what the table takes."""
+    binary, encoded = session.binary, stream.encoded
+    if binary is None or encoded is None or load.left_out:
+        return None
+    declared = {column.name: column for column in layout.columns}
+    columns = [declared[column.name] for column in load.columns]
+    keys = {column.name for column in columns if column.name in load.target_keys}
+    is_checked = load.strategy is WriteStrategy.UPSERT or not any(c.nullable for c in columns if c.name in keys)
+    if not (is_checked and binary.takes(encoded.types, columns)):
+        return None
+    wires = tuple(Wire(pa.binary(), required=column.name in keys) for column in columns)
+    return replace(load, wires=wires), lambda table, columns: binary.copy(table, columns, keys, encoded.blocks)
+
+
+def _merged_at_once(session: Session, load: Load) -> int | None:
+    """The rows of an upsert that needs no look at its keys, which is a pass over all rows; None if it does."""
+    is_upsert = load.strategy is WriteStrategy.UPSERT and load.latest is None and len(load.keys) < len(load.columns)
+    if not (is_upsert and session.words.unrepeated):
+        return None
+    try:
+        return session.attempt(load.merge(session, STAGE.sql))
+    except DataError:  # a key comes twice, or a row is refused, which is to be named
+        return None
 
 
 def _merge(session: Session, load: Load, source: str, rows: int) -> int:
@@ -370,9 +274,9 @@ def _check_casts(session: Session, load: Load) -> None:
             raise DataError(message, column=name, row=row, hint="Convert it in a .sql() step")
 
 
-def _sent(stream: Stream, schema: pa.Schema, load: Load) -> Iterator[pa.RecordBatch]:
+def sent(stream: Stream, load: Load) -> Iterator[pa.RecordBatch]:
     """The batches in the types that are sent, each value checked, no key NULL."""
-    first_row = 1
+    first_row, schema = 1, load.sent_schema
     required = [i for i, wire in enumerate(load.wires) if load.names[i] in load.keys or not wire.nulls]
     kept = [stream.schema.names.index(name) for name in load.names]
     for whole in stream.batches:

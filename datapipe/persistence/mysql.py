@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pymysql
@@ -23,9 +23,9 @@ from datapipe.data.types import mysql_type, tag
 from datapipe.data.watch import Watch
 from datapipe.errors import DatapipeError, PlanError, SchemaError, TransientError
 from datapipe.persistence import mysqlalter, mysqlbulk
-from datapipe.persistence.load import STAGE, CommitLost, Wire, Words
 from datapipe.persistence.mysqltext import Declared, sent_type
 from datapipe.persistence.patience import WAIT, patiently
+from datapipe.persistence.session import STAGE, CommitLost, Wire, Words
 from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_views
 from datapipe.plan import DatabaseUrl
 from datapipe.schemas import SchemaChange
@@ -74,6 +74,7 @@ _PATIENCE = 2.0  # seconds
 class MysqlSession:
     """One transaction on MySQL or MariaDB."""
 
+    binary: ClassVar[None] = None
     raw: Any
     watch: Watch
     targets: list[Table] = field(default_factory=list)  # that were looked at

@@ -27,8 +27,9 @@ from datapipe.data.types import INTERVAL, postgresql_type, tag
 from datapipe.data.watch import Watch
 from datapipe.errors import DataError, PlanError, TransientError
 from datapipe.persistence import pgalter, statements
-from datapipe.persistence.load import ROW_NUMBER, CommitLost, Wire, Words
 from datapipe.persistence.patience import WAIT, patiently
+from datapipe.persistence.pgbinary import COPY, PostgresqlBinary, unbounded
+from datapipe.persistence.session import ROW_NUMBER, CommitLost, Wire, Words
 from datapipe.persistence.tables import Column, Ddl, Layout, Table
 from datapipe.plan import DatabaseUrl
 from datapipe.schemas import SchemaChange
@@ -58,8 +59,6 @@ _WIRE: dict[str, pa.DataType] = {
     "uuid": pa.uuid(),
 }
 _UNITS = {None: "us", 0: "s", 3: "ms", 6: "us"}
-# A type whose bare name means another length than "any".
-_UNBOUNDED = {"bit": "bit varying", "character": "bpchar", '"char"': "text"}
 _NAME_BYTES = 63
 # A row for each column; one that says nothing, if there is no column; none, if there is no table.
 _LAYOUT = """
@@ -122,10 +121,14 @@ WHERE {changed} ORDER BY row_ LIMIT 1"""
 class PostgresqlSession:
     """One transaction on PostgreSQL."""
 
-    bulk: ClassVar[str] = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
-    words: ClassVar[Words] = Words(now=_NOW)
+    bulk: ClassVar[str] = COPY
+    words: ClassVar[Words] = Words(now=_NOW, unrepeated=True)
     raw: psycopg.Connection[Any]
     watch: Watch
+
+    @property
+    def binary(self) -> PostgresqlBinary:
+        return PostgresqlBinary(self.raw, self.watch)
 
     def _run(self, sql: str, values: Sequence[Any] | None = None) -> psycopg.Cursor[Any]:
         with self.watch.waiting():
@@ -237,7 +240,7 @@ class PostgresqlSession:
         try:
             with self.watch.waiting(), self.raw.transaction():  # a savepoint
                 return sum(map(self.execute, statements))
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.CardinalityViolation) as error:
             raise translate(error) from None
 
     def numbered(self, table: Table) -> str:
@@ -248,7 +251,7 @@ class PostgresqlSession:
         return row[0] if row else None
 
     def refused(self, table: Table, column: str, cast: str) -> int | None:
-        parts = {"table": table.sql, "column": quote(column), "cast": cast, "wide": _unbounded(cast)}
+        parts = {"table": table.sql, "column": quote(column), "cast": cast, "wide": unbounded(cast)}
         try:
             with self.watch.waiting(), self.raw.transaction():  # a savepoint
                 if parts["wide"] == cast:
@@ -383,19 +386,6 @@ def _numeric(precision: str | None, scale: str | None, field: pa.Field) -> pa.Da
     if pa.types.is_decimal128(field.type):
         return field.type
     return pa.decimal128(20, 0) if pa.types.is_integer(field.type) else None
-
-
-def _unbounded(declared: str) -> str:
-    """The type without its length, precision, scale or fields.
-
-    Examples
-    --------
-    >>> _unbounded("timestamp(1) without time zone"), _unbounded("bit(3)[]"), _unbounded("interval year to month")
-    ('timestamp without time zone', 'bit varying[]', 'interval')
-    """
-    wide = re.sub(r"\(\d+(,-?\d+)?\)|(?<=^interval) [a-z ]+", "", declared)
-    name = wide.removesuffix("[]")
-    return wide.replace(name, _UNBOUNDED.get(name, name)) if wide != declared or name == '"char"' else declared
 
 
 def _encoder(schema: pa.Schema, columns: Sequence[Column]) -> pgpq.ArrowToPostgresBinaryEncoder:

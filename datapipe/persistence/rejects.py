@@ -13,7 +13,7 @@ from datapipe.data.rejects import Rejects
 from datapipe.data.stream import Workspace
 from datapipe.errors import StaleRun
 from datapipe.persistence.internal import Values, column_types, creation, ledger_table, rejects_table
-from datapipe.persistence.load import Session
+from datapipe.persistence.session import Session
 from datapipe.persistence.sessions import open_session
 from datapipe.persistence.tables import Column, Table
 from datapipe.plan import TableTarget

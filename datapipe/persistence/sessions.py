@@ -9,7 +9,7 @@ from pathlib import Path
 from datapipe.data.connections import resolve, shared, to_url
 from datapipe.data.stream import Workspace
 from datapipe.errors import PlanError
-from datapipe.persistence.load import Session
+from datapipe.persistence.session import Session
 from datapipe.plan import DatabaseUrl, TableTarget
 
 STEP = "persistence"

@@ -25,7 +25,7 @@ from datapipe.data.types import sqlite_field, sqlite_type
 from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError
 from datapipe.persistence import statements
 from datapipe.persistence.filelocks import try_lock
-from datapipe.persistence.load import ROW_NUMBER, Wire, Words
+from datapipe.persistence.session import ROW_NUMBER, Wire, Words
 from datapipe.persistence.sqlitealter import Stored, alter, is_numeric, sqlite_kind
 from datapipe.persistence.tables import Column, Ddl, Layout, Table
 from datapipe.plan import DatabaseUrl
@@ -33,7 +33,7 @@ from datapipe.schemas import SchemaChange
 from datapipe.schemas.kinds import Kind
 
 _STORED = (pa.int64(), pa.float64(), pa.string(), pa.binary())
-_ROWS = 10_000
+_ROWS, _BYTES = 10_000, 2 << 20  # of a batch at most: as Python objects, rows take many times their size in Arrow
 _PATIENCE = 5_000  # milliseconds that COMMIT waits for readers
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
@@ -42,6 +42,7 @@ _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 class SqliteSession:
     """One transaction on a SQLite database."""
 
+    binary: ClassVar[None] = None
     bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) VALUES (…)"
     words: ClassVar[Words] = Words(
         now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'",
@@ -186,7 +187,7 @@ class SqliteSession:
         text = self.bulk.format(table=table.sql, columns=quoted(schema.names)).replace("(…)", f"({marks})")
         rows = 0
         numeric = self._affinities(table)
-        for batch in resized(batches, rows=_ROWS):
+        for batch in _parts(batches):
             stored = [_stored(values, name, rows) for values, name in zip(batch.columns, schema.names, strict=True)]
             for values, given, name in zip(stored, batch.columns, schema.names, strict=True):
                 if numeric.get(name) and pa.types.is_string(values.type):
@@ -199,6 +200,12 @@ class SqliteSession:
                 raise _refused(error, self.url, rows + taken) from None
             rows += batch.num_rows
         return rows
+
+
+def _parts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in resized(batches, size=_BYTES):
+        for start in range(0, batch.num_rows, _ROWS):
+            yield batch.slice(start, _ROWS)
 
 
 def _check_affinity(values: pa.Array, name: str, done: int, *, number: bool) -> None:

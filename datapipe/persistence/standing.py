@@ -13,7 +13,8 @@ from datapipe.data.names import find_name
 from datapipe.data.stream import Workspace
 from datapipe.errors import DatapipeError, SchemaError
 from datapipe.persistence.ledger import has_created
-from datapipe.persistence.load import Session, plan_load
+from datapipe.persistence.load import plan_load
+from datapipe.persistence.session import Session
 from datapipe.persistence.sessions import STEP, open_session
 from datapipe.persistence.tables import Column, Layout, Table, find_keys
 from datapipe.plan import DatabaseUrl, FileTarget, TableTarget, Target

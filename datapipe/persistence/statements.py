@@ -20,7 +20,26 @@ def create_table(table: Table, columns: Sequence[Column], keys: Sequence[str], o
 
 def create_stage(table: Table, columns: Sequence[Column], options: str = "") -> str:
     """A temporary table that rows are sent to before they are merged."""
-    return f"CREATE TEMPORARY TABLE {table.sql} ({', '.join(f'{quote(c.name)} {c.type}' for c in columns)}){options}"
+    lines = ", ".join(f"{quote(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns)
+    return f"CREATE TEMPORARY TABLE {table.sql} ({lines}){options}"
+
+
+def create_part(table: Table, columns: Sequence[Column]) -> str:
+    """A table for a part of the rows, which outlives its session and no crash of the server."""
+    return f"CREATE UNLOGGED TABLE {table.sql} ({', '.join(f'{quote(c.name)} {c.type}' for c in columns)})"
+
+
+def create_stage_view(table: Table, columns: Sequence[Column], parts: Sequence[Table]) -> str:
+    """Parts as one table. A row's place is that of its part and its own, so that rows can be numbered as in a table."""
+    names = quoted([column.name for column in columns])
+    place = "ARRAY[{}, (ctid::text::point)[0]::bigint, (ctid::text::point)[1]::bigint] AS ctid"
+    selects = (f"SELECT {names}, {place.format(number)} FROM {part.sql}" for number, part in enumerate(parts))
+    return f"CREATE TEMPORARY VIEW {table.sql} AS {' UNION ALL '.join(selects)}"
+
+
+def drop_view(table: Table) -> str:
+    """DROP VIEW."""
+    return f"DROP VIEW {table.sql}"
 
 
 def drop_table(table: Table) -> str:

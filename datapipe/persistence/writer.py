@@ -15,12 +15,13 @@ from datapipe.persistence.delivery import Claim, claimed, deliver
 from datapipe.persistence.ledger import Delivery
 from datapipe.persistence.load import Loaded, plan_load
 from datapipe.persistence.sessions import STEP, open_session
+from datapipe.persistence.stages import Staged
 from datapipe.persistence.tables import Table
 from datapipe.plan import DatabaseUrl, FileTarget, SchemaMode, TableTarget, Target, WriteStrategy, build
 
 
-def write(target: Target, stream: Stream, work: Workspace, delivery: Delivery | None = None) -> Loaded:
-    """Write a stream to a target: everything, or nothing; with a delivery, once.
+def write(target: Target, given: Stream | Staged, work: Workspace, delivery: Delivery | None = None) -> Loaded:
+    """Write rows to a target: everything, or nothing; with a delivery, once.
 
     Raises
     ------
@@ -28,11 +29,13 @@ def write(target: Target, stream: Stream, work: Workspace, delivery: Delivery | 
         Naming the step; the target is then unchanged.
     """
     try:
-        if isinstance(target, FileTarget):
-            from datapipe.persistence.files import write_files  # loads Parquet and CSV
+        if isinstance(target, TableTarget):
+            return deliver(target, given, work, delivery)
+        if isinstance(given, Staged):
+            raise PlanError("rows are staged for tables only")
+        from datapipe.persistence.files import write_files  # loads Parquet and CSV
 
-            return write_files(target, stream, work)
-        return deliver(target, stream, work, delivery)
+        return write_files(target, given, work)
     except DatapipeError as error:
         raise error.at(STEP) from error.__cause__
 

@@ -25,8 +25,9 @@ def source_of(
     schema: str | None,
     columns: Mapping[str, str] | None,
     format_: str | None,
-    zero_dates: str,
+    how: Mapping[str, Any],
 ) -> Any:
+    """The plan's field for what is read; ``how`` holds what only databases know of."""
     if not isinstance(given, (str, Path)):
         if type(given).__module__.split(".")[0] not in {"pandas", "polars", "pyarrow"}:
             raise PlanError(
@@ -34,19 +35,18 @@ def source_of(
                 step="ingestion",
                 hint="Give a query, a table's name, a path, or a pandas, polars or Arrow table",
             )
-        if source is not None or params or schema or columns or format_:
+        if source is not None or params or schema or columns or format_ or _partitioned(how):
             raise PlanError("a frame takes no other arguments", step="ingestion", hint="Use read(frame) alone")
         return FrameSource(frame=given)
     text = str(given)
     refuse_url(text, "source=")
     files = source is None and not names.is_query(text) and (names.is_path(text) or format_ is not None)
     if files:
-        if params or schema:
-            raise PlanError("files take no params and no schema", step="ingestion", hint="Filter in a .sql() step")
+        _check_of_files(params, schema, how)
         return build(FileSource, {"files": text, "format": format_, "columns": columns}, step="ingestion")
     if columns or format_:
         raise PlanError("columns= and format= are for files", step="ingestion", hint="Leave them out")
-    database = {**connection_of(source, "source_db_url", "source"), "zero_dates": zero_dates}
+    database = {**connection_of(source, "source_db_url", "source"), **how}
     if names.is_query(text) or names.is_statement(text):
         if schema:
             raise PlanError("a query takes no schema=", step="ingestion", hint="Name the schema in the query")
@@ -54,6 +54,18 @@ def source_of(
     if params:
         raise PlanError("a table takes no params", step="ingestion", hint="Write a query with :name parameters")
     return build(TableSource, {"table": text, "schema": schema, **database}, step="ingestion")
+
+
+def _check_of_files(params: Mapping[str, Any] | None, schema: str | None, how: Mapping[str, Any]) -> None:
+    if params or schema:
+        raise PlanError("files take no params and no schema", step="ingestion", hint="Filter in a .sql() step")
+    if _partitioned(how):
+        hint = "Leave partition_on= and partitions= out"
+        raise PlanError("only tables and queries are read in partitions", step="ingestion", hint=hint)
+
+
+def _partitioned(how: Mapping[str, Any]) -> bool:
+    return how.get("partition_on") is not None or how.get("partitions") is not None
 
 
 def tidy(sql: Any) -> Any:

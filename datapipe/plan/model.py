@@ -56,6 +56,8 @@ Url = Annotated[
 QUEUE_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 # MySQL's 0000-00-00 and 2024-00-15, which are no dates: refused, or read as NULL and counted.
 ZeroDates: TypeAlias = Literal["error", "null"]
+# How many ranges of a column's values are read side by side.
+Partitions: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=1000)]
 # What a write does where a table and the data differ.
 SchemaMode: TypeAlias = Literal["evolve", "strict", "discard"]
 
@@ -68,10 +70,13 @@ class QuerySource(Value):
     source: Text | None = None
     parameters: Parameters = Field(default_factory=FrozenDict)
     zero_dates: ZeroDates = "error"
+    partition_on: Text | None = None
+    partitions: Partitions | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         _one_connection(self.source_db_url, self.source, "source_db_url", "source")
+        _check_partitions(self.partition_on, self.partitions)
         check_one_query(self.query)
         return self
 
@@ -88,6 +93,8 @@ class TableSource(Value):
     source_db_url: Url | None = None
     source: Text | None = None
     zero_dates: ZeroDates = "error"
+    partition_on: Text | None = None
+    partitions: Partitions | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -97,6 +104,7 @@ class TableSource(Value):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _one_connection(self.source_db_url, self.source, "source_db_url", "source")
+        _check_partitions(self.partition_on, self.partitions)
         return self
 
     @property
@@ -412,6 +420,12 @@ def _one_connection(url: DatabaseUrl | None, name: str | None, url_field: str, n
         raise PlanError(f"both {url_field} and {name_field} are given", hint="Give one of them")
     if name is not None and not name.isidentifier():  # not repeated: it may hold a password
         raise PlanError(f"{name_field} is not the name of a connection", hint=f"Give a URL in {url_field}, or a name")
+
+
+def _check_partitions(column: str | None, count: int | None) -> None:
+    if count is not None and column is None:
+        hint = "Name it: partition_on='id', an integer, date, timestamp or decimal column"
+        raise PlanError("partitions need a column to cut the rows by", hint=hint)
 
 
 def _check_rename(rename: Mapping[str, str], mode: SchemaMode | None) -> None:

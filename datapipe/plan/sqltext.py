@@ -49,6 +49,22 @@ def rewrite(sql: str, name: Callable[[str], str], other: Callable[[str], str] = 
     return "".join(name(text[1:]) if kind == "name" else other(text) for kind, text in tokens(sql))
 
 
+def outer_words(sql: str) -> set[str]:
+    """The words of a text that are not in brackets, in lower case.
+
+    Examples
+    --------
+    >>> sorted(outer_words("SELECT a FROM (SELECT 1 AS a ORDER BY a) LIMIT 1"))
+    ['a', 'from', 'limit', 'select']
+    """
+    depth, words = 0, set()
+    for kind, text in tokens(sql):
+        depth += {"(": 1, ")": -1}.get(text, 0)
+        if kind == "word" and depth == 0:
+            words.add(text.lower())
+    return words
+
+
 def check_parameters(sql: str, given: Mapping[str, Any], *, step: str | None = None) -> None:
     """Refuse a parameter that is missing or that the text does not use.
 

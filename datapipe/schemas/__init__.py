@@ -10,7 +10,7 @@ from datapipe.schemas.inference import infer
 from datapipe.schemas.pandera_form import contract_lines, contract_of, is_pandera, portable_schema, row_wise
 from datapipe.schemas.registry import Compatibility, SchemaRegistry, SchemaVersion
 from datapipe.schemas.targets import diff_target, landed
-from datapipe.schemas.validation import run_validate
+from datapipe.schemas.validation import judges_across_rows, run_validate
 from datapipe.schemas.validator import SchemaValidator
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "diff_target",
     "infer",
     "is_pandera",
+    "judges_across_rows",
     "landed",
     "portable_schema",
     "row_wise",

@@ -16,7 +16,7 @@ from datapipe.data.memory import checked
 from datapipe.data.rejects import SCHEMA as REJECTS
 from datapipe.data.rejects import Rejects
 from datapipe.data.spool import Spool
-from datapipe.data.stream import MIB, Stream, Workspace
+from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import PlanError
 from datapipe.plan import ValidateConfig
 from datapipe.schemas.binding import Bound, BoundCheck, bind, left_out
@@ -62,7 +62,7 @@ def run_validate(
     """
     bound = bind(held_to(config), stream.schema)
     names = bound.schema.names
-    with duck.private(work, memory=max(work.memory // 2 - 8 * MIB, 24 * MIB)) as con:
+    with duck.private(work) as con:
         con.execute("SET enable_external_access=false").complete()
         filtered = [name for name in stream.schema.names if name not in names]
         scopes = [(check, _scope(con, check, bound.schema, filtered)) for check in bound.checks]
@@ -82,6 +82,21 @@ def run_validate(
         held = whole if by_table or unique else None
         run = _Validation(config, bound, stream.schema, wanted | of_rows, checks, held, work, step, count)
         yield Stream(bound.schema, run.late(stream.batches) if late else run.at_once(stream.batches), stream.total)
+
+
+def judges_across_rows(config: ValidateConfig, schema: pa.Schema, work: Workspace) -> str | None:
+    """Why rows cannot be held to a contract some at a time; None if they can."""
+    if config.on_error != "raise" or config.max_failures is not None:
+        return "bad rows are counted over the whole table"
+    bound = bind(held_to(config), schema)
+    if bound.unique:
+        return "a key is to be unique"
+    with duck.private(work) as con:
+        filtered = [name for name in schema.names if name not in bound.schema.names]
+        across = [check for check in bound.checks if _scope(con, check, bound.schema, filtered) != "row"]
+    if across or any(check.spec.warn for check in bound.checks):
+        return "a check looks at the whole table"
+    return None
 
 
 def _scope(con: duckdb.DuckDBPyConnection, check: BoundCheck, schema: pa.Schema, filtered: list[str]) -> Scope:

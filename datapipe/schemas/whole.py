@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from datapipe.data import duck
 from datapipe.data.duckerrors import translate
 from datapipe.data.memory import free_memory, gathered
 from datapipe.data.names import quote, quoted
@@ -56,6 +57,8 @@ class Whole:
         while self._row in map(str.lower, self._columns):
             self._row += "_"
         self._is_made = False
+        self._held = 0  # bytes at most
+        work.holds(lambda: self._held)
         self._waiting: list[pa.Table] = []
         self._waiting_bytes = 0
 
@@ -80,7 +83,11 @@ class Whole:
             self._work.cancel.check()
             raise translate(error) from None
         self._is_made = True
+        self._measure()
         self._con.unregister("batch")
+
+    def _measure(self) -> None:
+        self._held = max(self._held, duck.held(self._con))
 
     def verdicts(self, *, without_refused: bool = False) -> Iterator[Verdict]:
         """The checks that the rows taken do not keep.
@@ -141,6 +148,7 @@ class Whole:
         names = quoted(unique.columns)
         # Grouping needs less room than a window over all rows, and mostly nothing repeats.
         if not self._con.sql(f"SELECT 1 FROM {TABLE} GROUP BY {names} HAVING count(*) > 1 LIMIT 1").fetchall():
+            self._measure()
             return
         window = _WINDOWS[unique.refused].format(names, self._row)
         keys = f"(SELECT {names} FROM {TABLE} GROUP BY {names} HAVING count(*) > 1)"
@@ -151,6 +159,7 @@ class Whole:
 
     def _rows(self, query: str) -> Rows:
         found: Rows = self._con.sql(query).to_arrow_table().column(0).to_numpy()
+        self._measure()
         return found
 
     def _has_exactly(self, check: BoundCheck) -> Rows | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datapipe.store.keys import take_key
 from datapipe.store.opening import open_store, store_at, store_or_none
+from datapipe.store.partitions import Board, Part, leave, shared_about
 from datapipe.store.rows import FINAL, NOT_AWAITED, Claim, LogRow, Note, RunRow, SchemaRow, StepRow, seconds_between
 from datapipe.store.schemas import add_schema, schema_subjects, schemas_of
 from datapipe.store.store import RunStore
@@ -11,18 +12,22 @@ from datapipe.store.store import RunStore
 __all__ = [
     "FINAL",
     "NOT_AWAITED",
+    "Board",
     "Claim",
     "LogRow",
     "Note",
+    "Part",
     "RunRow",
     "RunStore",
     "SchemaRow",
     "StepRow",
     "add_schema",
+    "leave",
     "open_store",
     "schema_subjects",
     "schemas_of",
     "seconds_between",
+    "shared_about",
     "store_at",
     "store_or_none",
     "take_key",

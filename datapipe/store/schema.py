@@ -129,6 +129,26 @@ SCHEMAS = sa.Table(
     sa.Column("run_id", sa.String(128)),  # the run that was the first to leave the subject like this
 )
 
+# A run whose source is read in partitions by several workers: what they need to know of it, while it lasts.
+SHARES = sa.Table(
+    "datapipe_shares",
+    _METADATA,
+    sa.Column("run_id", sa.String(128), primary_key=True),
+    sa.Column("lease", sa.String(40), nullable=False),  # of the worker that has the run
+    sa.Column("about", sa.Text, nullable=False),  # as JSON
+)
+PARTITIONS = sa.Table(
+    "datapipe_partitions",
+    _METADATA,
+    sa.Column("run_id", sa.String(128), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.String(20), nullable=False),  # waiting, running, done
+    sa.Column("holder", sa.String(40)),  # who is at it
+    sa.Column("tries", sa.Integer, nullable=False, default=0),
+    sa.Column("heartbeat", sa.String(30)),
+    sa.Column("outcome", sa.Text),  # of one that is done, as JSON
+)
+
 
 def _create(conn: sa.Connection) -> None:
     _METADATA.create_all(conn)
@@ -166,6 +186,11 @@ def _add_access(conn: sa.Connection) -> None:
     _NEWEST.create(conn, checkfirst=True)
 
 
+def _add_partitions(conn: sa.Connection) -> None:
+    SHARES.create(conn, checkfirst=True)
+    PARTITIONS.create(conn, checkfirst=True)
+
+
 # Each makes of a store of one version the next.
 _MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create,
@@ -175,6 +200,7 @@ _MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _add_columns,
     _add_keys,
     _add_access,
+    _add_partitions,
 )
 
 

@@ -2,6 +2,7 @@
 
 from datapipe.transformation.code import CodeTransformer, run_code
 from datapipe.transformation.config import ConfigTransformer, compile_config, run_config
+from datapipe.transformation.first import FirstStep, first_step
 from datapipe.transformation.rows import cells
 from datapipe.transformation.sql import run_sql
 from datapipe.transformation.transformer import SQLTransformer
@@ -10,9 +11,11 @@ from datapipe.transformation.versions import reference_version, step_version
 __all__ = [
     "CodeTransformer",
     "ConfigTransformer",
+    "FirstStep",
     "SQLTransformer",
     "cells",
     "compile_config",
+    "first_step",
     "reference_version",
     "run_code",
     "run_config",

@@ -44,6 +44,8 @@ def run_code(config: CodeConfig, stream: Stream, work: Workspace) -> Iterator[St
 
 def _at_once(function: UserFunction, stream: Stream, work: Workspace) -> Stream:
     made = _made(function, gathered(stream, work, free_memory() // 2), stream.schema, work)
+    size = made.nbytes
+    work.holds(lambda: size)
     return Stream(made.schema, checked(resized(made.to_batches(), size=work.batch_bytes), work), made.num_rows)
 
 

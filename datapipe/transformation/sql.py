@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -12,14 +11,11 @@ import duckdb
 import pyarrow as pa
 
 from datapipe.data import duck
-from datapipe.data.analysis import Analysis, analyse, streams
-from datapipe.data.casting import cast_column, check_cases
+from datapipe.data.analysis import Analysis
 from datapipe.data.duckerrors import FirstError
-from datapipe.data.names import quote
-from datapipe.data.stream import MIB, Stream, Workspace, resized
-from datapipe.data.types import EXACT_NUMERIC, tag, tagged
-from datapipe.errors import DataError
-from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
+from datapipe.data.stream import Stream, Workspace, resized
+from datapipe.data.types import tagged
+from datapipe.transformation.bound import Bound, bind, fill
 from datapipe.transformation.pointing import pointing
 
 _MOST_ROWS = 16_384
@@ -42,37 +38,50 @@ def run_sql(sql: str, parameters: Mapping[str, Any], inputs: Mapping[str, Stream
     DataError
         If a value cannot be computed or carried exactly.
     """
-    check_parameters(sql, parameters)
-    text = rewrite(check_one_query(sql), lambda name: f"${name}")
-    first = FirstError()
-    with ExitStack() as stack, pointing(sql):
-        inputs = {name: _closing(stream, stack) for name, stream in inputs.items()}
-        # Half the memory is DuckDB's, less what it takes beyond its limit.
-        con = stack.enter_context(duck.private(work, memory=max(work.memory // 2 - 8 * MIB, 24 * MIB)))
+    with sql_engine(work) as con:
+        bound = bind(con, sql, parameters, {name: stream.schema for name, stream in inputs.items()}, work)
+        with run_bound(con, bound, inputs, work) as made:
+            yield made
+
+
+@contextmanager
+def sql_engine(work: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The DuckDB of one step, which reaches no file and no network."""
+    with duck.private(work) as con:
         con.execute("SET enable_external_access=false").complete()
+        yield con
+
+
+@contextmanager
+def run_bound(
+    con: duckdb.DuckDBPyConnection, bound: Bound, inputs: Mapping[str, Stream], work: Workspace
+) -> Iterator[Stream]:
+    """The rows of a query that is bound; an input may lack the columns that the query does not need."""
+    first = FirstError()
+    with ExitStack() as stack, pointing(bound.sql):
+        inputs = {name: _closing(stream, stack) for name, stream in inputs.items()}
+        stack.callback(con.close)  # before its inputs
         try:
-            schemas = {name: stream.schema for name, stream in inputs.items()}
-            for name, schema in schemas.items():
-                check_cases(schema.names, what=f"the table {name}")
-            analysis = analyse(con, text, schemas)
             rows = _MOST_ROWS
             for name, stream in inputs.items():
                 head = next(stream.batches, None)
                 rows = min(rows, _rows_of(head, work.batch_bytes))
-                whole = dataclasses.replace(stream, batches=_after(head, stream.batches))
-                _register(con, name, whole, analysis, first, work)
+                with work.cancel.hook(con.interrupt):
+                    whole = dataclasses.replace(stream, batches=_after(head, stream.batches))
+                    fill(con, name, whole, bound, first)
             stack.enter_context(work.cancel.hook(con.interrupt))
-            columns = duck.columns_of(con, text, parameters, what="the result")
-            query = duck.leaving(text, [type_ for _, type_ in columns])
-            _choose_threads(con, query, parameters, analysis)
-            reader = con.sql(query, params=dict(parameters)).to_arrow_reader(rows)
+            if bound.row_wise:  # the stages beside it need the other threads
+                con.execute("SET threads=1").complete()
+            con.execute("SET lock_configuration=true").complete()
+            query = duck.leaving(bound.text, [type_ for _, type_ in bound.columns])
+            reader = con.sql(query, params=dict(bound.parameters)).to_arrow_reader(rows)
         except (duckdb.Error, OSError, RuntimeError) as error:
             raise first.explain(error, work.cancel) from None
         stack.callback(reader.close)
         schema = pa.schema(
-            [_field(*column, arrow, analysis) for column, arrow in zip(columns, reader.schema, strict=True)]
+            [_field(*column, arrow, bound.analysis) for column, arrow in zip(bound.columns, reader.schema, strict=True)]
         )
-        batches = _pulled(reader, schema, first, work, inputs)
+        batches = duck.measured(_pulled(reader, schema, first, work, inputs), con, work)
         yield Stream(schema, resized(batches, size=work.batch_bytes))
 
 
@@ -103,70 +112,10 @@ def _rows_of(batch: pa.RecordBatch | None, size: int) -> int:
     return max(1, min(_MOST_ROWS, rows))
 
 
-def _register(
-    con: duckdb.DuckDBPyConnection,
-    name: str,
-    stream: Stream,
-    analysis: Analysis,
-    first: FirstError,
-    work: Workspace,
-) -> None:
-    """Make an input a table: a view over its stream, or a temporary table if it is read more than once."""
-    exact = [
-        field.name
-        for field in stream.schema
-        if (tag(field) or "").startswith(("numeric", "money"))
-        and "[]" not in str(tag(field))
-        and (analysis.computed is None or field.name.lower() in analysis.computed)
-    ]
-    schema = pa.schema(
-        [pa.field(f.name, EXACT_NUMERIC) if f.name in exact else pa.field(f.name, f.type) for f in stream.schema]
-    )
-    batches = first.guard(_exact(stream.batches, schema, exact))
-    raw = f"_{name}_stream"
-    con.register(raw, pa.RecordBatchReader.from_batches(schema, batches))
-    json_columns = [quote(f.name) for f in stream.schema if tag(f) in {"json", "jsonb"}]
-    replace = f" REPLACE ({', '.join(f'CAST({c} AS JSON) AS {c}' for c in json_columns)})" if json_columns else ""
-    kind = "TEMPORARY TABLE" if analysis.scans[name] > 1 else "TEMPORARY VIEW"
-    with work.cancel.hook(con.interrupt):
-        con.execute(f"CREATE {kind} {quote(name)} AS SELECT *{replace} FROM {quote(raw)}").complete()
-
-
-def _exact(batches: Iterator[pa.RecordBatch], schema: pa.Schema, exact: list[str]) -> Iterator[pa.RecordBatch]:
-    """The batches with the numerics a query computes on as exact decimals."""
-    first_row = 1
-    for batch in batches:
-        columns = [
-            _to_exact(values, name, first_row) if name in exact else values
-            for values, name in zip(batch.columns, schema.names, strict=True)
-        ]
-        first_row += batch.num_rows
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _to_exact(values: pa.Array, name: str, first_row: int) -> pa.Array:
-    try:
-        return cast_column(values, EXACT_NUMERIC, column=name, first_row=first_row)
-    except DataError as error:
-        error.hint = f"State its precision in the source query: CAST({quote(name)} AS numeric(p, s))"
-        raise
-
-
 def _field(name: str, type_: str, arrow: pa.Field, analysis: Analysis) -> pa.Field:
     """The field of an output column; an untouched input column keeps the type it stands for."""
     inherited = analysis.outputs.get(name) if type_ in {"VARCHAR", "JSON"} else None
     return tagged(name, inherited) if inherited else duck.field_of(name, type_, arrow)
-
-
-def _choose_threads(
-    con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any], analysis: Analysis
-) -> None:
-    """One thread where the query works row by row: the stages beside it need the others."""
-    rows = con.execute(f"EXPLAIN (FORMAT json) {sql}", dict(parameters)).fetchall()
-    plan = json.loads(rows[0][1])
-    if sum(analysis.scans.values()) <= 1 and all(streams(node) for node in plan):
-        con.execute("SET threads=1").complete()
-    con.execute("SET lock_configuration=true").complete()
 
 
 def _pulled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from celery.exceptions import Ignore
 
 from datapipe.data.cancel import CancelToken
-from datapipe.engine import RunOptions, described, place, run_claimed, told
+from datapipe.engine import RunOptions, Sharing, described, place, run_claimed, told
 from datapipe.errors import (
     LOADED_STAYS,
     DatapipeError,
@@ -30,8 +31,9 @@ from datapipe.notebooks.model import parse_job
 from datapipe.notebooks.running import JobOptions
 from datapipe.plan import parse, to_dict
 from datapipe.settings import settings
-from datapipe.store import RunRow, RunStore
+from datapipe.store import Board, RunRow, RunStore
 from datapipe.workers.envelope import opened, options_of, unsigned
+from datapipe.workers.helping import call_helpers, sealed_for
 from datapipe.workers.notebooks import opened_job
 from datapipe.workers.queue import REFUSED, needed_store, queue_of, result_of
 
@@ -136,7 +138,10 @@ def _run(store: RunStore, run_id: str, lease: str, message: Mapping[str, Any]) -
             how = JobOptions(**{**options_of(message, JobOptions), "run_id": run_id, "cancel": cancel})
             return run_claimed_job(job, how, store, lease).to_dict()
         plan = opened(message, run_id, key=found.signing_key, modules=found.function_modules)
-        options = RunOptions(**{**options_of(message, RunOptions), "run_id": run_id, "cancel": cancel})
+        call = functools.partial(call_helpers, store, run_id)
+        sharing = Sharing(Board(store, run_id, lease, lease), call, functools.partial(sealed_for, run_id))
+        own = {"run_id": run_id, "cancel": cancel, "sharing": sharing}
+        options = RunOptions(**{**options_of(message, RunOptions), **own, "only": None})
         return run_claimed(plan, options, store, lease).to_dict()
 
     return held(store, run_id, lease, work)

@@ -10,7 +10,7 @@ from celery.worker.request import Request
 
 from datapipe.errors import DatapipeError, FatalError, from_dict
 from datapipe.logs import bound, logger
-from datapipe.store import RunRow
+from datapipe.store import RunRow, leave
 from datapipe.workers.queue import needed_store
 
 _LOG = logger("datapipe.workers")
@@ -69,6 +69,17 @@ class RunRequest(Request):  # type: ignore[misc]  # Celery has no types
         except DatapipeError as error:
             with bound(run_id=self.id, task_id=self.id):
                 _LOG.warning("the end of run %s could not be recorded: %s", self.id, error)
+
+
+class HelpRequest(Request):  # type: ignore[misc]  # as above
+    """A message that asks for help with a run: what a process that died was at is left to the run's own worker."""
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Called in the worker's main process."""
+        if isinstance(getattr(exc_info.exception, "exc", exc_info.exception), WorkerLostError):
+            with suppress(DatapipeError):  # its silence will be noticed
+                leave(needed_store(), str(self.id))
+        return super().on_failure(exc_info, send_failed_event, return_ok)
 
 
 def _timed_out(seconds: float) -> dict[str, Any]:

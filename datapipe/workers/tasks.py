@@ -14,6 +14,7 @@ from datapipe.notebooks.running import JobOptions
 from datapipe.plan import parse
 from datapipe.workers.app import app
 from datapipe.workers.execution import adopt, adopt_job, execute, whole_text
+from datapipe.workers.helping import help_run
 from datapipe.workers.queue import (
     NOTEBOOK_TASK,
     TASK,
@@ -28,7 +29,7 @@ from datapipe.workers.queue import (
 from datapipe.workers.sealing import SafeTask
 from datapipe.workers.stages import ingest, persist, transform
 
-__all__ = ["NotebookTask", "RunTask", "ingest", "persist", "run_notebook", "run_pipeline", "transform"]
+__all__ = ["NotebookTask", "RunTask", "help_run", "ingest", "persist", "run_notebook", "run_pipeline", "transform"]
 
 
 class RunTask(SafeTask):

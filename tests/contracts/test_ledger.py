@@ -16,7 +16,7 @@ import datapipe
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.errors import IdempotencyConflict, InProgress, PlanError, StaleRun
 from datapipe.persistence import Delivery, begin_write, write
-from datapipe.persistence.load import CommitLost
+from datapipe.persistence.session import CommitLost
 from datapipe.persistence.sessions import open_session
 from datapipe.plan import TableTarget, build
 

@@ -100,14 +100,30 @@ def test_sqlite_gives_back_what_it_was_given(
     assert database.texts() == [*(["0"] if case.texts == ("-0",) else case.texts), None]
 
 
-@pytest.mark.parametrize(("type_", "value"), UNREADABLE)
-@pytest.mark.parametrize("road", ROADS, ids=ident)
-def test_what_no_other_type_holds_is_named_and_nothing_is_written(
-    database: Postgresql, type_: str, value: str, road: Road
-) -> None:
+def unreadable(database: Postgresql, type_: str, value: str) -> Pipeline:
     database.fresh(
         f"CREATE TABLE source AS SELECT n AS id, CASE n WHEN 3 THEN '{value}' END::{type_} AS v, 1.5::numeric(9,1) AS w FROM generate_series(1, 5) AS n"
     )
+    return database.read()
+
+
+@pytest.mark.parametrize(("type_", "value"), UNREADABLE)
+@pytest.mark.parametrize("strategy", ["append", "upsert"])
+def test_what_no_other_type_holds_arrives_where_nobody_looks_into_it(
+    database: Postgresql, type_: str, value: str, strategy: str
+) -> None:
+    source = unreadable(database, type_, value)
+    database.run("CREATE TABLE target (LIKE source, PRIMARY KEY (id))")
+    source.write("target", to=database.url, strategy=strategy, keys=["id"] if strategy == "upsert" else []).run()
+    assert database.texts() == database.texts("source")
+
+
+@pytest.mark.parametrize(("type_", "value"), UNREADABLE)
+@pytest.mark.parametrize("road", [road for road in ROADS if road is not direct], ids=ident)
+def test_what_no_other_type_holds_is_named_and_nothing_is_written(
+    database: Postgresql, type_: str, value: str, road: Road
+) -> None:
+    unreadable(database, type_, value)
     with pytest.raises(DataError, match="column 'v', row 3") as caught:
         road(database.read()).write("target", to=database.url).run()
     assert (caught.value.column, caught.value.row) == ("v", 3)

@@ -1,4 +1,4 @@
-"""Streaming steps stay within ``memory`` plus 170 MB, whatever the number of rows."""
+"""Runs stay within ``memory`` plus 190 MB, of which 115 are Python and the libraries, whatever the number of rows."""
 
 import json
 import subprocess
@@ -41,6 +41,6 @@ def test_peak_memory(postgresql_url, case):
     )
     found = json.loads(done.stdout)
     assert found["rows"] == rows
-    assert found["peak_mb"] < 64 + 170
+    assert found["peak_mb"] < 64 + 190
     with psycopg.connect(postgresql_url) as conn:
         assert conn.execute("SELECT count(*) FROM target").fetchone() == (rows,)

@@ -9,8 +9,8 @@ import pytest
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged
 from datapipe.errors import PlanError
 from datapipe.persistence.arrays import array_text
-from datapipe.persistence.load import Wire
 from datapipe.persistence.postgresql import check_length, wire
+from datapipe.persistence.session import Wire
 from datapipe.persistence.tables import Column
 
 

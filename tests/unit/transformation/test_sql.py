@@ -184,7 +184,7 @@ def test_cancel_interrupts_a_running_query(tmp_path):
 
 
 def test_too_little_memory_and_no_spilling_is_named(tmp_path):
-    big = pa.table({"id": range(400_000), "t": ["x" * 100] * 400_000})
+    big = pa.table({"id": range(900_000), "t": ["x" * 100] * 900_000})
     inputs = {"input_data": Stream(big.schema, iter(big.to_batches()))}
     work = Workspace(memory=1 << 20, scratch=tmp_path)
     sql = "SELECT LIST(t || id) AS l FROM input_data"

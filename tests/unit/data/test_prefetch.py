@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from datapipe.data.cancel import CancelToken
-from datapipe.engine.prefetch import Prefetch
+from datapipe.data.prefetch import Prefetch
 from datapipe.errors import DataError, RunCancelled
 
 
@@ -16,7 +16,7 @@ def batch(number, rows=1000):
 
 
 def prefetch(batches, cancel=None, budget=20_000):
-    return Prefetch(batches, budget, cancel or CancelToken(), "test prefetch")
+    return Prefetch([batches], budget, cancel or CancelToken(), "test prefetch")
 
 
 def alive():
@@ -92,3 +92,33 @@ def test_leaving_early_ends_the_thread_and_closes_the_producer():
     with prefetch(produce()).running() as batches:
         next(batches)
     assert closed.is_set() and not alive()
+
+
+def test_several_producers_hand_over_all_they_have_each_in_order():
+    producers = [map(batch, range(10 * p, 10 * p + 10)) for p in range(4)]
+    many = Prefetch(producers, 20_000, CancelToken(), "test prefetch")
+    with many.running() as batches:
+        found = [b.column(0)[0].as_py() for b in batches]
+    assert sorted(found) == list(range(40))
+    assert all([n for n in found if n // 10 == p] == list(range(10 * p, 10 * p + 10)) for p in range(4))
+    assert not alive()
+
+
+def test_the_error_of_one_producer_stops_the_others():
+    error, made = DataError("row 7 is bad"), []
+
+    def fail():
+        yield batch(1)
+        raise error
+
+    def produce():
+        for n in range(1000):
+            made.append(n)
+            yield batch(n)
+
+    with (
+        Prefetch([produce(), fail()], 20_000, CancelToken(), "test prefetch").running() as batches,
+        pytest.raises(DataError) as caught,
+    ):
+        list(batches)
+    assert caught.value is error and len(made) < 1000 and not alive()
