@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from datapipe import quarantine
 from datapipe.display import (
     RunView,
     headline,
@@ -19,7 +19,6 @@ from datapipe.display import (
     run_card_text,
     view_of_row,
 )
-from datapipe.engine import Inside, NotebookResult, RunResult
 from datapipe.errors import (
     LOADED_STAYS,
     DatapipeError,
@@ -35,8 +34,10 @@ from datapipe.plan import Plan, document
 from datapipe.showing import Show, form, shown
 from datapipe.store import LogRow, RunRow, RunStore, StepRow, open_store
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # load pyarrow and more, which a look at a run does without
     import pandas as pd
+
+    from datapipe.engine import Inside, NotebookResult, RunResult
 
 _POLL = 0.25  # seconds
 _LOG = 1.0  # seconds between two looks at a log
@@ -237,7 +238,9 @@ class Run:
         PlanError
             If the plan is needed, or writes to no table.
         """
-        return quarantine.rejects(self._plan(plan), self.id)
+        from datapipe.quarantine import rejects
+
+        return rejects(self._plan(plan), self.id)
 
     def replay_rejects(self, plan: Any = None, *, step: str | None = None) -> RunResult:
         """Run its rejected rows again, from the validation that rejected them to the target, each exactly once.
@@ -256,7 +259,9 @@ class Run:
         StaleRun
             If another run has brought them in, or has replaced the table.
         """
-        return quarantine.replay(self._plan(plan), self.id, step)
+        from datapipe.quarantine import replay
+
+        return replay(self._plan(plan), self.id, step)
 
     def _plan(self, given: Any) -> Plan:
         if given is not None:
@@ -306,10 +311,15 @@ class _Viewer:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._inside = Inside(run.store, run.id)
         self._pace: tuple[tuple[float, int], ...] = ()
         self._logs: list[LogRow] = []
         self._asked = 0.0
+
+    @cached_property
+    def _inside(self) -> Inside:
+        from datapipe.engine import Inside
+
+        return Inside(self._run.store, self._run.id)
 
     def __call__(self, row: RunRow) -> RunView:
         """The run as this row has it."""
@@ -347,6 +357,8 @@ def _with_result(error: DatapipeError, row: RunRow) -> DatapipeError:
 
 
 def _result_of(row: RunRow) -> RunResult | NotebookResult:
+    from datapipe.engine import NotebookResult, RunResult
+
     found = row.result or {}
     return NotebookResult.from_dict(found) if row.kind == "notebook" else RunResult.from_dict(found)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from datapipe.errors import PlanError
@@ -32,6 +31,8 @@ def host(name: str) -> Any:
     >>> host("queue").__name__
     'datapipe.workers.queue'
     """
+    from importlib.metadata import entry_points  # which takes as long as the rest of what the program starts with
+
     extra = _EXTRAS.get(name, name)
     found = next(iter(entry_points(group=_GROUP, name=name)), None)
     try:

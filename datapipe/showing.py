@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from datapipe.display import LogLine, RunView, facts, run_card_text, view_of_plan
-from datapipe.display.terminal import terminal
 from datapipe.display.words import unmoving
-from datapipe.engine import Follower, RunOptions, RunResult, begin_recorded, run_recorded
 from datapipe.errors import DatapipeError, FatalError
 from datapipe.hosts import host
 from datapipe.plan import Plan, check_runnable
 from datapipe.settings import settings
 from datapipe.surroundings import shell_of_kernel, surroundings
+
+if TYPE_CHECKING:  # loads pyarrow, which to show a run of elsewhere does without
+    from datapipe.engine import RunOptions, RunResult
 
 Show = Callable[[RunView], None]
 Form = Literal["widget", "html", "bars", "lines", "off"]
@@ -62,6 +63,8 @@ def shown(view: RunView, cancel: Callable[[], object] | None) -> Iterator[Show]:
         with host("notebook").panel(view, cancel, live=found == "widget") as show:
             yield show
     elif found == "bars":
+        from datapipe.display.terminal import terminal  # loads Rich
+
         with terminal() as show:
             yield show
     elif found == "lines":
@@ -83,6 +86,8 @@ def run_shown(plan: Plan, options: RunOptions) -> RunResult:
 
 
 def _run_here(plan: Plan, options: RunOptions, view: RunView) -> RunResult:
+    from datapipe.engine import run_recorded
+
     with shown(view, options.cancel.cancel) as show:
         return _followed(view, show, options, lambda found: run_recorded(plan, found))
 
@@ -95,6 +100,8 @@ def run_behind(plan: Plan, options: RunOptions) -> None:
     PlanError
         If runs are not recorded.
     """
+    from datapipe.engine import Follower, begin_recorded
+
     check_runnable(plan)
     view = view_of_plan(plan, options.run_id, options.places)
     if surroundings() == "headless":
@@ -125,6 +132,8 @@ def _quietly(work: Callable[[], object]) -> None:
 
 
 def _followed(view: RunView, show: Show, options: RunOptions, run: Callable[[RunOptions], RunResult]) -> RunResult:
+    from datapipe.engine import Follower
+
     follower = Follower(view, show)
     try:
         result = run(dataclasses.replace(options, listeners=(follower, *options.listeners)))

@@ -28,7 +28,9 @@ ROOT = Path(__file__).parents[1]
 _TEMPORARY, _ENVIRONMENT = tempfile.gettempdir(), dict(os.environ)  # before a test changes them for itself
 # All but datapipe.workers, which reads the environment when it is imported.
 _MODULES = (
-    *("datapipe.cli.app", "datapipe.cli.reporting", "datapipe.engine.runner", "datapipe.display.terminal"),
+    *("datapipe.cli.app", "datapipe.cli.cleanup", "datapipe.cli.notebookruns", "datapipe.configuration"),
+    *("datapipe.display.terminal", "datapipe.engine", "datapipe.listing", "datapipe.quarantine", "datapipe.reading"),
+    *("datapipe.notebooks.job", "datapipe.notebooks.parameters"),
     *(f"datapipe.persistence.{kind}" for kind in ("postgresql", "sqlite", "mysql", "duckdb")),
     *("adbc_driver_postgresql.dbapi", "pandas", "pandera.pandas", "pyarrow.compute", "pyarrow.parquet", "pymysql"),
     *("celery.app.base", "celery.apps.worker", "celery.backends.redis", "celery.concurrency.prefork"),

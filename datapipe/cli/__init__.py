@@ -1,4 +1,8 @@
-"""The command line: ``datapipe``, and the same program as ``pipeline-cli``."""
+"""The command line: ``datapipe``, and the same program as ``pipeline-cli``.
+
+Its modules import Typer, the errors and each other. What a command works with, it imports when it is called: so help
+and what a shell completes are there at once, and a command loads what it needs and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,6 @@ def main() -> None:
             sys.exit(2)
         if here not in sys.path:
             sys.path.insert(0, here)
-        configure_cli_logs()
-        app()
+        app(obj=configure_cli_logs)  # called when a command is: help logs nothing
     except KeyboardInterrupt:
         sys.exit(130)

@@ -11,7 +11,6 @@ from datapipe import __version__
 from datapipe.cli import api as rest
 from datapipe.cli import config as configuration
 from datapipe.cli import init, local, notebook, queue, runs, schema, stages, workers
-from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
 from datapipe.cli.jobs import How, completed, run_job
 from datapipe.cli.options import (
     MEMORY,
@@ -37,9 +36,6 @@ from datapipe.cli.options import (
 )
 from datapipe.cli.plans import PlanOptions, with_values
 from datapipe.cli.reporting import Debug, Json, only_json, reported
-from datapipe.notebooks.job import NotebookJob
-from datapipe.plan import DatabaseUrl
-from datapipe.settings import settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,6 +48,7 @@ app = typer.Typer(
 
 @app.callback()
 def program(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
 ) -> None:
     """Build, look at and run data pipelines.
@@ -64,6 +61,8 @@ def program(
     if version:
         typer.echo(f"datapipe {__version__}")
         raise typer.Exit
+    if context.obj is not None:  # how the program logs; not where the commands are called by others
+        context.obj()
 
 
 @app.command()
@@ -100,6 +99,8 @@ def run(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
     )
     with reported(debug=debug, as_json=as_json):
+        from datapipe.notebooks.job import NotebookJob
+
         with only_json(as_json=as_json):
             found = given(file, config, options)
         if isinstance(found, NotebookJob):
@@ -186,7 +187,10 @@ def cleanup(
     datapipe cleanup --to postgresql://localhost/mart
     """
     with reported(debug=debug, as_json=as_json):
-        from datapipe.persistence import Leftover, drop_stages, remove_leftovers  # loads pyarrow
+        from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
+        from datapipe.persistence import Leftover, drop_stages, remove_leftovers
+        from datapipe.plan import DatabaseUrl
+        from datapipe.settings import settings
         from datapipe.workers.spool import sweep_spool  # needs no further library for a folder
 
         # What is elsewhere first: where it cannot be asked, nothing is removed.

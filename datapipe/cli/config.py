@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import typer
 
 from datapipe.cli.reporting import Debug, Json, reported
-from datapipe.configuration import Configuration, ShownConnection, ShownSetting, configuration
-from datapipe.display.words import aligned, unmoving
+
+if TYPE_CHECKING:
+    from datapipe.configuration import Configuration, ShownConnection, ShownSetting
 
 _HELP = """Settings and named connections, as they are here.
 
@@ -35,6 +37,9 @@ def show(as_json: Json = False, debug: Debug = False) -> None:
     datapipe config show --json
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.configuration import configuration
+        from datapipe.display.words import unmoving
+
         found = configuration()
         told = json.dumps(found.to_dict(), indent=2) if as_json else "\n".join(map(unmoving, _lines(found)))
         typer.echo(told)
@@ -43,6 +48,8 @@ def show(as_json: Json = False, debug: Debug = False) -> None:
 
 def _lines(found: Configuration) -> Iterator[str]:
     """Tables of settings and connections, and what is wrong with them."""
+    from datapipe.display.words import aligned
+
     yield from aligned([("setting", "value", "from"), *map(_setting, found.settings)]).splitlines()
     yield ""
     if found.connections:

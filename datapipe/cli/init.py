@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,6 @@ import typer
 
 from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.errors import PlanError
-from datapipe.settings.environ import lines_of
 
 # What is written, and the template of each, in the folder beside this file.
 _FILES = {
@@ -45,6 +43,8 @@ def init(
     cd shop && datapipe run plan.yaml
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.settings.environ import lines_of
+
         written, kept = begin(folder)
         if as_json:
             typer.echo(json.dumps({"folder": str(folder), "written": written, "kept": kept}, indent=2))
@@ -67,6 +67,8 @@ def begin(folder: Path) -> tuple[list[str], list[str]]:
     PlanError
         If the folder cannot be written.
     """
+    from importlib.resources import files
+
     templates, written, kept = files("datapipe.cli") / "starter", [], []
     for name, template in _FILES.items():
         path = folder / name

@@ -8,21 +8,19 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from datapipe.cli.options import IfRunning
 from datapipe.cli.plans import texts_of
 from datapipe.cli.reporting import CANCELLED, goes_on, only_json, reported
-from datapipe.engine import NotebookResult
-from datapipe.notebooks.cells import read_notebook
-from datapipe.notebooks.job import NotebookJob
-from datapipe.notebooks.model import parse_job
-from datapipe.notebooks.parameters import checked
+
+if TYPE_CHECKING:
+    from datapipe.engine import NotebookResult
+    from datapipe.notebooks.job import NotebookJob
 
 _TERMINATED = 143
-Load = Callable[[], NotebookJob]
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class How:
         }
 
 
-def run_job(load: Load, how: How) -> None:
+def run_job(load: Callable[[], NotebookJob], how: How) -> None:
     """Run the job that ``load`` gives here, and print what came of it."""
     with _ending(how):
         with only_json(as_json=how.as_json):
@@ -53,7 +51,9 @@ def run_job(load: Load, how: How) -> None:
         _print(result, how)
 
 
-def submit_job(load: Load, how: How, *, queue: str | None, pipeline_id: str | None, wait: bool) -> None:
+def submit_job(
+    load: Callable[[], NotebookJob], how: How, *, queue: str | None, pipeline_id: str | None, wait: bool
+) -> None:
     """Send the job that ``load`` gives to the workers; print the run's id, or with ``wait`` what came of it."""
     with _ending(how):
         run = load().submit(queue=queue, pipeline_id=pipeline_id, **how.options)
@@ -82,6 +82,11 @@ def completed(job: NotebookJob, params: Sequence[str] | None, spec: Mapping[str,
     PlanError
         If a value is unknown, missing or of the wrong type.
     """
+    from datapipe.notebooks.cells import read_notebook
+    from datapipe.notebooks.job import NotebookJob
+    from datapipe.notebooks.model import parse_job
+    from datapipe.notebooks.parameters import checked
+
     given = {name: value for name, value in spec.items() if value is not None}
     if given:
         found = job.to_dict()

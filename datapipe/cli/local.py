@@ -6,12 +6,14 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from datapipe.cli.reporting import Debug, Json, ReadyJson, ready_line, reported
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def add_to(app: typer.Typer) -> None:
@@ -101,6 +103,8 @@ def lab(
 
 def _console(*, as_json: bool) -> Console:
     """Where people read; beside JSON that is standard error."""
+    from rich.console import Console
+
     return Console(soft_wrap=True, highlight=False, emoji=False, stderr=as_json)
 
 

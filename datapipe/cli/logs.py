@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 
 from datapipe.errors import PlanError
-from datapipe.logs import configure_logs
-from datapipe.settings import Settings, settings
 
 
 def configure_cli_logs() -> None:
@@ -14,6 +12,9 @@ def configure_cli_logs() -> None:
 
     Without LOG_FORMAT, a terminal gets the form for people, anything else one line of text.
     """
+    from datapipe.logs import configure_logs
+    from datapipe.settings import Settings, settings
+
     try:
         found = settings()
     except PlanError:  # the command will say so

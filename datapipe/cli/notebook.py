@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from datapipe.cli.completing import notebook_files
 from datapipe.cli.jobs import How, completed, run_job, submit_job
-from datapipe.cli.notebookruns import history_text, summary
 from datapipe.cli.options import IfRunning, Key, Running
 from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.errors import PlanError
-from datapipe.history import store_of_runs
-from datapipe.notebooks.cells import read_notebook
-from datapipe.notebooks.job import NotebookJob
-from datapipe.notebooks.parameters import declared, parameters_text
-from datapipe.reading import load
+
+if TYPE_CHECKING:
+    from datapipe.notebooks.job import NotebookJob
 
 File = Annotated[
     str,
@@ -120,6 +117,9 @@ def params(file: File, as_json: Json = False, debug: Debug = False) -> None:
     datapipe notebook params notebooks/daily.ipynb
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.notebooks.cells import read_notebook
+        from datapipe.notebooks.parameters import parameters_text
+
         job = _load(file)
         if as_json:
             typer.echo(json.dumps(job.json_schema(), indent=2))
@@ -134,6 +134,9 @@ def check(file: File, as_json: Json = False, debug: Debug = False) -> None:
     datapipe notebook check notebooks/daily.ipynb
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.notebooks.cells import read_notebook
+        from datapipe.notebooks.parameters import declared
+
         job = _load(file)
         declared(read_notebook(job.plan.notebook.path), "outputs")  # a mistake there stops it, too
         found = job.check()
@@ -158,6 +161,9 @@ def history(
     datapipe notebook history notebooks/daily.ipynb
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.cli.notebookruns import history_text, summary
+        from datapipe.history import store_of_runs
+
         store = store_of_runs()
         store.find_lost()
         rows = store.runs(name=_load(file).plan.title, kind="notebook", limit=limit)
@@ -165,6 +171,9 @@ def history(
 
 
 def _load(file: str) -> NotebookJob:
+    from datapipe.notebooks.job import NotebookJob
+    from datapipe.reading import load
+
     found = load(file)
     if not isinstance(found, NotebookJob):
         raise PlanError(f"{file!r} is a plan, not a notebook", hint=f"Run it with: datapipe run {file}")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from datapipe.cli.completing import among, plan_files
 from datapipe.cli.plans import PlanOptions, pipeline_of, pipeline_or_job
 from datapipe.errors import PlanError
-from datapipe.notebooks.job import NotebookJob
-from datapipe.pipeline import Pipeline
-from datapipe.plan import WriteStrategy
+
+if TYPE_CHECKING:
+    from datapipe.notebooks.job import NotebookJob
+    from datapipe.pipeline import Pipeline
 
 _PLAN = "A plan: YAML, JSON, or a Python file with a variable plan"
 File = Annotated[str | None, typer.Argument(metavar="FILE", help=f"{_PLAN}.", autocompletion=plan_files)]
@@ -28,9 +29,8 @@ TransformConfig = Annotated[
     str | None, typer.Option(help='JSON such as {"sql_query": "SELECT …"}, or a YAML or JSON file.')
 ]
 TableName = Annotated[str | None, typer.Option(help="The table to write.")]
-Strategy = Annotated[
-    str | None, typer.Option(help="append, insert, upsert or replace.", autocompletion=among(*WriteStrategy))
-]
+STRATEGIES = among("append", "insert", "upsert", "replace")
+Strategy = Annotated[str | None, typer.Option(help="append, insert, upsert or replace.", autocompletion=STRATEGIES)]
 Keys = Annotated[
     list[str] | None,
     typer.Option("--upsert-keys", metavar="COLUMNS", help="Key columns: id,day, or repeat the option."),

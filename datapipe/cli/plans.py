@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datapipe.errors import PlanError
-from datapipe.notebooks.job import NotebookJob
-from datapipe.pipeline import Pipeline
-from datapipe.plan import bind, document
-from datapipe.reading import load
+
+if TYPE_CHECKING:
+    from datapipe.notebooks.job import NotebookJob
+    from datapipe.pipeline import Pipeline
 
 _JSON_SCALAR = re.compile(r"(?:true|false|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)\Z")
 
@@ -83,8 +83,10 @@ def pipeline_of(file: str | None, options: PlanOptions, params: Sequence[str]) -
     PlanError
         If there is none, or two, or it is a notebook.
     """
+    from datapipe.pipeline import Pipeline
+
     found = pipeline_or_job(file, options)
-    if isinstance(found, NotebookJob):
+    if not isinstance(found, Pipeline):
         hint = f"datapipe notebook check {file} looks it over, datapipe notebook run {file} runs it"
         raise PlanError(f"{file!r} is a notebook, not a plan", hint=hint)
     return with_values(found, params)
@@ -102,11 +104,18 @@ def pipeline_or_job(file: str | None, options: PlanOptions) -> Pipeline | Notebo
         if file.endswith(".ipynb"):
             raise PlanError(f"{file!r} is a notebook, and {options.named} is for plans", hint="Give one of them")
         raise PlanError("both a plan file and single options are given", hint="Give one of them")
+    from datapipe.pipeline import Pipeline
+    from datapipe.plan import document
+    from datapipe.reading import load
+
     return load(file) if file else Pipeline(document.parse(options.document()))
 
 
 def with_values(pipeline: Pipeline, params: Sequence[str]) -> Pipeline:
     """The pipeline with the values of ``name=value`` options for its parameters."""
+    from datapipe.pipeline import Pipeline
+    from datapipe.plan import bind
+
     values = named_values(params)
     return Pipeline(bind(pipeline.plan, values), pipeline.places) if values else pipeline
 
@@ -160,6 +169,8 @@ def columns(texts: Sequence[str]) -> list[str]:
 
 def config_of(text: str) -> Any:
     """The transformation's configuration: JSON itself, or the path of a file that has it."""
+    from datapipe.plan import document
+
     if not text.lstrip().startswith("{"):
         return document.read_file(text)
     try:

@@ -32,7 +32,6 @@ from datapipe.cli.options import (
 from datapipe.cli.plans import PlanOptions, with_values
 from datapipe.cli.reporting import CANCELLED, Debug, Json, ReadyJson, goes_on, ready_line, reported
 from datapipe.hosts import part
-from datapipe.notebooks.job import NotebookJob
 
 
 def add_to(app: typer.Typer) -> None:
@@ -71,6 +70,8 @@ def submit(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
     )
     with reported(debug=debug, as_json=as_json):
+        from datapipe.notebooks.job import NotebookJob
+
         found = given(file, config, options)
         if isinstance(found, NotebookJob):
             how = How(idempotency_key, if_running, as_json=as_json, debug=debug)

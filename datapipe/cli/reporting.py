@@ -9,15 +9,15 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from datapipe.display.words import unmoving
-from datapipe.engine import NotebookResult
 from datapipe.errors import DatapipeError, PlanError, RunCancelled
-from datapipe.secrets import redactor
-from datapipe.store import RunRow
+
+if TYPE_CHECKING:
+    from datapipe.engine import NotebookResult
+    from datapipe.store import RunRow
 
 CANCELLED = 130
 _CODES = {"timed_out": 124, "kernel_died": 137, "out_of_memory": 137}  # of a notebook, as shells have them
@@ -53,7 +53,7 @@ def reported(
     except KeyboardInterrupt as error:
         result = getattr(error, "result", None)
         unknown = getattr(result, "state", None) == "failed"  # COMMIT was lost
-        told = unknown or isinstance(result, NotebookResult)  # of which pipelines may have ended before
+        told = unknown or _of_notebook(error) is not None  # of which pipelines may have ended before
         text = str(error) if told else "cancelled; the target is unchanged"
         _report(error, text, debug=debug, as_json=as_json, state="cancelled")
         sys.exit(CANCELLED)
@@ -63,6 +63,8 @@ def reported(
 
 
 def _report(error: BaseException, text: str, *, debug: bool, as_json: bool, state: str = "failed") -> None:
+    from datapipe.secrets import redactor
+
     hide = redactor()  # in a log of CI, more people read it
     if debug:
         typer.echo(hide.text(traceback.format_exc()), err=True, nl=False)
@@ -78,21 +80,33 @@ def _report(error: BaseException, text: str, *, debug: bool, as_json: bool, stat
 
 def _further(error: BaseException) -> Iterator[str]:
     """Where in its own code a notebook stopped, and where it is kept."""
-    result = getattr(error, "result", None)
-    if not isinstance(result, NotebookResult):
+    result = _of_notebook(error)
+    if result is None:
         return
     excerpt = getattr(error, "excerpt", None)
     if excerpt is not None:
+        from datapipe.display.words import unmoving
+
         yield from (unmoving(line) for line in (excerpt.place, *excerpt.text().splitlines()))
     if result.artifacts:
         yield f"kept in {result.artifacts}"
 
 
+def _of_notebook(error: BaseException) -> NotebookResult | None:
+    """The result that an error has of a notebook's run."""
+    result = getattr(error, "result", None)
+    if result is None:
+        return None
+    from datapipe.engine import NotebookResult  # loaded already, by what made the result
+
+    return result if isinstance(result, NotebookResult) else None
+
+
 def _code(error: DatapipeError, failed: int, cancelled: int) -> int:
-    result = error.result
     if isinstance(error, RunCancelled):
         return cancelled
-    if isinstance(result, NotebookResult):
+    result = _of_notebook(error)
+    if result is not None:
         if result.reason in _CODES:
             return _CODES[result.reason]
         if any(cell.state != "waiting" for cell in result.cells):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from datapipe.cli.completing import run_ids, states
 from datapipe.cli.reporting import CANCELLED, Debug, Json, code_of, goes_on, reported
-from datapipe.display import run_card_text
 from datapipe.errors import PlanError, TransientError
-from datapipe.history import Run, attach
 from datapipe.hosts import part
-from datapipe.listing import STATES, latest
-from datapipe.store import RunRow
+
+if TYPE_CHECKING:
+    from datapipe.history import Run
+    from datapipe.store import RunRow
 
 RunId = Annotated[
     str,
@@ -42,6 +42,8 @@ def runs(
     datapipe runs --state failed
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.listing import latest
+
         found = latest(limit, state=state)
         if as_json:
             typer.echo(json.dumps([dataclasses.asdict(row) for row in found], indent=2))
@@ -72,6 +74,9 @@ def status(
     datapipe status 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.display import run_card_text
+        from datapipe.history import attach
+
         try:
             run = attach(run_id)
         except PlanError as error:
@@ -109,6 +114,9 @@ def watch(
     datapipe watch 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.history import attach
+        from datapipe.listing import STATES
+
         run = attach(run_id)
         state = _told(run) if as_json else run.watch()
         if state not in STATES - {"queued", "running"}:  # Ctrl-C
@@ -150,6 +158,8 @@ def cancel(run_id: RunId, as_json: Json = False, debug: Debug = False) -> None:
     datapipe cancel 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.history import attach
+
         run = attach(run_id)
         asked = run.cancel()
         if as_json:
@@ -166,6 +176,8 @@ def retry(run_id: RunId, as_json: Json = False, debug: Debug = False) -> None:
     datapipe retry 7d7d5f5c-8a5f-4a1c-9d0a-1f0e6a2f3b11
     """
     with reported(debug=debug, as_json=as_json):
+        from datapipe.history import attach
+
         run = attach(run_id).retry()
         told = json.dumps({"run_id": run.id, "state": run.status}) if as_json else f"run {run.id} is queued again"
         typer.echo(told)

@@ -15,9 +15,7 @@ from datapipe.cli.options import TYPES, Strategy
 from datapipe.cli.plans import columns, config_of, named_values
 from datapipe.cli.reporting import Debug, Json, reported
 from datapipe.errors import PlanError
-from datapipe.history import attach
 from datapipe.hosts import part
-from datapipe.showing import form
 
 Previous = Annotated[
     str, typer.Argument(metavar="ID", help="The task whose rows it reads: ingest or transform.", autocompletion=run_ids)
@@ -131,6 +129,9 @@ def _show(stages: Any, task_id: str) -> None:
     KeyboardInterrupt
         If it does not go on being shown.
     """
+    from datapipe.history import attach
+    from datapipe.showing import form
+
     while form() != "off":
         try:
             run = attach(task_id)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from datapipe.cli.installed import Extra, extras, versions
 from datapipe.cli.reporting import Debug, Json, ready_line, reported
 from datapipe.hosts import part
+
+if TYPE_CHECKING:
+    from datapipe.cli.installed import Extra
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,24 +49,25 @@ def health(
     datapipe health --no-workers
     """
     with reported(debug=debug, as_json=as_json):
-        from datapipe.workers.health import health as asked  # loads SQLAlchemy
+        from datapipe.cli import installed
+        from datapipe.workers.health import health as asked
 
         found = asked(workers=not no_workers)
-        lacking = extras()
+        lacking, versions = installed.extras(), installed.versions()
         told = {
             "ok": found.ok,
             **dataclasses.asdict(found),
-            "versions": versions(),
+            "versions": versions,
             "extras": [{**dataclasses.asdict(extra), "install": extra.install} for extra in lacking],
         }
-        typer.echo(json.dumps(told, indent=2) if as_json else f"{_installed(lacking)}\n\n{found}")
+        typer.echo(json.dumps(told, indent=2) if as_json else f"{_installed(lacking, versions)}\n\n{found}")
         raise typer.Exit(not found.ok)
 
 
-def _installed(found: tuple[Extra, ...]) -> str:
+def _installed(found: tuple[Extra, ...], versions: Mapping[str, str]) -> str:
     """What is installed, in two or three lines."""
     there = ", ".join(extra.name for extra in found if not extra.missing)
-    lines = [", ".join(f"{name} {number}" for name, number in versions().items()), f"extras: {there or 'none'}"]
+    lines = [", ".join(f"{name} {number}" for name, number in versions.items()), f"extras: {there or 'none'}"]
     lines += [f"not installed: {extra.name}. To have it: {extra.install}" for extra in found if extra.missing]
     return "\n".join(lines)
 

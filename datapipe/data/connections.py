@@ -123,7 +123,7 @@ class ConnectionManager:
             sa.event.listen(engine, "checkout", _check_out)
         if url.drivername == "mysql+pymysql":
             sa.event.listen(engine, "connect", functools.partial(_let_wait, url.query))
-            sa.event.listen(engine, "do_connect", _name)
+            sa.event.listen(engine, "do_connect", _connect_mysql)
         return engine
 
     def health_check(self, target: str | DatabaseUrl | Engine) -> bool:
@@ -197,9 +197,11 @@ def _let_wait(given: Mapping[str, Any], raw: Any, _: object) -> None:
         setattr(raw, f"_{name}", None)
 
 
-def _name(_: object, __: object, ___: object, parameters: dict[str, Any]) -> None:
+def _connect_mysql(_: object, __: object, ___: object, parameters: dict[str, Any]) -> Any:
     """Tell MySQL whose session it is, in an attribute of the connection; each read and write makes one of its own."""
-    parameters.setdefault("program_name", session_name(_LONGEST_NAME))
+    from datapipe.data.mysqlconnect import connect  # loads PyMySQL
+
+    return connect(**{"program_name": session_name(_LONGEST_NAME), **parameters})
 
 
 def _check_out(raw: Any, record: Any, _: object) -> None:

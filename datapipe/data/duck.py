@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -44,6 +46,35 @@ def threads_of(work: Workspace) -> int:
 
 
 @contextmanager
+def made_ahead(count: int) -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
+    """What gives new databases; so many of them are made from now on, in threads, while a source is asked.
+
+    To make one takes longer than a small query does. Those that nobody has taken are closed at the end.
+
+    Examples
+    --------
+    >>> with made_ahead(1) as connect:
+    ...     connect().sql("SELECT 1").fetchall(), connect().sql("SELECT 2").fetchall()
+    ([(1,)], [(2,)])
+    """
+    with ThreadPoolExecutor(count, "datapipe duckdb") as threads:
+        made = deque(threads.submit(duckdb.connect, ":memory:") for _ in range(count))
+
+        def connect() -> duckdb.DuckDBPyConnection:
+            try:
+                return made.popleft().result()
+            except IndexError:
+                return duckdb.connect(":memory:")
+
+        try:
+            yield connect
+        finally:
+            for left in made:
+                with suppress(duckdb.Error):
+                    left.result().close()
+
+
+@contextmanager
 def private(
     work: Workspace, *, memory: int | None = None, threads: int | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -58,9 +89,9 @@ def private(
     """
     count = threads or threads_of(work)
     with spill_directory(work) as spill:
-        con = duckdb.connect(":memory:")
+        con = work.connect() if work.connect is not None else duckdb.connect(":memory:")
         try:
-            for setting in (
+            settings = (
                 f"threads={count}",
                 f"memory_limit='{(memory or limit_of(work)) // MIB}MiB'",
                 f"temp_directory='{str(spill).replace(chr(39), chr(39) * 2)}'",
@@ -74,8 +105,8 @@ def private(
                 "GLOBAL python_enable_replacements=false",
                 "enable_profiling='no_output'",
                 "tracked_metrics=['system.peak*']",  # no operator is timed for it
-            ):
-                con.execute(f"SET {setting}").complete()
+            )
+            con.execute("; ".join(f"SET {setting}" for setting in settings)).complete()
             yield con
         finally:
             con.close()
@@ -146,9 +177,10 @@ def _check_finite(values: pa.Array, column: str, first_row: int) -> None:
     if not (pa.types.is_timestamp(items.type) or pa.types.is_date32(items.type)):
         return
     bits = items.type.bit_width
-    numbers = items.view(pa.int64() if bits == 64 else pa.int32())
-    index = pc.index(pc.equal(pc.abs(numbers), 2 ** (bits - 1) - 1), True).as_py()
-    if index >= 0:
+    numbers, infinite = items.view(pa.int64() if bits == 64 else pa.int32()), 2 ** (bits - 1) - 1
+    ends = pc.min_max(numbers).as_py()  # a comparison with a number of Python's would load pandas
+    if ends["max"] == infinite or ends["min"] == -infinite:
+        index = pc.index(pc.equal(pc.abs(numbers), infinite), True).as_py()
         row = first_row + (pc.list_parent_indices(values)[index].as_py() if is_list else index)
         hint = f"Decide in the query, for example CASE WHEN isfinite({quote(column)}) THEN {quote(column)} END"
         message = f"column {column!r}, row {row}: the value is infinite"

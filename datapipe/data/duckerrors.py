@@ -50,7 +50,7 @@ def translate(error: Exception) -> DatapipeError:
     if "max_temp_directory_size" in message:  # by itself it is what the disk has left
         hint = "Free space in the temporary folder, set TMPDIR to a larger one, or give the run more memory"
         return FatalError("the disk is full: there is no room to spill", hint=hint)
-    if "out of memory" in kind:
+    if "out of memory" in kind or "failed to pin block" in message:  # the latter is what a COMMIT says
         return FatalError("the step needs more memory than it may use", hint="Give more: run(memory='2GB')")
     if "constraint" in kind:
         return DataError(_VALUE.sub("…", message), hint="Correct the rows, or the constraint")

@@ -11,6 +11,7 @@ from typing import Any
 import pymysql
 
 from datapipe.data.connections import shared
+from datapipe.data.mysqlconnect import connect
 from datapipe.data.mysqlerrors import translate
 from datapipe.data.sockets import Line
 from datapipe.data.stream import Workspace
@@ -158,7 +159,6 @@ def beside(raw: Any, seconds: float) -> Iterator[Any]:
         "ssl": raw.ctx if raw._ssl_required else None,
     }
     account = {"user": raw.user, "password": raw.password, "database": raw.db}
-    connect: Any = pymysql.connect  # its stubs have one overload for each kind of encryption
     with connect(**place, **account, **patience) as other:
         yield other
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -103,6 +103,8 @@ class Workspace:
         The run's, the same at every attempt; a run without an id gets one here.
     rejects : Rejects, optional
         Takes rows that a validation keeps from the target, where there is a place for them.
+    connect : callable, optional
+        Gives a new database of DuckDB, where some are made ahead.
     """
 
     memory: int = 512 * MIB
@@ -115,6 +117,7 @@ class Workspace:
     holds: Callable[[Callable[[], int]], object] = lambda _: None
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     rejects: Rejects | None = None
+    connect: Callable[[], Any] | None = None
 
     @property
     def batch_bytes(self) -> int:

@@ -134,8 +134,8 @@ class RunResult:
         """The result as plain JSON values, grouped by stage."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "view"]
         found: dict[str, Any] = {name: getattr(self, name) for name in names}
-        found["steps"] = [dataclasses.asdict(step) for step in self.steps]
-        found["columns"] = [dataclasses.asdict(column) for column in self.columns]
+        found["steps"] = [dict(vars(step)) for step in self.steps]
+        found["columns"] = [dict(vars(column)) for column in self.columns]
         found["ingestion"] = {"row_count": self.rows_read}
         found["transformation"] = {"row_count": self.rows_transformed, "versions": self.versions}
         found["persistence"] = {

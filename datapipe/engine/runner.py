@@ -19,6 +19,7 @@ import tenacity
 
 from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
+from datapipe.data.duck import made_ahead
 from datapipe.data.rejects import Rejects
 from datapipe.data.resident import Resident
 from datapipe.data.stream import Stream, Workspace, scratch_directory
@@ -324,7 +325,14 @@ class _Run:
             rejects=Rejects() if isinstance(target, TableTarget) else None,
         )
 
+    @property
+    def _databases(self) -> int:
+        """How many steps have a DuckDB of their own."""
+        return sum(step.type != "code" for step in self._plan.transformation)
+
     def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:
+        if self._databases:
+            work = dataclasses.replace(work, connect=stack.enter_context(made_ahead(self._databases)))
         if target is not None and self.delivery is not None:
             self.delivery = dataclasses.replace(self.delivery, fingerprint=self._content())
             with bound(step="persistence"):

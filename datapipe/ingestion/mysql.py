@@ -27,7 +27,8 @@ from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tagged
 from datapipe.data.watch import Watch
 from datapipe.errors import DataError, PlanError
 from datapipe.ingestion.alchemy import for_driver
-from datapipe.ingestion.rows import Array, Field, batches_of
+from datapipe.ingestion.mysqlrows import columns_of
+from datapipe.ingestion.rows import Array, Field
 from datapipe.ingestion.texts import parse
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import outer_words
@@ -58,7 +59,7 @@ _MOMENTS = {
     FIELD_TYPE.DATETIME: TIMESTAMP,
     FIELD_TYPE.TIMESTAMP: TIMESTAMPTZ,
 }
-_NO_DATE = r"^\d+-(00|\d\d-00)"
+_NO_DATE = "-00"  # a month or a day
 _SIZED = re.compile(r"(?:var)?char\(\d+\)\Z")
 
 Decode = Callable[[Array, int], Array]
@@ -136,7 +137,7 @@ def read_mysql(
         if is_another or ansi_quotes:
             cursor = _executed(raw, watch, _wrapped(sql, columns))
         schema = pa.schema([column.field for column in columns])
-        batches = resized(_batches(cursor, watch, columns, schema, work), size=work.batch_bytes)
+        batches = resized(_batches(raw, watch, columns, schema, work), size=work.batch_bytes)
         yield Stream(schema, batches, asked=Asked(whole, ask, query))
         for name, count in zero.found.items():
             work.tell(f"column {name!r}: {count:,} zero date{'s' * (count > 1)} read as NULL")
@@ -278,7 +279,7 @@ def _decimal(name: str, precision: int, scale: int) -> Column:
 
 def _moments(name: str, type_: pa.DataType, zero: ZeroDates) -> Decode:
     def decode(values: Array, first_row: int) -> Array:
-        none = pc.fill_null(pc.match_substring_regex(values, _NO_DATE), False)
+        none = pc.match_substring(values, _NO_DATE)
         count = pc.sum(none).as_py() or 0
         if count and not zero.as_null:
             row = first_row + none.index(True).as_py()
@@ -329,21 +330,22 @@ def _wrapped(sql: str, columns: Sequence[Column]) -> str:
 
 
 def _batches(
-    cursor: Any, watch: Watch, columns: Sequence[Column], schema: pa.Schema, work: Workspace
+    raw: Any, watch: Watch, columns: Sequence[Column], schema: pa.Schema, work: Workspace
 ) -> Iterator[pa.RecordBatch]:
-    by_name = {column.field.name: column for column in columns}
-
-    def convert(values: Sequence[Any], field_: Field, first_row: int) -> Array:
-        column, raw = by_name[field_.name], pa.array(values, pa.binary())
-        return column.decode(raw.cast(pa.string()) if column.text else raw, first_row)
-
-    def fetch(count: int) -> Sequence[Any]:
+    done, blocks = 0, columns_of(raw, watch, work.batch_bytes)
+    while work.limit is None or done < work.limit:
+        work.cancel.check()
         try:
-            with watch.waiting():
-                rows: Sequence[Any] = cursor.fetchmany(count)
+            block = next(blocks, None)
         except pymysql.Error as error:
             work.cancel.check()
             raise translate(error) from None
-        return rows
-
-    return batches_of(fetch, schema, convert, work)
+        if block is None:
+            return
+        arrays = []
+        for column, values in zip(columns, block, strict=True):
+            wanted = values if work.limit is None else values.slice(0, work.limit - done)
+            arrays.append(column.decode(wanted.cast(pa.string()) if column.text else wanted, done + 1))
+        batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+        yield batch
+        done += batch.num_rows

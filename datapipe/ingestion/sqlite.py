@@ -19,13 +19,13 @@ import pyarrow as pa
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from datapipe.data.asking import Ask, Asked, Choose, begins_at_once, everything, narrowed
-from datapipe.data.casting import cast_column, check_names
+from datapipe.data.casting import check_names
 from datapipe.data.connections import shared, to_url
 from datapipe.data.stream import Stream, Workspace, resized
-from datapipe.data.types import describe, sqlite_field, tag
+from datapipe.data.types import sqlite_field
 from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError, did_you_mean
-from datapipe.ingestion.rows import Array, Field, batches_of, check_classes
-from datapipe.ingestion.texts import parse
+from datapipe.ingestion.rows import Field, batches_of
+from datapipe.ingestion.sqlitevalues import to_array
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import named_parameters, rewrite
 
@@ -38,15 +38,6 @@ _OBSERVED: dict[frozenset[str], pa.DataType] = {
     frozenset({"text"}): pa.string(),
     frozenset({"blob"}): pa.binary(),
 }
-_MOST_EXACT = 2**53
-_CLASSES: dict[pa.DataType, frozenset[type]] = {
-    pa.null(): frozenset(),
-    pa.bool_(): frozenset({int}),
-    pa.int64(): frozenset({int}),
-    pa.float64(): frozenset({float, int}),
-    pa.binary(): frozenset({bytes}),
-}
-_TEXT, _NUMBERS = frozenset({str}), frozenset({int, float, str})
 
 
 @contextmanager
@@ -197,7 +188,7 @@ def _fetched(
     work: Workspace,
 ) -> Iterator[pa.RecordBatch]:
     try:
-        yield from batches_of(cursor.fetchmany, schema, _to_array, work)
+        yield from batches_of(cursor.fetchmany, schema, to_array, work)
     except sqlite3.Error as error:
         found = _translated(error, url, work)
         if found.column is not None:
@@ -217,51 +208,6 @@ def _rows_before_failure(raw: sqlite3.Connection, query: str, used: Mapping[str,
         for _ in raw.execute(query, used):
             count += 1
     return count
-
-
-def _to_array(values: Sequence[Any], field: Field, first_row: int) -> Array:
-    """One column of rows, each value held against the column's type."""
-    type_ = field.type
-    if pa.types.is_decimal(type_) or tag(field) in {"numeric", "json"}:
-        check_classes(values, _NUMBERS, field, first_row)
-        exact = type_.precision > 15 if pa.types.is_decimal(type_) else tag(field) == "numeric"
-        return parse(pa.array(_digits(values, field, first_row, exact=exact), pa.string()), field, first_row=first_row)
-    check_classes(values, _CLASSES.get(type_, _TEXT), field, first_row)
-    if type_ not in _CLASSES:
-        return parse(pa.array(values, pa.string()), field, first_row=first_row)
-    if type_ == pa.bool_():
-        return cast_column(pa.array(values, pa.int64()), type_, column=field.name, first_row=first_row)
-    if type_ == pa.float64():
-        _check_doubles(values, field, first_row)
-    made: Array = pa.array(values, type_)
-    return made
-
-
-def _check_doubles(values: Sequence[Any], field: Field, first_row: int) -> None:
-    """Refuse a whole number that no double holds, in a column that also has fractions."""
-    for index, value in enumerate(values):
-        if type(value) is int and abs(value) > _MOST_EXACT:
-            row = first_row + index
-            raise DataError(
-                f"column {field.name!r}, row {row}: the whole number does not fit double exactly",
-                column=field.name,
-                row=row,
-                hint=f'Read the column as text: CAST("{field.name}" AS TEXT)',
-            )
-
-
-def _digits(values: Sequence[Any], field: Field, first_row: int, *, exact: bool) -> list[str | None]:
-    """Numbers as text. Where a decimal may have more than 15 digits, a stored double has lost some already."""
-    for index, value in enumerate(values):
-        if exact and type(value) is float and float(f"{value:.15g}") != value:
-            row = first_row + index
-            raise DataError(
-                f"column {field.name!r}, row {row}: an approximate number in a column of {describe(field)}",
-                column=field.name,
-                row=row,
-                hint=f'Read it as what it is: CAST("{field.name}" AS REAL)',
-            )
-    return [None if value is None else str(value) for value in values]
 
 
 def _tables(raw: sqlite3.Connection | None) -> list[str]:

@@ -24,7 +24,7 @@ from datapipe.persistence.standing import file_subject
 from datapipe.plan import FileTarget, WriteStrategy
 from datapipe.schemas import columns_of
 
-_MOST_ROWS = 1 << 20  # of a row group
+_MOST_ROWS = 4 << 20  # of a row group
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 Writer = Callable[[Path, pa.Schema, Iterator[pa.RecordBatch], Workspace], None]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
@@ -55,5 +54,5 @@ def version_of(columns: Iterable[ColumnSpec]) -> str:
     >>> version_of([ColumnSpec("id", "int4")]) == version_of([ColumnSpec("id", "INTEGER")])
     True
     """
-    plain = sorted([c.name, list(dataclasses.astuple(kind_of(c.type))), c.nullable] for c in columns)
+    plain = sorted([c.name, list(vars(kind_of(c.type)).values()), c.nullable] for c in columns)
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -124,6 +125,7 @@ _TYPE = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=1024)  # a load asks several times for each of its columns
 def kind_of(declared: str) -> Kind:
     """The kind of a type in a database's words.
 

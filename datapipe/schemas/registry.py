@@ -147,7 +147,7 @@ class SchemaRegistry:
         if not subject.strip():
             raise PlanError("the subject is empty", hint="Give a name, such as 'orders'")
         columns = specs(schema)
-        plain = [dataclasses.asdict(column) for column in columns]
+        plain = [dict(vars(column)) for column in columns]
         return add_schema(self._store, subject, version_of(columns), plain, run_id)
 
     def get(self, subject: str, version: int | str | None = None) -> SchemaVersion:

@@ -73,15 +73,26 @@ def engine_of(url: str) -> sa.Engine:
 
 
 def _sqlite(url: str) -> sa.Engine:
-    """SQLite for many processes: writers wait for each other, readers for nobody."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": 10}, hide_parameters=True)
+    """SQLite for many processes: writers wait for each other, readers for nobody.
+
+    A connection is kept: with the last one that is closed, SQLite waits for the disk several times.
+    """
+    engine = sa.create_engine(url, pool_size=1, connect_args={"timeout": 10}, hide_parameters=True)
+    file = str(engine.url.database)
 
     @sa.event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below
+    def _set_up(connection: Any, record: Any) -> None:
+        record.info["file"] = _identity(file)
+        connection.isolation_level = None
         with suppress(Exception):  # a file system without shared memory does without
             connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA synchronous = FULL")  # by a record, a key is known to be used
+
+    @sa.event.listens_for(engine, "checkout")
+    def _check_out(connection: Any, record: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below
+        if record.info["file"] != _identity(file):  # it was removed, or replaced
+            raise sa.exc.InvalidatePoolError
 
     @sa.event.listens_for(engine, "begin")
     def _begin(conn: sa.Connection) -> None:
@@ -89,3 +100,12 @@ def _sqlite(url: str) -> sa.Engine:
             conn.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _identity(file: str) -> tuple[int, int] | None:
+    """Which file this is; None if there is none."""
+    try:
+        found = os.stat(file)  # noqa: PTH116  # it may be a URI
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

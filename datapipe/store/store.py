@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import json
 import os
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
+from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -26,9 +28,24 @@ _AGO = {
         """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
     ),
 }
-# SQLite's locks belong to a process: a child that is forked while they are held would never get them.
+# SQLite's locks belong to a process: a child would take them for its own if a connection were open when it is forked.
 _unforked = threading.RLock()
-os.register_at_fork(before=_unforked.acquire, after_in_parent=_unforked.release, after_in_child=_unforked.release)
+_kept: WeakSet[sa.Engine] = WeakSet()  # engines of SQLite, which keep a connection
+
+
+def close_kept() -> None:
+    """Close the connections to SQLite that nobody uses; they are opened again when they are needed."""
+    for engine in list(_kept):
+        engine.dispose()
+
+
+def _before_fork() -> None:
+    _unforked.acquire()  # nobody uses one from here on
+    close_kept()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_unforked.release, after_in_child=_unforked.release)
+atexit.register(close_kept)
 INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LOCK = 7_021_962_001  # any number, the same for every process
 _QUIET = 3.0  # seconds without a sign of life after which a worker vouches for its process
@@ -58,6 +75,8 @@ class RunStore:
         if engine.dialect.name not in _AGO:
             hint = "Set DATAPIPE_METADATA_URL to a postgresql:// or sqlite:// URL"
             raise PlanError(f"runs cannot be recorded in {engine.dialect.name}", hint=hint)
+        if engine.dialect.name == "sqlite":
+            _kept.add(engine)
         self._now = self.ago(0)
         with self.reading() as conn:
             is_current = version_of(conn) == VERSION

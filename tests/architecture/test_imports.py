@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import datapipe
+from datapipe.store import store_at
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (
@@ -24,6 +28,7 @@ HEAVY = (
     "fastapi",
     "typer",
 )
+LIGHTER = ("dotenv", "numpy", "psycopg", "pydantic", "rich", "yaml")
 PUBLIC = [
     "DatapipeError",
     "Pipeline",
@@ -48,6 +53,14 @@ took = time.perf_counter() - start
 print(json.dumps({"took": took, "loaded": sorted({name.partition(".")[0] for name in sys.modules})}))
 """
 
+COMMAND = """
+import atexit, json, sys
+sys.argv[0] = "datapipe"
+atexit.register(lambda: print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr))
+from datapipe.cli import main
+main()
+"""
+
 
 def fresh_import() -> dict[str, object]:
     """Import the package in a new interpreter."""
@@ -59,6 +72,35 @@ def test_import_loads_no_heavy_library() -> None:
     loaded = fresh_import()["loaded"]
     assert isinstance(loaded, list)
     assert set(loaded).isdisjoint(HEAVY)
+
+
+def loaded_by(folder: Path, *arguments: str) -> set[str]:
+    """The libraries that a command loads, in a new interpreter."""
+    home = {**os.environ, "DATAPIPE_HOME": str(folder), "DATAPIPE_METADATA_URL": f"sqlite:///{folder}/runs.db"}
+    command = [sys.executable, "-c", COMMAND, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=home)
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_help_loads_typer_and_nothing_else(tmp_path: Path) -> None:
+    assert loaded_by(tmp_path, "--help") & {*HEAVY, *LIGHTER} == {"typer"}
+
+
+def test_help_of_a_command_loads_typer_and_what_reads_the_settings(tmp_path: Path) -> None:
+    assert loaded_by(tmp_path, "run", "--help") & {*HEAVY, *LIGHTER} == {"dotenv", "pydantic", "typer"}
+
+
+def test_a_command_that_completes_loads_no_heavy_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"_DATAPIPE_COMPLETE": "complete_bash", "COMP_WORDS": "datapipe st", "COMP_CWORD": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert loaded_by(tmp_path) & {*HEAVY, *LIGHTER} == {"pydantic", "typer"}  # which Typer reads values with
+
+
+def test_what_asks_the_run_store_loads_no_library_for_data(tmp_path: Path) -> None:
+    store_at(f"sqlite:///{tmp_path}/runs.db").add("a1f0", state="queued", source="users", target="copy")
+    for arguments in (("runs",), ("status", "a1f0")):
+        found = loaded_by(tmp_path, *arguments)
+        assert found & {*HEAVY, "numpy", "psycopg", "rich"} == {"sqlalchemy", "typer"}, arguments
 
 
 def test_import_is_quick() -> None:

@@ -19,8 +19,10 @@ from contracts.sinks import mysql_many, mysql_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import datapipe
 from datapipe.data.asking import Asked
 from datapipe.data.stream import Stream, Workspace
+from datapipe.errors import DataError
 from datapipe.ingestion import open_source
 from datapipe.plan import FileSource, QuerySource, Source, TableSource, build, parse
 from datapipe.transformation import first_step, run_sql
@@ -192,7 +194,7 @@ def test_the_result_is_the_same(source: Source, tmp_path: Path) -> None:
     with open_source(source, Workspace(scratch=tmp_path)) as stream:
         schema, batches = stream.schema, list(stream.batches)
 
-    @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, max_examples=8, suppress_health_check=list(HealthCheck))
     @given(queries())
     def holds(sql: str) -> None:
         inputs = {"input_data": Stream(schema, iter(batches))}
@@ -202,3 +204,107 @@ def test_the_result_is_the_same(source: Source, tmp_path: Path) -> None:
         assert (found_schema, found) == expected
 
     holds()
+
+
+def _sent(url: str, query: str, sql: str) -> tuple[str, str, list[dict[str, Any]]]:
+    """What a plan sends to its source, what it leaves to it, and what comes out."""
+    plan = datapipe.read(query, source=url).sql(sql)
+    section = plan.explain().sections[0]
+    return section.text, section.note, plan.collect(as_="arrow").to_pylist()
+
+
+def test_postgresql_decides_on_columns_of_tables_only(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url) as connection:
+        connection.execute("CREATE TABLE texts (id int, text text)")
+        connection.execute(
+            "INSERT INTO texts SELECT n, CASE WHEN n < 500 THEN n::text ELSE 'no number' END FROM"
+            " generate_series(1, 1000) AS n"
+        )
+        connection.execute("CREATE VIEW numbers AS SELECT id, text::int AS n FROM texts WHERE id < 500")
+    sql = "SELECT id FROM input_data WHERE n = 499 AND id > 5"
+    guarded = "SELECT id, text::int AS n FROM texts WHERE id < 500"
+    text, note, rows = _sent(postgresql_url, guarded, sql)
+    assert rows == [{"id": 499}]
+    assert text.endswith('AS q WHERE "id" > 5') and note == "WHERE id > 5 is applied by the source"
+    text, note, rows = _sent(postgresql_url, "numbers", sql)
+    assert (text, note, rows) == ('SELECT * FROM "numbers"', "", [{"id": 499}])
+    both = "SELECT id FROM texts UNION ALL SELECT text::int FROM texts WHERE id < 500"
+    assert _sent(postgresql_url, both, "SELECT id FROM input_data WHERE id = 1000")[1:] == ("", [{"id": 1000}])
+
+
+def test_postgresql_keeps_the_order_that_a_query_states(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url) as connection:
+        connection.execute("CREATE TABLE t AS SELECT n, -n AS m, n % 7 AS k FROM generate_series(1, 5000) AS n")
+        connection.execute("CREATE INDEX ON t (n)")
+    text, note, rows = _sent(
+        postgresql_url, "SELECT * FROM t ORDER BY k, n DESC", "SELECT n FROM input_data WHERE n > 9"
+    )
+    assert note == "reads 1 of 3 columns" and "n > 9" not in text
+    assert [row["n"] for row in rows] == sorted(range(10, 5001), key=lambda n: (n % 7, -n))
+    cut = "SELECT * FROM t ORDER BY n LIMIT 20"
+    assert len(_sent(postgresql_url, cut, "SELECT n FROM input_data WHERE n > 9")[2]) == 11
+    unordered = "SELECT n, k FROM t LIMIT 20"
+    assert _sent(postgresql_url, unordered, "SELECT count(n) AS c FROM input_data WHERE n > 0")[2] == [{"c": 20}]
+
+
+def test_postgresql_refuses_no_value_that_is_not_needed(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url) as connection:
+        connection.execute("CREATE TABLE t (id int, d date, x numeric(9, 2), o oid, b bool)")
+        connection.execute("INSERT INTO t VALUES (1, '2024-01-01', 1.5, 7, true), (2, 'infinity', 'NaN', 8, NULL)")
+    assert _sent(postgresql_url, "t", "SELECT id FROM input_data ORDER BY id")[2] == [{"id": 1}, {"id": 2}]
+    for wanted in ("d < '2025-01-01'", "x <= 1.5", "o > -1 AND b"):
+        with_others = f"SELECT id FROM input_data WHERE {wanted}"
+        assert {"id": 1} in _sent(postgresql_url, "t", with_others)[2]
+    with pytest.raises(DataError, match="'d', row 1"):  # of those that were read
+        _sent(postgresql_url, "t", "SELECT id FROM input_data WHERE d > '2024-01-01'")
+
+
+def test_parameters_of_the_source_and_of_the_step_go_together(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url) as connection:
+        connection.execute(
+            "CREATE TABLE t AS SELECT n, 'text :no %' AS \"a:b %\", n AS m FROM generate_series(1, 9) AS n"
+        )
+    plan = datapipe.read("SELECT * FROM t WHERE n > :low", source=postgresql_url, params={"low": 3}).sql(
+        'SELECT n, "a:b %" AS x FROM input_data WHERE n <= :high', params={"high": 4}
+    )
+    assert plan.explain().sections[0].text == (
+        'SELECT "n", "a:b %" FROM (\nSELECT * FROM t WHERE n > :low\n) AS q WHERE "n" <= 4'
+    )
+    result = plan.collect(as_="arrow").to_pylist()
+    assert result == [{"n": 4, "x": "text :no %"}]
+
+
+def test_mysql_is_asked_only_what_it_decides_alike(mysql_url: str) -> None:
+    mysql_rows(
+        mysql_url,
+        "SET SESSION sql_mode = 'ANSI_QUOTES'",
+        "CREATE TABLE t (id int, y year, d date NOT NULL, s varchar(9), f float)",
+        "INSERT INTO t VALUES (1, 2005, '0000-00-00', 'a', 0.1), (2, 5, '2024-01-01', 'A', 0.2)",
+    )
+    read = datapipe.read("t", source=mysql_url, zero_dates="null")
+    for where, expected, left in (
+        ("y = 5", [], ""),
+        ("y = 2005", [1, 2], ""),
+        ("d IS NULL", [1], ""),
+        ("d IS NOT NULL", [2], "; WHERE d IS NOT NULL is applied by the source"),
+        ("d < '2024-02-01'", [2], "; WHERE d < DATE '2024-02-01' is applied by the source"),
+        ("s = 'a'", [1], ""),
+        ("f > 0.15", [2], ""),
+    ):
+        plan = read.sql(f"SELECT id FROM input_data WHERE {where} ORDER BY id")
+        assert plan.collect()["id"].tolist() == expected, where
+        assert plan.explain().sections[0].note == f"reads 2 of 5 columns{left}"
+
+
+def test_a_source_that_must_look_at_all_rows_for_its_first_is_not_asked_twice(mysql_url: str, tmp_path: Path) -> None:
+    mysql_rows(mysql_url, "CREATE TABLE t (id int, n int)", "INSERT INTO t VALUES (1, 2), (2, 1)")
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.executescript("CREATE TABLE t (id INTEGER, n INTEGER); INSERT INTO t VALUES (1, 2), (2, 1)")
+    connection.close()
+    for url in (mysql_url, f"sqlite:///{tmp_path / 't.db'}"):
+        for query in (
+            "SELECT id, n FROM t ORDER BY n",
+            "SELECT id, max(n) AS n FROM t GROUP BY id",
+            "SELECT id, n + 1 AS n FROM t",
+        ):
+            assert _sent(url, query, "SELECT count(id) AS c FROM input_data") == (query, "", [{"c": 2}])

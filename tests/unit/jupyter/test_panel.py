@@ -96,7 +96,7 @@ def test_a_run_that_cannot_be_recorded_has_a_card_that_says_so(
 
     monkeypatch.setenv("JPY_SESSION_NAME", "a.ipynb")
     monkeypatch.setenv("DATAPIPE_METADATA_URL", f"sqlite:///{tmp_path}/runs.db")
-    monkeypatch.setattr("datapipe.showing.begin_recorded", fail)
+    monkeypatch.setattr("datapipe.engine.begin_recorded", fail)
     with pytest.raises(TransientError):
         plan.run(background=True)
     assert "FAILED" in sent[-1]["text/plain"]

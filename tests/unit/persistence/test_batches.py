@@ -22,8 +22,8 @@ def test_sqlite_takes_long_rows_few_at_a_time_and_short_ones_not_too_many() -> N
 
 def test_small_batches_make_no_small_row_groups(tmp_path) -> None:
     batch = pa.record_batch({"n": pa.array(range(1000), pa.int64())})
-    target = FileTarget(path=str(tmp_path / "a.parquet"))
+    target = FileTarget(path=str(tmp_path / "out" / "a.parquet"))
     # What a Parquet file says of each of its row groups stays in memory until its end.
     write_files(target, Stream(batch.schema, iter([batch] * 3000)), Workspace(memory=64 * MIB, scratch=tmp_path))
-    footer = pq.read_metadata(tmp_path / "a.parquet")
+    footer = pq.read_metadata(target.path)
     assert (footer.num_rows, footer.num_row_groups) == (3_000_000, 3)
