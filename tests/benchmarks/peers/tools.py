@@ -95,7 +95,7 @@ TOOLS = (
     _dlt("sqlalchemy", "csv"),
     _dlt("pyarrow", "csv"),
     _dlt("pyarrow", "parquet"),
-    _dlt("pandas", "parquet"),
+    _dlt("pandas", "csv"),
     _dlt("connectorx", "csv"),
     Tool(
         "sling",

@@ -25,9 +25,8 @@ BACKEND, FORMAT = sys.argv[2:] or ("connectorx", "parquet")
 
 def _table(url, name, **more):
     """A table of a database, in chunks."""
-    backend = (
-        "pyarrow" if url.startswith("sqlite") and BACKEND == "connectorx" else BACKEND
-    )  # there, types are reflected
+    # SQLite's types are those that are reflected; ConnectorX would make texts of them.
+    backend = "pyarrow" if url.startswith("sqlite") else BACKEND
     options = {"return_type": "arrow_stream", "conn": url} if backend == "connectorx" else {}
     named = url.replace("postgresql:", "postgresql+psycopg2:").replace("mysql:", "mysql+pymysql:")
     return sql_table(
