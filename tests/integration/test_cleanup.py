@@ -40,7 +40,8 @@ plan = (plan.sql(sql) if sql else plan).apply(look, per_batch=True)
 plan = plan.write("t", to=target) if "://" in target else plan.write(target)
 assert plan.run("64MB").rows_written == {ROWS}
 """
-SORT = "SELECT * FROM input_data ORDER BY text"
+_KEYS = ", ".join(f"hash(id + {number})" for number in range(26))  # too many to be held
+SORT = f"SELECT * FROM input_data ORDER BY {_KEYS}"
 Process = Forked | subprocess.Popen[bytes]
 TARGETS = ["out/t.parquet", "out/t.csv", "out/t.jsonl", "sqlite:///t.db", "duckdb:///t.duckdb"]
 
