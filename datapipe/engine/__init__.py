@@ -11,6 +11,7 @@ from datapipe.engine.recorder import begin_recorded, described, place, run_claim
 from datapipe.engine.result import RunResult, StepResult
 from datapipe.engine.retry import policy, retry_with_backoff
 from datapipe.engine.runner import Outline, Taker, collect_plan, outline_plan, run_plan, stream_plan
+from datapipe.engine.shares import shares
 from datapipe.engine.spread import Sharing, fingerprint, outcome_of, outline_of_partitions
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "run_options",
     "run_plan",
     "run_recorded",
+    "shares",
     "stream_plan",
     "told",
     "view_of_result",

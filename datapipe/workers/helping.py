@@ -11,7 +11,7 @@ from celery import Task, group
 
 from datapipe.data.cancel import CancelToken
 from datapipe.data.stream import Stream, Workspace
-from datapipe.engine import RunOptions, fingerprint, outcome_of, stream_plan
+from datapipe.engine import RunOptions, fingerprint, outcome_of, shares, stream_plan
 from datapipe.errors import DatapipeError, PlanError, TransientError
 from datapipe.ingestion import Range, Snapshot
 from datapipe.logs import bound, ids, logger
@@ -124,7 +124,7 @@ def _compute(board: Board, part: Part, plan: Plan, about: Mapping[str, Any]) -> 
 
     conditions = about["conditions"]
     only = Range(Snapshot(about["snapshot"]), conditions[part.number - 1], part.number, len(conditions))
-    memory = int(about["memory"]) * max(1, sum(step.type != "code" for step in plan.transformation))
+    memory = int(about["memory"]) * shares(plan)  # the same for each step as in the run's own worker
     with _beating(board, part) as cancel:
         named = ids().get("correlation_id")
         options = RunOptions(memory=memory, run_id=board.run_id, correlation_id=named, cancel=cancel, only=only)
