@@ -67,6 +67,7 @@ def run_case(case: Case, marks_path: str) -> None:
     marks = Marks(marks_path, case)
     _shrink_batches()
     _hook_session(case.kind, marks)
+    _hook_binary(marks)
     _hook_functions(marks)
     import datapipe
 
@@ -111,6 +112,20 @@ def _hook_session(kind: str, marks: Marks) -> None:
             marks("committed")
 
     session.lock, session.copy, session.commit = locked, copied, committed
+
+
+def _hook_binary(marks: Marks) -> None:
+    """Wrap the road of rows that nobody looks into."""
+    from datapipe.persistence.pgbinary import PostgresqlBinary
+
+    copy = PostgresqlBinary.copy
+
+    def copied(self: Any, table: Any, columns: Any, keys: Any, blocks: Iterator[Any]) -> int:
+        rows = copy(self, table, columns, keys, _marked(blocks, marks))
+        marks("copied")
+        return rows
+
+    PostgresqlBinary.copy = copied  # type: ignore[method-assign]  # in this process only
 
 
 def _marked(batches: Iterator[Any], marks: Marks) -> Iterator[Any]:
