@@ -6,7 +6,7 @@ import contextlib
 import select
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -36,7 +36,7 @@ def relayed(
     explain: Callable[[Exception], DatapipeError],
     *,
     kept: bool,
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """The result of a query: read only, one snapshot. It begins with the first pull.
 
     Parameters

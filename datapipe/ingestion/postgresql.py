@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +114,8 @@ def read_postgresql(
     cutting = cut if isinstance(cut, Cutting) else None
     found = described(query, parameters, url, work, cutting, choose=choose, declare=encoded)
     if encoded:
-        yield Stream(found.schema, _late(rows_of(found, work)), encoded=Encoded(found.types, _relayed(found, work)))
+        with closing(_late(rows_of(found, work))) as batches, closing(_relayed(found, work)) as blocks:
+            yield Stream(found.schema, batches, encoded=Encoded(found.types, blocks))
         return
     if cutting is not None and work.limit is None and not found.differs:
         from datapipe.ingestion.pgranges import read_ranges
@@ -128,13 +129,13 @@ def read_postgresql(
         yield Stream(found.schema, limited(batches, work.limit), asked=found.asked)
 
 
-def _late(opened: AbstractContextManager[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
+def _late(opened: AbstractContextManager[Iterator[pa.RecordBatch]]) -> Generator[pa.RecordBatch, None, None]:
     """The same batches, opened at the first pull."""
     with opened as batches:
         yield from batches
 
 
-def _relayed(found: Query, work: Workspace) -> Iterator[Block]:
+def _relayed(found: Query, work: Workspace) -> Generator[Block, None, None]:
     explain = functools.partial(_explained, found, work)
     return relayed(found.sql, found.session, found.road, work, explain, kept=found.kept)
 

@@ -92,7 +92,7 @@ def test_none_is_kept_that_an_interruption_may_still_hit(when, postgresql_url, m
     cancel, execute = CancelToken(), pgcopy._execute
 
     def end(connection, sql):
-        if sql != pgcopy._END:
+        if sql != pgcopy.END:
             execute(connection, sql)
         elif when == "after it":
             execute(connection, sql)
