@@ -35,6 +35,8 @@ from services import private_redis as running_private_redis
 
 from datapipe.data.connections import shared
 
+collect_ignore_glob = ["benchmarks/peers/programs/*"]  # programs for other environments
+
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("datapipe", deadline=None, max_examples=60)
 settings.load_profile("datapipe")

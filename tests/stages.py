@@ -31,6 +31,8 @@ def plan(stage: str, source: str, target: str, between: Callable[[Any], Any] | N
         found = found.apply(between, per_batch=True)
     elif stage == "transforming":
         found = found.sql("SELECT a.id, b.t FROM input_data a JOIN input_data b USING (id)")
+    elif stage == "connected":  # by the driver of rows that are decoded
+        found = found.sql("SELECT * FROM input_data")
     if stage == "merging":
         return found.write("target", to=target, strategy="upsert", keys=["id"])
     return found.write("target", to=target)

@@ -116,19 +116,19 @@ def _with_nulls(values: Array, null: npt.NDArray[np.bool_] | None) -> Array:
 
 def _read(raw: Any, watch: Watch) -> bytes:
     """What has come from the server, at least a byte; it fails as PyMySQL does."""
-    try:
-        with watch.waiting():
+    with watch.waiting():  # whose error it is, if the watch has cut the line
+        try:
             found: bytes = raw._rfile.read1(_READ)
-    except OSError as error:
-        raise _lost(raw, f" ({error})") from None
-    if not found:
-        raise _lost(raw)
+        except OSError as error:
+            raise _lost(raw, f" ({error})") from None
+        if not found:
+            raise _lost(raw)
     return found
 
 
 def _lost(raw: Any, why: str = "") -> pymysql.OperationalError:
     raw._force_close()
-    return pymysql.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query{why}")
+    return pymysql.OperationalError(CR.CR_SERVER_LOST, f"{_LOST}{why}")
 
 
 def _find_rows(raw: Any, data: bytearray, at: int, starts: list[int]) -> int:
