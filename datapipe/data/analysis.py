@@ -202,6 +202,10 @@ def nodes(value: Any) -> Iterator[Tree]:
 
 # What a plan of a query that works row by row consists of; one that stops early does not.
 _BY_ROW = _STREAMING - {"STREAMING_LIMIT"} | {"ARROW_SCAN"}
+# What has a time with a zone depends on the session's zone, which is the same for all rows.
+_LISTED = """
+SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'
+AND NOT list_has_any(parameter_types, ['TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ_NS'])"""
 # What is known as consistent, and depends on the day all the same.
 _OF_TODAY = frozenset({"age", "current_localtime", "current_localtimestamp", "localtime", "localtimestamp"}) | {
     f"current_{what}" for what in ("date", "time", "timestamp")
@@ -240,7 +244,7 @@ def across_rows(sql: str, schema: pa.Schema, parameters: Mapping[str, Any]) -> s
 
 def _changing(con: duckdb.DuckDBPyConnection, tree: Tree, schema: pa.Schema) -> str | None:
     """The first function that gives something else each time, or at another time."""
-    listed = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'")
+    listed = con.execute(_LISTED)
     changing = {str(name).lower() for (name,) in listed.fetchall()} | _OF_TODAY
     columns = {name.lower() for name in schema.names}
     for node in nodes(tree):
