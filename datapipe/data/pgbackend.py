@@ -131,8 +131,10 @@ def ask(connection: pq.abc.PGconn, sql: str, deadline: Deadline) -> list[bytes |
     return [result.get_value(0, column) for column in range(result.nfields)]
 
 
-def results(connection: pq.abc.PGconn, deadline: Deadline | None = None) -> list[pq.abc.PGresult]:
-    """The results of what was sent; other threads run meanwhile, and none do in a blocking call of libpq.
+def next_result(connection: pq.abc.PGconn, deadline: Deadline | None = None) -> pq.abc.PGresult | None:
+    """The next result of what was sent, or None after the last one.
+
+    Other threads run meanwhile, and none do in a blocking call of libpq.
 
     Raises
     ------
@@ -141,17 +143,20 @@ def results(connection: pq.abc.PGconn, deadline: Deadline | None = None) -> list
         If the connection breaks.
     """
     deadline = deadline or Deadline(math.inf)
-    found: list[pq.abc.PGresult] = []
     while connection.flush():
         _wait(connection, selectors.EVENT_WRITE, deadline)
-    while True:
-        while connection.is_busy():
-            _wait(connection, selectors.EVENT_READ, deadline)
-            connection.consume_input()
-        result = connection.get_result()
-        if result is None:
-            return found
+    while connection.is_busy():
+        _wait(connection, selectors.EVENT_READ, deadline)
+        connection.consume_input()
+    return connection.get_result()
+
+
+def results(connection: pq.abc.PGconn, deadline: Deadline | None = None) -> list[pq.abc.PGresult]:
+    """All results of what was sent; see :func:`next_result`."""
+    found: list[pq.abc.PGresult] = []
+    while (result := next_result(connection, deadline)) is not None:
         found.append(result)
+    return found
 
 
 def answers(raw: psycopg.Connection[Any], seconds: float) -> bool:

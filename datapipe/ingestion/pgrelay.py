@@ -17,7 +17,7 @@ from psycopg.pq import ExecStatus
 
 from datapipe.data.cancel import unless_cancelled
 from datapipe.data.links import Link, keep, take
-from datapipe.data.pgbackend import IDENTITY, Road, results, watched_backend
+from datapipe.data.pgbackend import IDENTITY, Road, next_result, results, watched_backend
 from datapipe.data.stream import Block, Workspace
 from datapipe.data.watch import Watch
 from datapipe.errors import DatapipeError, TransientError
@@ -83,12 +83,7 @@ def _connected(road: Road, work: Workspace) -> Link:
 def _begin(raw: psycopg.Connection[Any], sql: str) -> None:
     connection = raw.pgconn
     connection.send_query(sql.encode())
-    if connection.flush():  # a text too long for the socket at once
-        raise psycopg.OperationalError("the query is too long to be sent")
-    while connection.is_busy():
-        _wait(connection)
-        connection.consume_input()
-    result = connection.get_result()
+    result = next_result(connection)
     if result is None or result.status != ExecStatus.COPY_OUT:
         raise error_from_result(result, encoding=raw.info.encoding) if result else psycopg.OperationalError("no answer")
 
