@@ -243,7 +243,8 @@ class Chain:
             self._work_of(name).holds(lambda: prefetch.peak)
             return self.stack.enter_context(prefetch.running(at_once=stream.encoded is None))
 
-        return _wrapped(stream, ahead)
+        # Blocks are read by the thread that writes them: what only passes bytes on gains nothing from a second one.
+        return dataclasses.replace(stream, batches=ahead(stream.batches))
 
     def _counted(self, stream: Stream, done: Counter, following: Counter) -> Stream:
         return _wrapped(stream, lambda batches: _count(batches, done, following))

@@ -26,6 +26,10 @@ from datapipe.ingestion.pgcopy import BEGIN, END
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 _EXTENSION = len(_SIGNATURE) + 4  # where the length of the header's extension is, behind the flags
 _TRAILER = b"\xff\xff"
+_BLOCK = 1 << 17  # bytes; more than the processor's cache holds only costs
+# A row is two objects until it is joined. 700 are where the garbage collector looks at all there are: it took more
+# time than the reading.
+_ROWS = 250
 
 
 def relayed(
@@ -61,7 +65,7 @@ def relayed(
                     raw.execute("; ".join([BEGIN, *session]).encode())
                     backend.identify(*raw.execute(f"SELECT {IDENTITY}".encode()).fetchone())  # type: ignore[misc]  # a row
                     _begin(raw, f"COPY (\n{sql}\n) TO STDOUT (FORMAT binary)")
-                yield from _blocks(raw, watch, work.batch_bytes)
+                yield from _blocks(raw, watch, min(work.batch_bytes, _BLOCK))
                 with watch.waiting(), contextlib.suppress(psycopg.Error, TransientError):  # all rows are here
                     raw.execute(END)
         except psycopg.Error as error:
@@ -103,10 +107,10 @@ def _blocks(raw: psycopg.Connection[Any], watch: Watch, size: int) -> Iterator[B
 
 
 def _messages(connection: pq.abc.PGconn, size: int) -> tuple[list[Any], bool]:
-    """The next messages of a COPY, about ``size`` bytes, and whether more follow: each but the last one is a row."""
+    """The next messages of a COPY, at most about ``size`` bytes, and whether more follow: all but the last are rows."""
     found: list[Any] = []
     held, pull = 0, connection.get_copy_data
-    while held < size:
+    while held < size and len(found) < _ROWS:
         count, message = pull(1)
         if count > 0:
             found.append(message)

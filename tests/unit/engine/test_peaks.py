@@ -25,7 +25,7 @@ def test_a_step_that_sorts_has_held_the_table_and_one_that_filters_has_not(tmp_p
     sorts = peaks(read.sql("SELECT * FROM input_data ORDER BY id").write(tmp_path / "a.parquet"))
     filters = peaks(read.sql("SELECT * FROM input_data WHERE id >= 0").write(tmp_path / "b.parquet"))
     assert sorts["transformation step 1 (sql)"] >= NUMBERS.nbytes
-    assert filters["transformation step 1 (sql)"] < NUMBERS.nbytes / 2
+    assert filters["transformation step 1 (sql)"] < 2 * NUMBERS.nbytes / 3  # two batches, and what waits
     assert 0 < sorts["ingestion"] < NUMBERS.nbytes and sorts["persistence"] > 0
 
 
