@@ -20,11 +20,12 @@ from datapipe.data.duckerrors import translate
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.errors import DataError, DatapipeError, SchemaError
 from datapipe.ingestion.duckdb import private, streamed
-from datapipe.ingestion.forms import declared_fields, form_sql, parsed, seen_field
+from datapipe.ingestion.forms import cast_sql, declared_fields, form_sql, is_text, parsed, seen_field
 
 _DELIMITERS = ",;\t|"
 _MOST_HEADER = 1 << 20
 _LONGEST_LINE = 16 << 20
+_FIRST = 2_000  # rows
 _FROM = (
     "FROM read_csv($files, columns=$columns, delim=$delimiter, quote='\"', escape='\"', header=true, "
     "auto_detect=false, strict_mode=true, nullstr='', allow_quoted_nulls=false, hive_partitioning=false, "
@@ -75,20 +76,33 @@ def read_csv(
         con = stack.enter_context(private(work))
         stack.enter_context(work.cancel.hook(con.interrupt))
         declared = declared_fields(con, columns, names)
-        forms = ", ".join(f"bit_or({form_sql(key)}) FILTER (WHERE {key} IS NOT NULL)" for key in keys)
+        undeclared = [key for name, key in zip(names, keys, strict=True) if name not in declared]
         try:
-            seen = con.execute(f"SELECT {forms} {_FROM}", parameters).fetchall()[0]
+            seen = _forms(con, undeclared, parameters)
         except duckdb.Error as error:
             work.cancel.check()
             raise _explained(error) from None
-        fields = [declared.get(n) or seen_field(n, found or 0) for n, found in zip(names, seen, strict=True)]
-        schema = pa.schema(fields)
+        pairs = list(zip(names, keys, strict=True))
+        schema = pa.schema([declared.get(name) or seen_field(name, seen[key]) for name, key in pairs])
         ask = choose(schema).granted(schema)
         read = pa.schema([schema.field(name) for name in ask.names(schema)])
-        items = ", ".join(keys[names.index(name)] for name in read.names)
+        sql = {name: key if name in declared else cast_sql(key, schema.field(name)) for name, key in pairs}
+        items = ", ".join(sql[name] for name in read.names)
         stream = stack.enter_context(streamed(con, f"SELECT {items} {_FROM}", parameters, work, _explained))
         batches = resized(parsed(stream.batches, read), size=work.batch_bytes)
         yield Stream(read, batches, asked=Asked(schema, ask))
+
+
+def _forms(con: duckdb.DuckDBPyConnection, keys: Sequence[str], parameters: Mapping[str, object]) -> dict[str, int]:
+    """The forms of each column's values; all of them are looked at, but for what the first show to be text."""
+
+    def found(keys: Sequence[str], rows: str) -> dict[str, int]:
+        items = "".join(f", bit_or({form_sql(key)}) FILTER (WHERE {key} IS NOT NULL)" for key in keys)
+        (_, *forms), *_ = con.execute(f"SELECT count(*){items} FROM ({rows})", parameters).fetchall()
+        return {key: form or 0 for key, form in zip(keys, forms, strict=True)}
+
+    first = found(keys, f"SELECT * {_FROM} LIMIT {_FIRST}")
+    return first | found([key for key in keys if not is_text(first[key])], f"SELECT * {_FROM}")
 
 
 def _header(file: Path) -> tuple[str, list[str]]:

@@ -28,6 +28,7 @@ _TYPES: tuple[tuple[int, pa.DataType], ...] = (
     (_MOMENT, TIMESTAMP),
     (_INSTANT, TIMESTAMPTZ),
 )
+_CASTS = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.date32(): "DATE"}
 _LIKELY = r"-?\d[-+\d.:eETZ ]*|[tfTF][a-zA-Z]{3,4}"  # spares long texts the other tests
 _NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?"
 _NO_DIGIT = r"^[-0.]+|[eE].*|\D"
@@ -39,25 +40,36 @@ _ZONE = r"(Z|[-+]\d\d(:?\d\d)?)"
 def form_sql(c: str) -> str:
     """The form of a text column's values, as DuckDB SQL. A type has one spelling: 007 is text."""
     whole = f"CAST({c} AS BIGINT) BETWEEN -{MOST_EXACT} AND {MOST_EXACT}"
-    # As a double it reads back as the same text, or has no more digits than every double keeps.
+    # It has no more digits than every double keeps, or reads back from one as the same text.
     exact = (
-        f"isfinite(TRY_CAST({c} AS DOUBLE)) AND (CAST(CAST({c} AS DOUBLE) AS VARCHAR) = {c} "
+        f"isfinite(TRY_CAST({c} AS DOUBLE)) AND (length({c}) <= 15 OR CAST(CAST({c} AS DOUBLE) AS VARCHAR) = {c} "
         f"OR length(regexp_replace({c}, '{_NO_DIGIT}', '', 'g')) <= 15)"
     )
     return f"""CASE
-      WHEN NOT regexp_full_match({c}, '{_LIKELY}') THEN {_OTHER}
       WHEN substr({c}, 5, 1) = '-' AND substr({c}, 8, 1) = '-' THEN CASE
         WHEN TRY_CAST(left({c}, 10) AS DATE) IS NULL THEN {_OTHER}
         WHEN regexp_full_match({c}, '{_DAY}') THEN {_DATE}
         WHEN regexp_full_match({c}, '{_DAY}[ T]{_CLOCK}') THEN {_MOMENT}
         WHEN regexp_full_match({c}, '{_DAY}[ T]{_CLOCK}{_ZONE}') THEN {_INSTANT}
         ELSE {_OTHER} END
-      WHEN CAST(TRY_CAST({c} AS BIGINT) AS VARCHAR) = {c}
+      WHEN NOT contains({c}, '.') AND CAST(TRY_CAST({c} AS BIGINT) AS VARCHAR) = {c}
         THEN CASE WHEN {whole} THEN {_WHOLE} ELSE {_LARGE} END
+      WHEN NOT regexp_full_match({c}, '{_LIKELY}') THEN {_OTHER}
       WHEN regexp_full_match({c}, '{_NUMBER}') THEN CASE WHEN {exact} THEN {_DOUBLE} ELSE {_NUMERIC} END
       WHEN lower({c}) IN ('true', 'false') THEN {_BOOLEAN}
       WHEN regexp_full_match({c}, '{_CLOCK}') THEN {_TIME}
       ELSE {_OTHER} END"""
+
+
+def is_text(forms: int) -> bool:
+    """Whether a column with these forms is text, whatever other forms it has."""
+    return bool(forms & _OTHER)
+
+
+def cast_sql(c: str, field: Field) -> str:
+    """A text column whose values all have the form of the field's type, in it where DuckDB makes it at once."""
+    type_ = _CASTS.get(field.type) if not field.metadata else None
+    return f"CAST({c} AS {type_})" if type_ else c
 
 
 def seen_field(name: str, forms: int) -> Field:
