@@ -42,7 +42,8 @@ def explain(plan: Plan, cancel: CancelToken | None = None) -> Explanation:
     with scratch_directory() as scratch:
         found = outline_of_partitions(plan, list(schemas.values()), Workspace(scratch=scratch))
     read = columns[0] if asked is None else tuple(c for c in columns[0] if c[0] in asked.ask.names(asked.schema))
-    sections = [Section("ingestion", f"-- {found}\n{sent}" if found else sent, read, str(asked or ""))]
+    notes = "; ".join(note for note in (outline.increment, str(asked or "")) if note)
+    sections = [Section("ingestion", f"-- {found}\n{sent}" if found else sent, read, notes)]
     for number, step in enumerate(plan.transformation):
         before = [name for name, _ in columns[number]]
         title = list(schemas)[number + 1]

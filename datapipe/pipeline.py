@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datapipe.engine import Listener, RunResult
     from datapipe.history import Run
     from datapipe.schemas import SchemaDiff
+    from datapipe.watermarks import PlanWatermark
 
 SAMPLE_ROWS = 10_000
 
@@ -275,6 +276,19 @@ class Pipeline:
         from datapipe.inspection import preview
 
         return preview(self.plan, n, step, SAMPLE_ROWS)
+
+    @property
+    def watermark(self) -> PlanWatermark:
+        """How far the loads of an incremental plan have come, asked of the ledger; it can be set and reset.
+
+        Raises
+        ------
+        PlanError
+            If the source is not incremental, or the plan writes to no table.
+        """
+        from datapipe.watermarks import watermark_of
+
+        return watermark_of(self.plan)
 
     def diff(self, against: Pipeline | int | str | None = None) -> SchemaDiff:
         """What differs between a schema and that of this plan's rows. Nothing is written.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from datapipe.errors import PlanError
 from datapipe.pipeline import Pipeline
 from datapipe.plan import Plan, build, document
-from datapipe.plan.given import source_of, variable_of
+from datapipe.plan.given import incremental_form, source_of, variable_of
 from datapipe.traces import call_site, label
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ def read(  # noqa: PLR0913  # what users name, by keyword
     zero_dates: Literal["error", "null"] = "error",
     partition_on: str | None = None,
     partitions: int | None = None,
+    incremental: str | Sequence[str] | None = None,
+    lag: str | dt.timedelta | int | Decimal | None = None,
+    start: Any = None,
+    until: Any = None,
+    nulls: Literal["error", "skip", "always"] = "error",
 ) -> Pipeline:
     """Begin a pipeline with rows to read. Nothing is opened yet.
 
@@ -52,6 +59,17 @@ def read(  # noqa: PLR0913  # what users name, by keyword
         which are read side by side, from one state of the database. The result is the same as without it.
     partitions : int, optional
         How many ranges, at most 1,000; 4 if left out.
+    incremental : str or sequence of str, optional
+        The cursor: a column of the table or query whose values grow as rows are added or changed, or several, the most
+        significant first. Each run then reads what lies beyond the watermark of the last load that was committed, which
+        is kept beside the rows. Times, whole numbers, decimals and text have an order; NULL has none.
+    lag : str, datetime.timedelta, int or Decimal, optional
+        How far before the watermark rows are read again, such as ``"1 hour"``, for those that are committed late. Those
+        that were there before are left out.
+    start, until : value or sequence of values, optional
+        Where the first load begins, itself included, and where reading ends, itself not included.
+    nulls : {"error", "skip", "always"}
+        What is done with rows whose cursor is NULL: refuse them, leave them out, or look at them in each run.
 
     Raises
     ------
@@ -65,7 +83,8 @@ def read(  # noqa: PLR0913  # what users name, by keyword
       read       a query on sqlite crm.db
       write      nowhere yet: add .write(table, to=…), or .collect()
     """
-    how = {"zero_dates": zero_dates, "partition_on": partition_on, "partitions": partitions}
+    how: dict[str, Any] = {"zero_dates": zero_dates, "partition_on": partition_on, "partitions": partitions}
+    how["incremental"] = incremental_form(incremental, {"lag": lag, "start": start, "until": until, "nulls": nulls})
     found = source_of(source_, source, params, schema, columns, format, how)
     return Pipeline(build(Plan, {"ingestion": found}), (call_site(),))
 

@@ -58,6 +58,38 @@ def _literal(value: Value) -> str:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """A side of the values of a cursor. Rows are held to it when they have been read; a source need not know it.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        The cursor's, the most significant first.
+    values : tuple
+        One for each column, of its own kind.
+    below : bool
+        Whether the rows below it are wanted, rather than those from it on.
+    nulls : bool
+        Whether those with a NULL in the cursor are wanted, too.
+
+    Examples
+    --------
+    >>> print(Bound(("updated_at", "id"), (dt.datetime(2024, 1, 1), 7)))
+    (updated_at, id) >= (2024-01-01 00:00:00, 7)
+    """
+
+    columns: tuple[str, ...]
+    values: tuple[int | Decimal | dt.date | dt.datetime | str, ...]
+    below: bool = False
+    nulls: bool = False
+
+    def __str__(self) -> str:
+        names, values = ", ".join(self.columns), ", ".join(map(str, self.values))
+        sign = "<" if self.below else ">="
+        return f"{names} {sign} {values}" if len(self.columns) == 1 else f"({names}) {sign} ({values})"
+
+
+@dataclass(frozen=True)
 class Ask:
     """What is asked of a source. A source may give more; what it leaves out, nobody misses.
 
@@ -67,19 +99,28 @@ class Ask:
         Those that are needed, in the order of the source; all, if left out.
     where : tuple of Condition
         Rows that fail one of these are not needed.
+    bounds : tuple of Bound
+        Neither are rows beyond these; whoever asks looks at them again, so that a source applies what it can.
     """
 
     columns: tuple[str, ...] | None = None
     where: tuple[Condition, ...] = ()
+    bounds: tuple[Bound, ...] = ()
 
     def names(self, schema: pa.Schema) -> list[str]:
         """The columns to read of a source with this schema."""
         return schema.names if self.columns is None else list(self.columns)
 
-    def granted(self, schema: pa.Schema, can: Callable[[Condition], bool] = lambda _: False) -> Ask:
-        """What a source grants of it: the columns, and the conditions that it can decide."""
+    def granted(
+        self,
+        schema: pa.Schema,
+        can: Callable[[Condition], bool] = lambda _: False,
+        bounds: Callable[[Bound], bool] = lambda _: False,
+    ) -> Ask:
+        """What a source grants of it: the columns, and the conditions and bounds that it can decide."""
         columns = None if self.columns is None or len(self.columns) == len(schema) else self.columns
-        return replace(self, columns=columns, where=tuple(filter(can, self.where)))
+        where, sides = tuple(filter(can, self.where)), tuple(filter(bounds, self.bounds))
+        return replace(self, columns=columns, where=where, bounds=sides)
 
 
 Choose = Callable[[pa.Schema], Ask]
@@ -120,6 +161,8 @@ class Asked:
             parts.append(f"reads {len(self.ask.columns)} of {len(self.schema)} columns")
         if self.ask.where:
             parts.append(f"WHERE {' AND '.join(each.sql(str) for each in self.ask.where)} is applied by the source")
+        if self.ask.bounds:
+            parts.append(f"{' AND '.join(map(str, self.ask.bounds))} is applied by the source")
         return "; ".join(parts)
 
 
@@ -139,7 +182,13 @@ def begins_at_once(query: str) -> bool:
 
 
 def narrowed(
-    query: str, ask: Ask, names: Sequence[str], *, quoted: Callable[[str], str] = quote, listed: bool = False
+    query: str,
+    ask: Ask,
+    names: Sequence[str],
+    *,
+    quoted: Callable[[str], str] = quote,
+    listed: bool = False,
+    bounds: Sequence[str] = (),
 ) -> str:
     """The query that reads no more than is asked for.
 
@@ -151,6 +200,8 @@ def narrowed(
         How its database quotes a name.
     listed : bool
         Whether its database may call the columns of a sub-query otherwise than those of a result.
+    bounds : sequence of str
+        Further conditions, in the database's SQL.
 
     Examples
     --------
@@ -162,10 +213,11 @@ def narrowed(
     SELECT 1 AS a, 2 AS b
     ) AS q WHERE "b" > 5
     """
-    if ask.columns is None and not ask.where:
+    conditions = [*(each.sql(quoted) for each in ask.where), *bounds]
+    if ask.columns is None and not conditions:
         return query
     items = ", ".join(map(quoted, names if ask.columns is None else ask.columns))
-    where = f" WHERE {' AND '.join(each.sql(quoted) for each in ask.where)}" if ask.where else ""
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     table = _TABLE.match(query)
     if table:
         return f"SELECT {items} FROM {table[1]}{where}"

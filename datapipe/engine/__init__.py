@@ -2,6 +2,7 @@
 
 from datapipe.engine.events import Event, Listener
 from datapipe.engine.following import Follower, view_of_result
+from datapipe.engine.identity import stream_of
 from datapipe.engine.inside import Inside
 from datapipe.engine.jobs import CellResult, FrameOutput, NotebookResult
 from datapipe.engine.nested import Lineage, lineage, nested, next_key
@@ -48,6 +49,7 @@ __all__ = [
     "run_plan",
     "run_recorded",
     "shares",
+    "stream_of",
     "stream_plan",
     "told",
     "view_of_result",

@@ -15,7 +15,7 @@ from datapipe.data.asking import Asked, everything
 from datapipe.data.prefetch import Prefetch
 from datapipe.data.stream import Block, Stream, Workspace, resized
 from datapipe.errors import DatapipeError, PlanError
-from datapipe.ingestion import Range, open_source
+from datapipe.ingestion import Increment, Range, open_source
 from datapipe.logs import bound
 from datapipe.plan import (
     CodeStep,
@@ -129,19 +129,24 @@ class Chain:
     ----------
     only : Range, optional
         The only one of its source's ranges that is read.
+    increment : Increment, optional
+        What is read of an incremental source.
     """
 
     stack: ExitStack
     work: Workspace
     counters: list[Counter] = field(default_factory=list)
     only: Range | None = None
+    increment: Increment | None = None
 
     def open(self, plan: Plan) -> Stream:
         """The stream that reaches the target."""
         source, *steps, _ = self.counters
         encoded = not steps and isinstance(plan.persistence, TableTarget)  # nobody looks into a row
         first = self._first(plan.transformation, steps[0].name if steps else "")
-        stream = self._read(plan.ingestion, first, source.name, part=self.only, encoded=encoded)
+        stream = self._read(
+            plan.ingestion, first, source.name, part=self.only, encoded=encoded, increment=self.increment
+        )
         source.total, source.schema, source.asked = stream.total, stream.schema, stream.asked
         if stream.asked is not None:
             source.schema = stream.asked.schema

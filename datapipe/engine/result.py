@@ -82,6 +82,9 @@ class RunResult:
     peak_memory : int, optional
         The bytes that the process had in memory at most while the run went on: Python, the libraries and whatever else
         it does are in it. None where the system does not tell, and in records of older versions.
+    watermark : mapping of str to value, optional
+        Of an incremental source: the cursor's columns, and the greatest values of all that was loaded so far. Times
+        and decimals are text; where there were no rows yet, it is empty.
     notices : tuple of str
         What the user should know: rows appended twice, lossy choices and how many values they touched, waits.
 
@@ -112,6 +115,7 @@ class RunResult:
     attempts: int = 1
     replayed: bool = False
     peak_memory: int | None = None
+    watermark: Mapping[str, Any] | None = None
     notices: tuple[str, ...] = ()
     view: RunView | None = field(default=None, compare=False, repr=False)  # as this process has seen it
 

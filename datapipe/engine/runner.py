@@ -26,6 +26,7 @@ from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.display.seen import remember
 from datapipe.engine.chain import Chain, Counter, counters, row_at
 from datapipe.engine.events import Emitter, Kind, State
+from datapipe.engine.identity import advancing, delivery_of, foreseen
 from datapipe.engine.interrupts import interruption
 from datapipe.engine.options import RunOptions
 from datapipe.engine.result import RunResult, StepResult
@@ -42,10 +43,10 @@ from datapipe.errors import (
     RunCancelled,
     TransientError,
 )
-from datapipe.ingestion import content_hash
+from datapipe.ingestion import Increment, content_hash
 from datapipe.logs import bound, carried, ids, of_run
-from datapipe.persistence import Delivery, Loaded, Staged, begin_write, describe_write, hashed, write
-from datapipe.plan import Feed, FileTarget, FrameSource, Plan, SqlStep, TableTarget, Target, ValidateStep, check_bound
+from datapipe.persistence import Loaded, Staged, begin_write, describe_write, hashed, write
+from datapipe.plan import Feed, FrameSource, Plan, SqlStep, TableTarget, Target, check_bound
 from datapipe.schemas import version_of
 from datapipe.settings import settings
 
@@ -116,11 +117,14 @@ class Outline:
         What the write would send.
     asked : Asked, optional
         What would be read of the source, if it tells.
+    increment : str, optional
+        Where an incremental source would be read from, in a line.
     """
 
     schemas: tuple[tuple[str, pa.Schema], ...]
     statements: tuple[str, ...]
     asked: Asked | None = None
+    increment: str | None = None
 
 
 def outline_plan(plan: Plan, options: RunOptions) -> Outline:
@@ -134,9 +138,10 @@ def outline_plan(plan: Plan, options: RunOptions) -> Outline:
 
     sees_rows = any(step.type == "code" for step in plan.transformation)
     run = _Run(plan, dataclasses.replace(options, limit=100 if sees_rows else 0))
+    run.increment, told = foreseen(plan)
     run.finish(look)
     schemas = tuple((c.name, c.schema) for c in run.counters if c.schema is not None)
-    return Outline(schemas, tuple(statements), run.counters[0].asked)
+    return Outline(schemas, tuple(statements), run.counters[0].asked, told)
 
 
 def frames(plan: Plan | Feed) -> Iterator[FrameSource]:
@@ -187,43 +192,12 @@ class _Run:
         self._fingerprint = plan.fingerprint
         self._correlation = options.correlation_id or options.run_id
         self._emitter = Emitter(options.run_id, self._correlation, options.parent_run_id, options.listeners)
-        self.delivery = self._identify()
-
-    def _identify(self) -> Delivery | None:
-        """What the ledger will know of this run; None where it is off."""
-        options, target = self._options, self._plan.persistence
-        if (
-            target is not None
-            and self._quarantines()
-            and (settings().ledger == "off" or isinstance(target, FileTarget))
-        ):
-            hint = "Write to a database table, with the ledger; or use on_error='drop'"
-            raise PlanError("there is no place for a quarantine", step="persistence", hint=hint)
-        if settings().ledger == "off" and options.replay is not None:
-            hint = "Unset DATAPIPE_LEDGER: only with the ledger's tables is each row brought in once"
-            raise PlanError("rejected rows cannot be replayed without the ledger", step="persistence", hint=hint)
-        if settings().ledger == "off":
-            if options.idempotency_key is not None:
-                hint = "Leave the key out, or unset DATAPIPE_LEDGER"
-                raise PlanError("DATAPIPE_LEDGER=off leaves nothing to know a key by", hint=hint)
+        versions = {counter.name: counter.version for counter in self.counters if counter.version}
+        report = lambda loaded: self._recorded(loaded).to_dict()  # noqa: E731  # a method of what is made here
+        self.delivery = delivery_of(plan, options, self._correlation, versions, report)
+        if self.delivery is None:
             self._lasting = ("DATAPIPE_LEDGER=off: the load is atomic, not deduplicated",)
-            return None
-        return Delivery(
-            options.run_id,
-            self._correlation,
-            self._fingerprint,
-            options.idempotency_key,
-            options.if_running,
-            {counter.name: counter.version for counter in self.counters if counter.version},
-            report=lambda loaded: self._recorded(loaded).to_dict(),
-            quarantines=self._quarantines(),
-            replay=options.replay,
-            derived=options.derived_key,
-        )
-
-    def _quarantines(self) -> bool:
-        steps = self._plan.transformation
-        return any(isinstance(step, ValidateStep) and step.config.on_error == "quarantine" for step in steps)
+        self.increment: Increment | None = None
 
     def _recorded(self, loaded: Loaded) -> RunResult:
         last = StepResult("persistence", self.counters[-1].rows_in, loaded.rows, self.counters[-1].seconds)
@@ -339,7 +313,7 @@ class _Run:
                 claim = stack.enter_context(begin_write(target, self.delivery, work))
             if claim.done is not None:
                 return claim.done
-            self.delivery = claim.delivery
+            self.delivery, self.increment = advancing(self._plan, claim.delivery)
         given = self._spread(target, work, stack)
         last, began = self.counters[-1], time.perf_counter()
         with bound(step="persistence"):
@@ -361,7 +335,7 @@ class _Run:
             if staged is not None:
                 return staged
             self.counters = counters(self._plan, self._first)  # some may have counted rows that come again
-        return Chain(stack, work, self.counters, self._options.only).open(self._plan)
+        return Chain(stack, work, self.counters, self._options.only, self.increment).open(self._plan)
 
     def _content(self) -> str:
         """The plan's fingerprint; where it holds frames, with what is in them."""
@@ -453,7 +427,7 @@ class _Run:
         ended: State = "skipped" if loaded.skipped else "succeeded"
         state: State = "cancelled" if cancelled else "failed" if error else ended
         plan, target = self._plan, self._plan.persistence
-        skipped = (f"{loaded.skipped} has the idempotency key; this run left it to that one",) if loaded.skipped else ()
+        skipped = (f"{loaded.skipped}; this run left it to that one",) if loaded.skipped else ()
         return RunResult(
             run_id=self._options.run_id,
             correlation_id=self._correlation,
@@ -477,6 +451,7 @@ class _Run:
             seconds=time.perf_counter() - self._clock,
             started=self._started.isoformat(timespec="milliseconds"),
             name=plan.name,
+            watermark=self.increment.marks if self.increment and error is None else None,
             error=str(error) if error and not cancelled else None,
             attempts=max(1, self._attempts),
             peak_memory=self._resident.peak(),

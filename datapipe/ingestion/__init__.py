@@ -2,18 +2,22 @@
 
 from datapipe.data.connections import ConnectionManager
 from datapipe.ingestion.batch import BatchIngestor
+from datapipe.ingestion.cursors import mark_values
+from datapipe.ingestion.increments import Increment
 from datapipe.ingestion.ranges import Range, Ranges, Snapshot, cutting_of
 from datapipe.ingestion.readers import content_hash, cut_source, open_source, read_as_one, source_sql
 
 __all__ = [
     "BatchIngestor",
     "ConnectionManager",
+    "Increment",
     "Range",
     "Ranges",
     "Snapshot",
     "content_hash",
     "cut_source",
     "cutting_of",
+    "mark_values",
     "open_source",
     "read_as_one",
     "source_sql",

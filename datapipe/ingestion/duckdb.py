@@ -18,6 +18,7 @@ from datapipe.data.duckerrors import translate
 from datapipe.data.names import quote
 from datapipe.data.stream import MIB, Stream, Workspace, resized
 from datapipe.errors import DatapipeError, PlanError, TransientError
+from datapipe.ingestion.bounds import bound_sql
 from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import named_parameters, rewrite
 
@@ -56,8 +57,8 @@ def read_duckdb(
         asked = None
         if choose is not everything:  # which costs another look at the query
             whole = described(con, _text(query), used)
-            ask = choose(whole).granted(whole, lambda _: _is_stored(con, query))
-            query = narrowed(query, ask, whole.names)
+            ask = choose(whole).granted(whole, lambda _: _is_stored(con, query), lambda _: True)
+            query = narrowed(query, ask, whole.names, bounds=[str(bound_sql(each, "duckdb")) for each in ask.bounds])
             asked = Asked(whole, ask, query)
         stream = stack.enter_context(streamed(con, _text(query), used, work))
         yield Stream(stream.schema, resized(stream.batches, size=work.batch_bytes), asked=asked)

@@ -27,6 +27,7 @@ from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tagged
 from datapipe.data.watch import Watch
 from datapipe.errors import DataError, PlanError
 from datapipe.ingestion.alchemy import for_driver
+from datapipe.ingestion.bounds import bound_sql
 from datapipe.ingestion.mysqlrows import columns_of
 from datapipe.ingestion.rows import Array, Field
 from datapipe.ingestion.texts import parse
@@ -122,9 +123,11 @@ def read_mysql(
         whole, ask = pa.schema([column.field for column in columns]), Ask()
         # What the columns are, the server tells when it has the first row.
         if all(found.db for found in cursor._result.fields) and begins_at_once(query):
-            ask = choose(whole).granted(whole, lambda each: _decides(each, whole.field(each.column).type))
+            decides = lambda each: _decides(each, whole.field(each.column).type)  # noqa: E731  # it is used once
+            ask = choose(whole).granted(whole, decides, lambda _: True)
             quoted = quote if ansi_quotes else _backquoted
-            query = narrowed(query, ask, whole.names, quoted=quoted, listed=True)
+            bounds = [str(bound_sql(each, "mysql", quoted)) for each in ask.bounds]
+            query = narrowed(query, ask, whole.names, quoted=quoted, listed=True, bounds=bounds)
             sql = render(raw, query, parameters)
             columns = [column for column in columns if column.field.name in ask.names(whole)]
         is_another = ask != Ask() or any(column.expression != "{}" for column in columns)

@@ -20,6 +20,7 @@ from datapipe.data.pgbackend import IDENTITY, Road, results, session_name, watch
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Block, Encoded, Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
+from datapipe.ingestion.bounds import bound_sql
 from datapipe.ingestion.pgcolumns import Column, column_of, needs_declared, refused
 from datapipe.ingestion.pgcopy import copied
 from datapipe.ingestion.pgrelay import relayed
@@ -193,8 +194,9 @@ def described(
 
 def _asked(query: str, schema: pa.Schema, deciding: Set[str], choose: Choose) -> Asked:
     """What is read of a query, whose server can decide conditions on some columns."""
-    ask = choose(schema).granted(schema, lambda each: each.column in deciding and not is_ordered(query))
-    return Asked(schema, ask, narrowed(query, ask, schema.names))
+    ask = choose(schema).granted(schema, lambda each: each.column in deciding and not is_ordered(query), lambda _: True)
+    bounds = filter(None, (bound_sql(each, "postgresql") for each in ask.bounds))
+    return Asked(schema, ask, narrowed(query, ask, schema.names, bounds=list(bounds)))
 
 
 def as_one(why: str) -> str:

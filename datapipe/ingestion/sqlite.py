@@ -24,6 +24,7 @@ from datapipe.data.connections import shared, to_url
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import sqlite_field
 from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, TransientError, did_you_mean
+from datapipe.ingestion.bounds import bound_sql
 from datapipe.ingestion.rows import Field, batches_of
 from datapipe.ingestion.sqlitevalues import to_array
 from datapipe.plan import DatabaseUrl
@@ -76,12 +77,13 @@ def read_sqlite(
             ask = Ask()
             # What SQLite calls the columns, it tells when it has the first row.
             if are_declared and begins_at_once(query):
-                ask = choose(whole).granted(whole)
-            if ask.columns is not None:
+                ask = choose(whole).granted(whole, bounds=lambda each: bound_sql(each, "sqlite") is not None)
+            if ask != Ask():
                 cursor.close()
-                query = narrowed(query, ask, names, listed=True)
+                bounds = [str(bound_sql(each, "sqlite")) for each in ask.bounds]
+                query = narrowed(query, ask, names, listed=True, bounds=bounds)
                 cursor = raw.execute(query, used)
-                schema = pa.schema([whole.field(name) for name in ask.columns])
+                schema = pa.schema([whole.field(name) for name in ask.names(whole)])
         except sqlite3.Error as error:
             raise _translated(error, url, work, _tables(raw)) from None
         stack.callback(cursor.close)

@@ -6,7 +6,8 @@ from datapipe.persistence.leftovers import Leftover, drop_stages, remove_leftove
 from datapipe.persistence.load import Loaded
 from datapipe.persistence.rejects import Replay, fields_of, find_rejects
 from datapipe.persistence.stages import Staged, Stages, drop_part, refusal, stage
-from datapipe.persistence.standing import Standing, look_at
+from datapipe.persistence.standing import Standing, look_at, where
+from datapipe.persistence.watermarks import move_watermark, position_at
 from datapipe.persistence.writer import BatchWriter, begin_write, describe_write, write
 from datapipe.plan import WriteStrategy
 
@@ -29,8 +30,11 @@ __all__ = [
     "find_rejects",
     "hashed",
     "look_at",
+    "move_watermark",
+    "position_at",
     "refusal",
     "remove_leftovers",
     "stage",
+    "where",
     "write",
 ]

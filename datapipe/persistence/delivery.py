@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from datapipe.data.stream import Stream, Workspace
+from datapipe.data.watermark import Position
 from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, RunCancelled, TransientError
 from datapipe.persistence import ledger, rejects
 from datapipe.persistence.internal import ledger_table, rejects_table
@@ -36,7 +37,7 @@ class Claim:
 
 @contextmanager
 def claimed(target: TableTarget, delivery: Delivery, work: Workspace) -> Iterator[Claim]:
-    """Look at the ledger before anything is read; with a user's key, keep it from other runs until the block ends.
+    """Look at the ledger before anything is read; a user's key, and an increment, are this run's until the block ends.
 
     Raises
     ------
@@ -47,13 +48,13 @@ def claimed(target: TableTarget, delivery: Delivery, work: Workspace) -> Iterato
     PlanError
         If the role may not create the ledger.
     """
-    keyed, claim = delivery.idempotency_key is not None, None
-    with open_session(target, work, create=keyed) as session:
+    alone, claim = delivery.idempotency_key is not None or delivery.position is not None, None
+    with open_session(target, work, create=alone) as session:
         known = session.exists(ledger_table(session))
         if session.words.together or (known and not _lacks_rejects(session, delivery)):
             delivery = dataclasses.replace(delivery, started=str(session.scalar(f"SELECT {session.words.now}")))
-            if keyed:
-                yield _with_key(session, delivery, work)
+            if alone:
+                yield _alone(session, target, delivery, work, known=known)
                 return
             claim = Claim(delivery, ledger.find_load(session, delivery) if known else None)
     if claim is None:
@@ -68,16 +69,44 @@ def _done(session: Session, delivery: Delivery) -> Loaded | None:
     return ledger.find_load(session, delivery) if session.exists(ledger_table(session)) else None
 
 
-def _with_key(session: Session, delivery: Delivery, work: Workspace) -> Claim:
-    name = f"key {delivery.key}"
+def _alone(session: Session, target: TableTarget, delivery: Delivery, work: Workspace, *, known: bool) -> Claim:
+    """A claim for what no other run may do meanwhile; ``known`` is whether there is a ledger."""
+    if delivery.idempotency_key is not None:
+        holder = _held(session, f"key {delivery.key}", "the idempotency key", delivery, work)
+        if holder:
+            return Claim(delivery, Loaded(0, skipped=f"{holder} has the idempotency key"))
+        done = _done(session, delivery)
+        if done is not None or delivery.position is None:
+            return Claim(delivery, done)
+    table = Table(target.table_name, target.schema_)
+    place = session.place(table)
+    stream = delivery.position.stream if delivery.position else ""
+    holder = _held(session, f"increments {stream} of {place}", "the increment", delivery, work)
+    if holder:
+        return Claim(delivery, Loaded(0, skipped=f"{holder} has the increment"))
+    known = known or session.exists(ledger_table(session))  # which a file may have got while this run waited
+    position = _position(session, table, place, stream, work) if known else Position(stream)
+    return Claim(dataclasses.replace(delivery, position=position))
+
+
+def _held(session: Session, name: str, what: str, delivery: Delivery, work: Workspace) -> str | None:
+    """Take a lock; who has it, if that one is to be left alone."""
     holder = session.lock(name, delivery.run_id)
     if holder and delivery.if_running == "skip":
-        return Claim(delivery, Loaded(0, skipped=holder))
+        return holder
     if holder and delivery.if_running == "fail":
-        raise InProgress(f"{holder} has the idempotency key", hint="Wait for it, or use if_running='wait' or 'skip'")
+        raise InProgress(f"{holder} has {what}", hint="Wait for it, or use if_running='wait' or 'skip'")
     if holder:
-        _wait(lambda: session.lock(name, delivery.run_id), holder, "which has the idempotency key", work)
-    return Claim(delivery, _done(session, delivery))
+        _wait(lambda: session.lock(name, delivery.run_id), holder, f"which has {what}", work)
+    return None
+
+
+def _position(session: Session, table: Table, place: str, stream: str, work: Workspace) -> Position:
+    found = ledger.find_position(session, place, stream)
+    if found.watermark is None or found.watermark.values is None or session.exists(table):
+        return found
+    work.tell(f"the table is gone, so the watermark ({found.watermark}) does not count: all rows are read")
+    return dataclasses.replace(found, watermark=None)
 
 
 def _lacks_rejects(session: Session, delivery: Delivery) -> bool:
@@ -186,6 +215,8 @@ def deliver(target: TableTarget, given: Stream | Staged, work: Workspace, delive
                 done = ledger.find_load(session, delivery)
                 if done is not None:
                     return done
+                if delivery.position is not None:
+                    ledger.check_position(session, place, delivery.position)
                 if target.strategy is WriteStrategy.REPLACE:
                     ledger.check_newest(session, place, delivery)
             load = plan_load(session, target, given.schema, lambda: ledger.has_created(session, place))
@@ -204,7 +235,8 @@ def deliver(target: TableTarget, given: Stream | Staged, work: Workspace, delive
 
 def _record(session: Session, place: str, load: Load, loaded: Loaded, delivery: Delivery, work: Workspace) -> None:
     """Write what is to be known of a load: the rows it refused, those it brought in at last, and itself."""
-    if load.strategy is WriteStrategy.APPEND and (note := ledger.repeated(session, place, delivery)):
+    is_append = load.strategy is WriteStrategy.APPEND and delivery.position is None
+    if is_append and (note := ledger.repeated(session, place, delivery)):
         work.tell(note)
     if work.rejects is not None and work.rejects.rows:
         rejects.record_rejects(session, place, delivery.run_id, work.rejects)

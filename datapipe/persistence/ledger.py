@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from datapipe.data.names import quoted
-from datapipe.errors import IdempotencyConflict, StaleRun
+from datapipe.data.watermark import Position, Watermark
+from datapipe.errors import IdempotencyConflict, StaleRun, TransientError
 from datapipe.persistence.internal import Values, creation, ledger_table
 from datapipe.persistence.load import Load, Loaded
 from datapipe.persistence.rejects import Replay
@@ -64,6 +65,10 @@ class Delivery:
         The refused rows that it brings in.
     derived : bool
         Whether the key stands for the load's place in a job, so that the rows may be others.
+    position : Position, optional
+        Where the loads of an incremental source stand: before a claim, which stream it is; after it, all of it.
+    watermark : callable, optional
+        What this load leaves for the next one, once its rows have been read.
 
     Examples
     --------
@@ -82,6 +87,8 @@ class Delivery:
     quarantines: bool = False
     replay: Replay | None = None
     derived: bool = False
+    position: Position | None = None
+    watermark: Callable[[], Watermark] | None = None
 
     @property
     def key(self) -> str:
@@ -136,6 +143,32 @@ def has_created(session: Session, place: str) -> bool:
     return bool(session.query(text, place, '%"created": true%'))
 
 
+def find_position(session: Session, place: str, stream: str) -> Position:
+    """Where the loads of a source into a table stand, says the last one that was committed. There is a ledger."""
+    text = (
+        f"SELECT watermark, generation, run_id, committed FROM {_from(session)} WHERE target = ? AND watermark LIKE ?"
+    )
+    rows = session.query(f"{text} ORDER BY generation DESC LIMIT 1", place, f'{{"stream": "{stream}"%')
+    if not rows:
+        return Position(stream)
+    found, generation, run_id, committed = rows[0]
+    form = json.loads(found)
+    return Position(stream, Watermark.of(form), int(generation), run_id, committed)
+
+
+def check_position(session: Session, place: str, position: Position) -> None:
+    """Refuse an increment that begins where another run's does.
+
+    Raises
+    ------
+    TransientError
+        So that the run begins again, after the other's.
+    """
+    now = find_position(session, place, position.stream)
+    if now.generation > position.generation:
+        raise TransientError(f"run {now.run_id} has loaded the increment meanwhile", hint="Try again")
+
+
 def check_newest(session: Session, place: str, delivery: Delivery) -> None:
     """Refuse to replace what a run that began later has put there.
 
@@ -181,12 +214,27 @@ def record(session: Session, place: str, load: Load, loaded: Loaded, delivery: D
         "rows_written": loaded.rows,
         "deduplicated": loaded.deduplicated,
         "schema_version": version_of(loaded.columns),
-        "watermark": None,
+        "watermark": _watermark(delivery),
         "versions": json.dumps(dict(delivery.versions)),
         "result": json.dumps(result),
         "started": delivery.started,
     }
     _insert(session, values)
+
+
+def record_watermark(session: Session, place: str, run_id: str, position: Position, watermark: Watermark) -> None:
+    """Insert a row for a watermark that no load has left."""
+    now = str(session.scalar(f"SELECT {session.words.now}"))
+    texts = {"fingerprint": "", "correlation_id": run_id, "strategy": "watermark", "versions": "{}", "result": "{}"}
+    counts = {"rows_read": 0, "rows_written": 0, "deduplicated": 0}
+    values = {"key": run_id, "run_id": run_id, "target": place, **texts, **counts, "schema_version": "", "started": now}
+    _insert(session, {**values, "watermark": position.text(watermark)})
+
+
+def _watermark(delivery: Delivery) -> str | None:
+    if delivery.position is None or delivery.watermark is None:
+        return None
+    return delivery.position.text(delivery.watermark())
 
 
 def _insert(session: Session, values: Mapping[str, Any]) -> None:

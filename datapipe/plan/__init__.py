@@ -4,6 +4,7 @@ from datapipe.plan.binding import bind, check_bound, check_runnable
 from datapipe.plan.contract import CheckSpec, ColumnRule, Contract
 from datapipe.plan.document import build, load, loads, parse, read_file, to_dict, to_json, to_yaml
 from datapipe.plan.functions import FrameKind, FunctionRef, frame_kind
+from datapipe.plan.incremental import Incremental
 from datapipe.plan.model import (
     QUEUE_NAME,
     CodeConfig,
@@ -26,6 +27,7 @@ from datapipe.plan.model import (
     ValidateConfig,
     ValidateStep,
     WriteStrategy,
+    incremental_of,
     parameter_names,
 )
 from datapipe.plan.rewrite import functions, with_functions
@@ -48,6 +50,7 @@ __all__ = [
     "FrameKind",
     "FrameSource",
     "FunctionRef",
+    "Incremental",
     "Plan",
     "QuerySource",
     "SchemaMode",
@@ -69,6 +72,7 @@ __all__ = [
     "check_runnable",
     "frame_kind",
     "functions",
+    "incremental_of",
     "load",
     "loads",
     "parameter_names",

@@ -35,7 +35,7 @@ def source_of(
                 step="ingestion",
                 hint="Give a query, a table's name, a path, or a pandas, polars or Arrow table",
             )
-        if source is not None or params or schema or columns or format_ or _partitioned(how):
+        if source is not None or params or schema or columns or format_ or _partitioned(how) or how.get("incremental"):
             raise PlanError("a frame takes no other arguments", step="ingestion", hint="Use read(frame) alone")
         return FrameSource(frame=given)
     text = str(given)
@@ -56,12 +56,24 @@ def source_of(
     return build(TableSource, {"table": text, "schema": schema, **database}, step="ingestion")
 
 
+def incremental_form(cursor: Any, further: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The plan's field for an incremental source; None if it is none."""
+    given = {name: value for name, value in further.items() if value not in (None, "error")}
+    if cursor is None and given:
+        hint = "Name the column whose values grow: incremental='updated_at'"
+        raise PlanError(f"{next(iter(given))}= is for an incremental source", step="ingestion", hint=hint)
+    return None if cursor is None else {"cursor": cursor, **given}
+
+
 def _check_of_files(params: Mapping[str, Any] | None, schema: str | None, how: Mapping[str, Any]) -> None:
     if params or schema:
         raise PlanError("files take no params and no schema", step="ingestion", hint="Filter in a .sql() step")
     if _partitioned(how):
         hint = "Leave partition_on= and partitions= out"
         raise PlanError("only tables and queries are read in partitions", step="ingestion", hint=hint)
+    if how.get("incremental") is not None:
+        hint = "Leave incremental= out"
+        raise PlanError("only tables and queries are read incrementally", step="ingestion", hint=hint)
 
 
 def _partitioned(how: Mapping[str, Any]) -> bool:
@@ -97,7 +109,7 @@ def feed_of(name: str, value: Any) -> Feed:
     if isinstance(value, Plan):
         if value.persistence is not None:
             raise PlanError(f"the table {name!r} is a plan with a target", hint="Give it without .write()")
-        return Feed(ingestion=value.ingestion, transformation=value.transformation)
+        return build(Feed, {"ingestion": value.ingestion, "transformation": value.transformation})
     if isinstance(value, str):
         raise PlanError(f"the table {name!r} is text", hint=f"Give {name}=datapipe.read({value!r}, …)")
     return Feed(ingestion=FrameSource(frame=value))

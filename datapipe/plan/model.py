@@ -22,8 +22,10 @@ from pydantic import (
 
 from datapipe.errors import PlanError
 from datapipe.plan.base import Function, Text, Value
+from datapipe.plan.checks import check_incremental, check_partitions, check_rename, one_connection
 from datapipe.plan.contract import Contract, TableChecks, with_functions
 from datapipe.plan.functions import FunctionRef
+from datapipe.plan.incremental import Incremental
 from datapipe.plan.names import qualified, split_table
 from datapipe.plan.sqltext import check_one_query, named_parameters
 from datapipe.plan.stored import StoredTable
@@ -72,11 +74,13 @@ class QuerySource(Value):
     zero_dates: ZeroDates = "error"
     partition_on: Text | None = None
     partitions: Partitions | None = None
+    incremental: Incremental | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _one_connection(self.source_db_url, self.source, "source_db_url", "source")
-        _check_partitions(self.partition_on, self.partitions)
+        one_connection(self.source_db_url, self.source, "source_db_url", "source")
+        check_partitions(self.partition_on, self.partitions)
+        check_incremental(self.incremental, self.partition_on)
         check_one_query(self.query)
         return self
 
@@ -95,6 +99,7 @@ class TableSource(Value):
     zero_dates: ZeroDates = "error"
     partition_on: Text | None = None
     partitions: Partitions | None = None
+    incremental: Incremental | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -103,8 +108,9 @@ class TableSource(Value):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _one_connection(self.source_db_url, self.source, "source_db_url", "source")
-        _check_partitions(self.partition_on, self.partitions)
+        one_connection(self.source_db_url, self.source, "source_db_url", "source")
+        check_partitions(self.partition_on, self.partitions)
+        check_incremental(self.incremental, self.partition_on)
         return self
 
     @property
@@ -284,6 +290,13 @@ class Feed(Value):
     ingestion: Source
     transformation: Steps = ()
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if incremental_of(self.ingestion) is not None:
+            hint = "Leave incremental out there; a condition in its query does what start= would"
+            raise PlanError("a further table is read whole: only what a plan reads first is incremental", hint=hint)
+        return self
+
 
 class TableTarget(Value):
     """A table to write to."""
@@ -305,7 +318,7 @@ class TableTarget(Value):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _one_connection(self.dest_db_url, self.destination, "dest_db_url", "destination")
+        one_connection(self.dest_db_url, self.destination, "dest_db_url", "destination")
         if self.strategy is WriteStrategy.UPSERT and not self.upsert_keys:
             raise PlanError("upsert needs keys", step="persistence", hint="Name them: keys=['id'] (upsert_keys: [id])")
         if self.strategy is WriteStrategy.APPEND and self.upsert_keys:
@@ -318,7 +331,7 @@ class TableTarget(Value):
             raise PlanError("latest= states the winner of an upsert", step="persistence", hint="Use strategy='upsert'")
         if len(set(self.upsert_keys)) < len(self.upsert_keys):
             raise PlanError("a key is named twice", step="persistence")
-        _check_rename(self.rename, self.schema_mode)
+        check_rename(self.rename, self.schema_mode)
         return self
 
     @property
@@ -389,6 +402,8 @@ class Plan(Value):
         if quarantines and isinstance(self.persistence, FileTarget):
             hint = "Write to a database table, or use on_error='drop'"
             raise PlanError("beside a file there is no place for a quarantine", step="persistence", hint=hint)
+        if incremental_of(self.ingestion) is not None:
+            _check_keeps(self.persistence)
         return self
 
     @property
@@ -415,29 +430,19 @@ class Plan(Value):
         return cls.model_json_schema(by_alias=True)
 
 
-def _one_connection(url: DatabaseUrl | None, name: str | None, url_field: str, name_field: str) -> None:
-    if url is not None and name is not None:
-        raise PlanError(f"both {url_field} and {name_field} are given", hint="Give one of them")
-    if name is not None and not name.isidentifier():  # not repeated: it may hold a password
-        raise PlanError(f"{name_field} is not the name of a connection", hint=f"Give a URL in {url_field}, or a name")
+def incremental_of(source: Source) -> Incremental | None:
+    """How a source is read incrementally; None if it is not."""
+    return source.incremental if isinstance(source, QuerySource | TableSource) else None
 
 
-def _check_partitions(column: str | None, count: int | None) -> None:
-    if count is not None and column is None:
-        hint = "Name it: partition_on='id', an integer, date, timestamp or decimal column"
-        raise PlanError("partitions need a column to cut the rows by", hint=hint)
-
-
-def _check_rename(rename: Mapping[str, str], mode: SchemaMode | None) -> None:
-    if not rename:
-        return
-    if mode in {"strict", "discard"}:
-        hint = "Leave schema_mode out, or rename the column in the table or in a step"
-        raise PlanError(f"rename changes the table, which schema_mode {mode} does not", step="persistence", hint=hint)
-    names = [*rename, *rename.values()]
-    if not all(names) or len(set(names)) < len(names):
-        hint = "Name each column once: rename={'old': 'new'}"
-        raise PlanError("rename names a column twice, or none", step="persistence", hint=hint)
+def _check_keeps(target: Target | None) -> None:
+    """Refuse a target that would lose the rows of earlier loads, or has no ledger for the watermark."""
+    if isinstance(target, FileTarget):
+        hint = "Write to a database table, or leave incremental out"
+        raise PlanError("beside a file there is no place for a watermark", step="persistence", hint=hint)
+    if target is not None and target.strategy is WriteStrategy.REPLACE:
+        hint = "Use strategy='upsert' with keys, 'append' or 'insert'; or leave incremental out"
+        raise PlanError("replace would leave only the last increment in the table", step="persistence", hint=hint)
 
 
 def place(url: DatabaseUrl | None, name: str | None, default: str) -> str:

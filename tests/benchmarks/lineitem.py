@@ -15,10 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from services import find_postgresql, postgresql_database, running_postgresql
 
 SCHEMA = """
 CREATE TABLE lineitem (
@@ -136,10 +142,21 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--url", default=os.environ.get("DATAPIPE_TEST_POSTGRESQL_URL"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = load(options.url, options.scale, Path(folder))
+    with ExitStack() as stack:
+        url = options.url or stack.enter_context(_private())
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        rows = load(url, options.scale, Path(folder))
         print(f"lineitem at scale {options.scale}: {rows:,} rows", flush=True)
-        report(measure(options.url, options.pairs), rows)
+        report(measure(url, options.pairs), rows)
+
+
+@contextmanager
+def _private() -> Iterator[str]:
+    service = find_postgresql()
+    if service is None:
+        raise SystemExit("there is no PostgreSQL on this machine")
+    with running_postgresql(service) as server, postgresql_database(server) as url:
+        yield url
 
 
 if __name__ == "__main__":

@@ -1,0 +1,131 @@
+"""What the ledger will know of a run: its key, its plan, and where an incremental source's loads stand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from datapipe.data.connections import resolve
+from datapipe.data.stream import Workspace, scratch_directory
+from datapipe.data.watermark import Position
+from datapipe.engine.options import RunOptions
+from datapipe.errors import PlanError
+from datapipe.ingestion import Increment
+from datapipe.persistence import Delivery, Loaded, hashed, position_at, where
+from datapipe.plan import (
+    FileTarget,
+    Incremental,
+    Plan,
+    QuerySource,
+    TableSource,
+    TableTarget,
+    ValidateStep,
+    incremental_of,
+)
+from datapipe.plan.sqltext import tokens
+from datapipe.plan.values import encode_each
+from datapipe.settings import settings
+
+
+def delivery_of(
+    plan: Plan,
+    options: RunOptions,
+    correlation: str,
+    versions: Mapping[str, str],
+    report: Callable[[Loaded], Mapping[str, Any]],
+) -> Delivery | None:
+    """What identifies a run's load; None where the ledger is off.
+
+    Raises
+    ------
+    PlanError
+        If the plan needs what is not there without a ledger.
+    """
+    target, is_off = plan.persistence, settings().ledger == "off"
+    if target is not None and _quarantines(plan) and (is_off or isinstance(target, FileTarget)):
+        hint = "Write to a database table, with the ledger; or use on_error='drop'"
+        raise PlanError("there is no place for a quarantine", step="persistence", hint=hint)
+    if is_off and options.replay is not None:
+        hint = "Unset DATAPIPE_LEDGER: only with the ledger's tables is each row brought in once"
+        raise PlanError("rejected rows cannot be replayed without the ledger", step="persistence", hint=hint)
+    if is_off and options.idempotency_key is not None:
+        hint = "Leave the key out, or unset DATAPIPE_LEDGER"
+        raise PlanError("DATAPIPE_LEDGER=off leaves nothing to know a key by", hint=hint)
+    if is_off and target is not None and incremental_of(plan.ingestion) is not None:
+        hint = "Unset DATAPIPE_LEDGER, or leave incremental out"
+        raise PlanError("DATAPIPE_LEDGER=off leaves no place for a watermark", step="persistence", hint=hint)
+    if is_off:
+        return None
+    return Delivery(
+        options.run_id,
+        correlation,
+        plan.fingerprint,
+        options.idempotency_key,
+        options.if_running,
+        versions,
+        report=report,
+        quarantines=_quarantines(plan),
+        replay=options.replay,
+        derived=options.derived_key,
+        position=_position_of(plan) if target is not None and options.limit is None else None,
+    )
+
+
+def advancing(plan: Plan, delivery: Delivery) -> tuple[Delivery, Increment | None]:
+    """A claimed delivery that will leave a watermark, and the reading that makes it."""
+    how, position = incremental_of(plan.ingestion), delivery.position
+    if how is None or position is None:
+        return delivery, None
+    increment = Increment(how, position.watermark)
+    return dataclasses.replace(delivery, watermark=lambda: increment.watermark), increment
+
+
+def foreseen(plan: Plan) -> tuple[Increment | None, str | None]:
+    """What a run would read of an incremental source as its loads stand now, and that in a line."""
+    how, target = incremental_of(plan.ingestion), plan.persistence
+    if how is None:
+        return None, None
+    position = _position_of(plan) if isinstance(target, TableTarget) and settings().ledger != "off" else None
+    if position is None or not isinstance(target, TableTarget):
+        return Increment(how), "watermark: none, as nothing is written"
+    with scratch_directory() as scratch:
+        found = position_at(target, position.stream, Workspace(scratch=scratch))
+    mark = found.watermark
+    if mark is None or (mark.values is None and mark.begin is None):
+        return Increment(how), "watermark: none yet, the first load reads from the start"
+    if mark.values is None:
+        return Increment(how, mark), f"watermark: {mark}"
+    back = f", and read again from {_lag(how)} before it" if how.lag else ""
+    return Increment(how, mark), f"watermark: {mark}, left by run {found.run_id[:8]}{back}"
+
+
+def _lag(how: Incremental) -> str:
+    return str(how.model_dump(mode="json")["lag"])
+
+
+def _quarantines(plan: Plan) -> bool:
+    steps = plan.transformation
+    return any(isinstance(step, ValidateStep) and step.config.on_error == "quarantine" for step in steps)
+
+
+def _position_of(plan: Plan) -> Position | None:
+    how, source = incremental_of(plan.ingestion), plan.ingestion
+    if how is None or not isinstance(source, QuerySource | TableSource):
+        return None
+    return Position(stream_of(source))
+
+
+def stream_of(source: QuerySource | TableSource) -> str:
+    """The hash that stands for what is read: the database, the query and its cursor, but not how far or how late.
+
+    The steps after it are no part of it, so that a watermark outlives their changes.
+    """
+    url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step="ingestion")
+    cursor = json.dumps(source.incremental.cursor if source.incremental else ())
+    if isinstance(source, TableSource):
+        return hashed("datapipe stream 1", where(url), "table", source.schema_ or "", source.table, cursor)
+    words = [text for kind, text in tokens(source.query) if kind != "comment" and not text.isspace()]
+    given = json.dumps(encode_each(source.parameters), sort_keys=True)
+    return hashed("datapipe stream 1", where(url), "query", " ".join(words), given, cursor)

@@ -1,0 +1,247 @@
+"""Incremental loads from and into every database: what is new arrives once, and the watermark is the ledger's."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from contracts.sinks import Sink
+
+import datapipe
+from datapipe.errors import DataError, PlanError
+from datapipe.pipeline import Pipeline
+
+BASE = dt.datetime(2024, 1, 1, 10)
+
+
+def target_of(sink: Sink) -> Sink:
+    """Where the copies go: the same database, where it can be read and written at once."""
+    return Sink("duckdb", sink.url.replace("test.db", "target.db")) if sink.kind == "duckdb" else sink
+
+
+class Orders:
+    """A table that grows, and its copies."""
+
+    def __init__(self, sink: Sink, cursor: str = "TIMESTAMP", name: str = "orders") -> None:
+        self.sink, self.name, self.target = sink, name, target_of(sink)
+        type_ = "TEXT" if sink.kind == "sqlite" and cursor == "VARCHAR" else sink.declared(cursor)
+        sink.sql(f"CREATE TABLE {name} (id INTEGER NOT NULL PRIMARY KEY, moment {type_}, v {sink.declared('VARCHAR')})")
+        if sink.kind != "duckdb":
+            sink.sql(f"CREATE INDEX {name}_at ON {name} (moment)")
+
+    def add(self, id_: int, moment: Any, text: str = "x") -> None:
+        """One row more."""
+        value = "NULL" if moment is None else str(moment) if isinstance(moment, int | Decimal) else f"'{moment}'"
+        self.sink.sql(f"INSERT INTO {self.name} VALUES ({id_}, {value}, '{text}')")
+
+    def plan(self, strategy: str = "append", table: str = "copy", **how: Any) -> Pipeline:
+        """The plan that copies it."""
+        keys = {"keys": ["id"]} if strategy in {"upsert", "insert"} else {}
+        read = datapipe.read(self.name, source=self.sink.url, incremental="moment", **how)
+        return read.write(table, to=self.target.url, strategy=strategy, **keys)
+
+    def ids(self, table: str = "copy") -> list[int]:
+        """The ids that have arrived."""
+        return sorted(id_ for (id_,) in self.target.sql(f"SELECT id FROM {table}"))
+
+
+@pytest.fixture
+def orders(sink: Sink) -> Orders:
+    """Two orders, the second of which is a microsecond younger."""
+    made = Orders(sink)
+    made.add(1, BASE)
+    made.add(2, BASE.replace(microsecond=1))
+    return made
+
+
+@pytest.mark.parametrize("strategy", ["append", "insert", "upsert"])
+def test_each_row_arrives_once(orders: Orders, strategy: str) -> None:
+    plan = orders.plan(strategy)
+    assert plan.run().rows_written == 2
+    assert plan.run().rows_read == 0
+    orders.add(3, BASE.replace(microsecond=1))  # as young as the last one that was seen
+    orders.add(4, BASE.replace(microsecond=2))
+    result = plan.run()
+    assert (result.rows_read, orders.ids()) == (2, [1, 2, 3, 4])
+    assert result.watermark == {"moment": "2024-01-01 10:00:00.000002"}
+    assert plan.run().watermark == result.watermark
+
+
+def test_an_updated_row_is_read_again(orders: Orders) -> None:
+    plan = orders.plan("upsert")
+    plan.run()
+    orders.sink.sql("UPDATE orders SET moment = '2024-01-02 00:00:00', v = 'changed' WHERE id = 1")
+    assert plan.run().rows_written == 1
+    assert orders.target.sql("SELECT v FROM copy WHERE id = 1") == [("changed",)]
+
+
+def test_late_rows_are_found_within_the_lag_and_never_doubled(orders: Orders) -> None:
+    plan = orders.plan(lag="1 hour")
+    plan.run()
+    orders.add(3, BASE - dt.timedelta(minutes=59))
+    orders.add(4, BASE - dt.timedelta(minutes=61))
+    assert plan.run().rows_read == 1
+    assert plan.run().rows_read == 0
+    assert orders.ids() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("cursor", "values"),
+    [
+        ("INTEGER", [1, 2, 10]),
+        ("BIGINT", [2**53, 2**53 + 1, 2**53 + 2]),
+        ("DECIMAL(20,4)", [Decimal("9.5000"), Decimal("10.0001"), Decimal("10.0002")]),
+        ("DATE", [dt.date(2024, 1, 1), dt.date(2024, 1, 2), dt.date(2024, 1, 3)]),
+        ("VARCHAR", ["B", "a", "é"]),
+    ],
+)
+def test_every_kind_of_cursor(sink: Sink, cursor: str, values: list[Any]) -> None:
+    orders = Orders(sink, cursor)
+    plan = orders.plan()
+    for number, value in enumerate(values, 1):
+        orders.add(number, value)
+        assert plan.run().rows_read == 1
+        assert plan.run().rows_read == 0
+    assert orders.ids() == [1, 2, 3]
+    assert list(plan.watermark.values or ()) == [values[-1]]
+
+
+def test_moments_with_a_zone(sink: Sink) -> None:
+    if sink.kind == "sqlite":
+        pytest.skip("SQLite has no such type of its own; its texts are tested in tests/unit/ingestion/test_bounds.py")
+    orders = Orders(sink, "TIMESTAMPTZ")
+    offset = "" if sink.kind == "mysql" else "+00"
+    orders.add(1, f"2024-07-01 10:00:00.000001{offset}")
+    plan = orders.plan()
+    plan.run()
+    orders.add(2, f"2024-07-01 10:00:00.000002{offset}")
+    assert (plan.run().rows_read, plan.run().rows_read) == (1, 0)
+
+
+def test_several_columns_are_one_cursor(sink: Sink) -> None:
+    sink.sql("CREATE TABLE orders (day DATE NOT NULL, n INTEGER NOT NULL)")
+    read = datapipe.read("orders", source=sink.url, incremental=["day", "n"])
+    plan = read.write("copy", to=target_of(sink).url)
+    for number, row in enumerate(["'2024-01-01', 5", "'2024-01-01', 6", "'2024-01-02', 1", "'2024-01-02', 2"], 1):
+        sink.sql(f"INSERT INTO orders VALUES ({row})")
+        assert (plan.run().rows_read, plan.run().rows_read) == (1, 0)
+        assert target_of(sink).sql("SELECT COUNT(*) FROM copy") == [(number,)]
+
+
+def test_null_is_refused_left_out_or_looked_at_each_time(orders: Orders) -> None:
+    orders.add(3, None)
+    with pytest.raises(DataError, match="the cursor 'moment' is NULL"):
+        orders.plan(table="refused").run()
+    assert orders.plan(table="skipped", nulls="skip").run().rows_read == 2
+    always = orders.plan(table="looked_at", nulls="always")
+    assert (always.run().rows_read, always.run().rows_read) == (3, 0)
+    orders.add(4, None)
+    assert always.run().rows_read == 1
+    with pytest.raises(DataError, match="the cursor 'moment' is NULL"):
+        orders.plan(table="skipped").run()  # also behind the watermark
+
+
+def test_start_and_until(orders: Orders) -> None:
+    plan = orders.plan(start=BASE.replace(microsecond=1), until="2024-01-03")
+    orders.add(3, "2024-01-02 00:00:00")
+    orders.add(4, "2024-01-03 00:00:00")
+    assert plan.run().rows_read == 2
+    assert orders.ids() == [2, 3]
+
+
+def test_a_query_with_steps_behind_it(orders: Orders) -> None:
+    query = "SELECT id, moment, v FROM orders WHERE id <> :id"
+    read = datapipe.read(query, source=orders.sink.url, params={"id": 2}, incremental="moment")
+    plan = read.sql("SELECT id, upper(v) AS v FROM input_data").write("copy", to=orders.target.url)
+    assert (plan.run().rows_read, plan.run().rows_read) == (1, 0)
+    orders.add(3, BASE.replace(microsecond=5))
+    changed = read.sql("SELECT id, lower(v) AS v FROM input_data").write("copy", to=orders.target.url)
+    assert changed.run().rows_read == 1  # the watermark outlives a change of the steps
+    assert orders.ids() == [1, 3]
+
+
+def test_each_target_and_each_source_has_its_own_watermark(orders: Orders) -> None:
+    other = Orders(orders.sink, name="others")
+    other.add(7, BASE)
+    assert orders.plan().run().rows_read == 2
+    assert orders.plan(table="second").run().rows_read == 2
+    assert other.plan().run().rows_read == 1
+    assert orders.plan().run().rows_read == 0
+
+
+def test_a_failed_run_moves_nothing(orders: Orders) -> None:
+    def fail(_: Any) -> Any:
+        raise ValueError
+
+    read = datapipe.read("orders", source=orders.sink.url, incremental="moment")
+    with pytest.raises(DataError):
+        read.apply(fail).write("copy", to=orders.target.url).run()
+    plan = read.write("copy", to=orders.target.url)
+    assert plan.watermark.values is None
+    assert plan.run().rows_read == 2
+
+
+def test_a_table_that_is_gone_is_loaded_anew(orders: Orders) -> None:
+    plan = orders.plan()
+    plan.run()
+    orders.target.sql("DROP TABLE copy")
+    result = plan.run()
+    assert result.rows_read == 2
+    assert any("the table is gone" in note for note in result.notices)
+
+
+def test_the_watermark_is_shown_set_and_reset(orders: Orders) -> None:
+    plan = orders.plan()
+    assert str(plan.watermark) == "moment: nothing loaded yet; the next run begins at the start"
+    assert str(plan.watermark.set("2024-01-01 10:00:00.000001")).startswith("set to moment 2024-01-01 10:00:00.000001")
+    assert plan.run().rows_read == 1
+    mark = plan.watermark
+    assert mark.values == (BASE.replace(microsecond=1),) and mark.run_id[:8] in str(mark)
+    assert mark.to_dict()["values"] == ["2024-01-01 10:00:00.000001"]
+    assert "nothing loaded yet" in str(plan.watermark.reset())
+    assert plan.run().rows_read == 2
+    with pytest.raises(PlanError, match="'soon' is no value of the cursor 'moment'"):
+        plan.watermark.set("soon")
+
+
+def test_explain_shows_where_reading_begins(orders: Orders) -> None:
+    plan = orders.plan(lag="1 minute")
+    assert "none yet" in str(plan.explain())
+    plan.run()
+    found = str(plan.explain())
+    assert "watermark: moment 2024-01-01 10:00:00.000001" in found and "1 minute before it" in found
+    assert "moment >= 2024-01-01 09:59:00.000001 is applied by the source" in found
+    assert "2024-01-01 09:59:00" in found.partition("(watermark")[0]
+
+
+def test_runs_at_once_load_each_row_once(orders: Orders) -> None:
+    plan, errors = orders.plan(), []
+
+    def run() -> None:
+        try:
+            plan.run()
+        except Exception as error:  # noqa: BLE001  # told below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (errors, orders.ids()) == ([], [1, 2])
+
+
+def test_without_a_ledger_there_is_no_place_for_a_watermark(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPIPE_LEDGER", "off")
+    with pytest.raises(PlanError, match="no place for a watermark"):
+        orders.plan().run()
+
+
+def test_looking_reads_as_the_first_load_would(orders: Orders) -> None:
+    plan = orders.plan(start=BASE.replace(microsecond=1))
+    plan.run()
+    assert len(plan.collect()) == 1
+    assert plan.preview(5).rows == 1
