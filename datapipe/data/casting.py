@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapipe.data.decimals import misread
+from datapipe.data.decimals import from_doubles, misread
 from datapipe.data.layouts import interval_text, to_interval, uuid_bytes, uuid_text
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, type_name
 from datapipe.errors import DataError
@@ -227,6 +227,10 @@ def _check_clock(values: pa.Array) -> None:
 
 
 def _to_decimal(values: pa.Array, to: pa.DataType) -> pa.Array:
+    if values.type == pa.float64() and pa.types.is_decimal128(to):
+        made = from_doubles(pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False), to)
+        if made is not None:
+            return made if not values.null_count else pc.if_else(values.is_valid(), made, pa.scalar(None, to))
     if misread(values, precision=to.precision, scale=to.scale) is not None:
         raise pa.ArrowInvalid("out of range")
     if pa.types.is_floating(values.type):

@@ -1,11 +1,40 @@
-"""What Arrow's casts to decimal get wrong without saying so."""
+"""Decimals made from doubles, and what Arrow's casts to decimal get wrong without saying so."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+_FIFTEEN_DIGITS = 10**15
+_MOST_PLACES = 22  # the greatest power of ten that a double holds
+
+
+def from_doubles(doubles: npt.NDArray[np.float64], type_: pa.Decimal128Type) -> pa.Array | None:
+    """Numbers as decimals; None unless 15 digits tell each of them, of which no two are the same double.
+
+    Examples
+    --------
+    >>> from_doubles(np.array([1.1, -2.0]), pa.decimal128(9, 2)).to_pylist()
+    [Decimal('1.10'), Decimal('-2.00')]
+    >>> from_doubles(np.array([0.001]), pa.decimal128(9, 2)) is None
+    True
+    """
+    if not 0 <= type_.scale <= _MOST_PLACES:
+        return None
+    power = 10.0**type_.scale
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.rint(doubles * power)
+        fits = (np.abs(scaled) < min(_FIFTEEN_DIGITS, 10**type_.precision)) & (scaled / power == doubles)
+    if not fits.all():
+        return None
+    halves = np.empty((len(doubles), 2), np.int64)  # of numbers of 128 bits
+    halves[:, 0] = scaled
+    halves[:, 1] = halves[:, 0] >> 63
+    return pa.Array.from_buffers(type_, len(doubles), [None, pa.py_buffer(halves)])
 
 
 def misread(values: pa.Array, *, precision: int, scale: int) -> int | None:

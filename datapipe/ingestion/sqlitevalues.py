@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from datapipe.data.casting import cast_column
+from datapipe.data.decimals import from_doubles
 from datapipe.data.types import describe, tag
 from datapipe.errors import DataError
 from datapipe.ingestion.rows import Array, Field, check_classes
@@ -17,8 +18,6 @@ from datapipe.ingestion.texts import parse
 
 _OTHERS: dict[pa.DataType, frozenset[type]] = {pa.null(): frozenset(), pa.binary(): frozenset({bytes})}
 _MOST_EXACT = 2**53
-_FIFTEEN_DIGITS = 10**15
-_MOST_PLACES = 22  # the greatest power of ten that a double holds
 _MOST_BYTES = 2**31 - 1  # of the text in one array
 
 
@@ -91,29 +90,13 @@ def _numbers(values: Sequence[Any], field: Field, first_row: int) -> Array:
     """Numbers in decimal, which SQLite holds as whole numbers, as doubles or as text."""
     classes = set(map(type, values))
     if pa.types.is_decimal(field.type) and classes <= {int, float}:
-        made = _scaled(values, field.type)
+        made = from_doubles(np.array(array("d", values)), field.type)
         if made is not None:
             return made
     check_classes(values, {int, float, str}, field, first_row)
     exact = field.type.precision > 15 if pa.types.is_decimal(field.type) else tag(field) == "numeric"
     digits = _digits(values, field, first_row, exact=exact) if classes - {str, type(None)} else values
     return parse(pa.array(digits, pa.string()), field, first_row=first_row)
-
-
-def _scaled(values: Sequence[Any], type_: pa.Decimal128Type) -> Array | None:
-    """Numbers as decimals; None unless 15 digits tell each of them, of which no two are the same double."""
-    if type_.scale > _MOST_PLACES:
-        return None
-    doubles, power = np.array(array("d", values)), 10.0**type_.scale
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.rint(doubles * power)
-        fits = (np.abs(scaled) < min(_FIFTEEN_DIGITS, 10**type_.precision)) & (scaled / power == doubles)
-    if not fits.all():
-        return None
-    halves = np.empty((len(doubles), 2), np.int64)  # of numbers of 128 bits
-    halves[:, 0] = scaled
-    halves[:, 1] = halves[:, 0] >> 63
-    return pa.Array.from_buffers(type_, len(doubles), [None, pa.py_buffer(halves)])
 
 
 def _check_doubles(values: Sequence[Any], field: Field, first_row: int) -> None:
