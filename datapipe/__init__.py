@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datapipe.backfilling import backfill
     from datapipe.engine import RunResult
     from datapipe.errors import DatapipeError
     from datapipe.history import Run, attach
@@ -32,6 +33,7 @@ __all__ = [
     "Settings",
     "WriteStrategy",
     "attach",
+    "backfill",
     "connect",
     "load",
     "notebook",
@@ -50,6 +52,7 @@ _HOMES = {
     "Settings": "settings",
     "WriteStrategy": "plan",
     "attach": "history",
+    "backfill": "backfilling",
     "connect": "settings",
     "load": "reading",
     "notebook": "notebooks.job",

@@ -105,7 +105,7 @@ def _plain(values: tuple[Any, ...] | None) -> list[Any] | None:
 
 def _how(plan: Plan) -> Incremental:
     found = incremental_of(plan.ingestion)
-    if found is None:
+    if found is None or not found.watermark:
         raise PlanError("the plan has no watermark", hint="Name the column whose values grow: incremental='updated_at'")
     return found
 

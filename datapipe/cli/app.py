@@ -9,8 +9,8 @@ import typer
 
 from datapipe import __version__
 from datapipe.cli import api as rest
+from datapipe.cli import backfill, init, local, notebook, queue, runs, schema, stages, watermark, workers
 from datapipe.cli import config as configuration
-from datapipe.cli import init, local, notebook, queue, runs, schema, stages, watermark, workers
 from datapipe.cli.jobs import How, completed, run_job
 from datapipe.cli.options import (
     MEMORY,
@@ -207,6 +207,7 @@ runs.add_to(app)  # runs, status, watch, cancel, retry
 workers.add_to(app)  # workers, health, metrics
 schema.add_to(app)  # schema list, show, history, diff, check
 watermark.add_to(app)  # watermark show, set, reset
+backfill.add_to(app)  # backfill
 stages.add_to(app)  # ingest, transform, persist
 queue.add_to(app)  # submit, worker
 local.add_to(app)  # demo, up, lab

@@ -22,6 +22,7 @@ from datapipe.plan import (
     TableSource,
     TableTarget,
     ValidateStep,
+    WriteStrategy,
     incremental_of,
 )
 from datapipe.plan.sqltext import tokens
@@ -78,7 +79,9 @@ def advancing(plan: Plan, delivery: Delivery) -> tuple[Delivery, Increment | Non
     how, position = incremental_of(plan.ingestion), delivery.position
     if how is None or position is None:
         return delivery, None
-    increment = Increment(how, position.watermark)
+    target = plan.persistence
+    keyed = isinstance(target, TableTarget) and target.strategy is WriteStrategy.UPSERT
+    increment = Increment(how, position.watermark, keyed=keyed)
     return dataclasses.replace(delivery, watermark=lambda: increment.watermark), increment
 
 
@@ -89,7 +92,7 @@ def foreseen(plan: Plan) -> tuple[Increment | None, str | None]:
         return None, None
     position = _position_of(plan) if isinstance(target, TableTarget) and settings().ledger != "off" else None
     if position is None or not isinstance(target, TableTarget):
-        return Increment(how), "watermark: none, as nothing is written"
+        return Increment(how), f"watermark: none, as {'nothing is written' if how.watermark else 'this is a slice'}"
     with scratch_directory() as scratch:
         found = position_at(target, position.stream, Workspace(scratch=scratch))
     mark = found.watermark
@@ -112,7 +115,7 @@ def _quarantines(plan: Plan) -> bool:
 
 def _position_of(plan: Plan) -> Position | None:
     how, source = incremental_of(plan.ingestion), plan.ingestion
-    if how is None or not isinstance(source, QuerySource | TableSource):
+    if how is None or not how.watermark or not isinstance(source, QuerySource | TableSource):
         return None
     return Position(stream_of(source))
 

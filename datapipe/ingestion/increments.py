@@ -20,6 +20,7 @@ from datapipe.ingestion.cursors import at_least, back, comparable, cursor_fields
 from datapipe.ingestion.digests import SIZE, digests
 from datapipe.plan.incremental import Incremental
 
+_MOST = 500_000  # rows that are known again: what the ledger keeps of them is 11 MB of text, and databases take 16
 _HELD = 16 << 20  # bytes of rows near the watermark that are held as they are
 
 
@@ -31,10 +32,12 @@ class Increment:
     how : Incremental
     since : Watermark, optional
         Of the loads before; None for the first, and where none count.
+    keyed : bool
+        Whether the target knows rows by their keys, so that it does no harm to load one again.
     """
 
-    def __init__(self, how: Incremental, since: Watermark | None = None) -> None:
-        self._how = how
+    def __init__(self, how: Incremental, since: Watermark | None = None, *, keyed: bool = False) -> None:
+        self._how, self._keyed = how, keyed
         self._since = since if since is not None and since.values is not None else None
         self._said = since.begin if since else None
         self._known = Counter(_split(since.seen)) if since else Counter()
@@ -142,7 +145,13 @@ class Increment:
 
     @property
     def watermark(self) -> Watermark:
-        """What the next load begins at, once all rows have been read."""
+        """What the next load begins at, once all rows have been read.
+
+        Raises
+        ------
+        DataError
+            If more rows would have to be known again than the ledger can keep, and the target has no keys.
+        """
         cursor, top = tuple(each.name for each in self._fields), self._top
         until = next((bound.values for bound in self._bounds if bound.below), None)
         if (
@@ -152,7 +161,14 @@ class Increment:
             return Watermark(cursor, top, self._known_by or self._columns, b"".join(seen), self._since.floor)
         if top is not None:
             self._near.rise(top)
-        return Watermark(cursor, top, self._columns, b"".join(sorted(self._near.seen())), self._floor)
+        seen = self._near.seen()
+        if len(seen) <= _MOST:
+            return Watermark(cursor, top, self._columns, b"".join(sorted(seen)), self._floor)
+        if self._keyed:
+            return Watermark(cursor, top, self._columns)
+        problem = f"{len(seen):,} rows near the watermark would be read again, and at most {_MOST:,} can be known again"
+        hint = "Use a finer cursor, a shorter lag, or strategy='upsert' with keys"
+        raise DataError(problem, column=cursor[0], hint=hint)
 
     @property
     def _floor(self) -> tuple[Mark, ...] | None:

@@ -105,7 +105,7 @@ def _position(session: Session, table: Table, place: str, stream: str, work: Wor
     found = ledger.find_position(session, place, stream)
     if found.watermark is None or found.watermark.values is None or session.exists(table):
         return found
-    work.tell(f"the table is gone, so the watermark ({found.watermark}) does not count: all rows are read")
+    work.tell(f"the table is gone, so the watermark that run {found.run_id[:8]} has left does not count")
     return dataclasses.replace(found, watermark=None)
 
 

@@ -25,7 +25,8 @@ from datapipe.plan.base import Text, Value
 from datapipe.plan.values import decode, encode
 
 _UNITS = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
-_PART = re.compile(rf"(\d+(?:\.\d{{1,6}})?)\s*({'|'.join(_UNITS)})s?", re.I)
+_SHORT = {"w": "week", "d": "day", "h": "hour", "min": "minute", "m": "minute", "s": "second"}
+_PART = re.compile(rf"(\d+(?:\.\d{{1,6}})?)\s*({'|'.join(_UNITS)}|{'|'.join(_SHORT)})s?(?![a-z])", re.I)
 _SPAN = re.compile(rf"\s*{_PART.pattern}(?:\s*,?\s*{_PART.pattern})*\s*", re.I)
 _LAG_HINT = "Write a time, such as '1 hour' or '2 days', or a number for a cursor that is one"
 _PLAIN = (str, int, Decimal, dt.date)  # dt.datetime is a date
@@ -47,7 +48,8 @@ def span(text: str) -> dt.timedelta:
     """
     if not _SPAN.fullmatch(text):
         raise PlanError(f"{text!r} is no length of time", hint="Write it as '1 hour', '90 minutes' or '1 day 2 hours'")
-    seconds = sum(Decimal(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text))
+    parts = [(Decimal(number), unit.lower()) for number, unit in _PART.findall(text)]
+    seconds = sum(number * _UNITS[_SHORT.get(unit, unit)] for number, unit in parts)
     return dt.timedelta(microseconds=int(seconds * 1_000_000))
 
 
@@ -122,6 +124,8 @@ class Incremental(Value):
         Where reading ends, itself not included.
     nulls : {"error", "skip", "always"}
         What is done with rows whose cursor is NULL: refuse them, leave them out, or look at them in each run.
+    watermark : bool
+        Whether loads begin at a watermark and leave one; those of a slice do not, which has both ends.
     """
 
     cursor: Cursor
@@ -129,6 +133,7 @@ class Incremental(Value):
     start: Bound = None
     until: Bound = None
     nulls: Literal["error", "skip", "always"] = "error"
+    watermark: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -141,6 +146,9 @@ class Incremental(Value):
             if bound is not None and len(_values(bound)) != len(self.cursor):
                 columns = ", ".join(self.cursor)
                 raise PlanError(f"{name} has another number of values than the cursor ({columns}) has columns")
+        if not self.watermark and (self.start is None or self.until is None):
+            hint = "Give start and until, or leave watermark out"
+            raise PlanError("what has no watermark is a slice, which has two ends", hint=hint)
         return self
 
     @classmethod
@@ -151,8 +159,9 @@ class Incremental(Value):
     @model_serializer(mode="wrap")
     def _short(self, write: Any) -> Any:
         found = {name: value for name, value in write(self).items() if value is not None}
-        if found.get("nulls") == "error":
-            del found["nulls"]
+        for name, usual in (("nulls", "error"), ("watermark", True)):
+            if found.get(name) == usual:
+                del found[name]
         cursor = list(self.cursor) if len(self.cursor) > 1 else self.cursor[0]
         return cursor if set(found) == {"cursor"} else {**found, "cursor": cursor}
 

@@ -38,6 +38,7 @@ PUBLIC = [
     "Settings",
     "WriteStrategy",
     "attach",
+    "backfill",
     "connect",
     "load",
     "notebook",

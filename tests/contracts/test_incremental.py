@@ -245,3 +245,40 @@ def test_looking_reads_as_the_first_load_would(orders: Orders) -> None:
     plan.run()
     assert len(plan.collect()) == 1
     assert plan.preview(5).rows == 1
+
+
+def test_a_range_is_loaded_in_slices_each_once(orders: Orders) -> None:
+    for number in range(3, 9):
+        orders.add(number, f"2024-01-0{number} 00:00:00")
+    seen: list[str] = []
+    plan = orders.plan()
+    done = datapipe.backfill(plan, "2024-01-01", "2024-01-06", every="2 days", tell=lambda each: seen.append(str(each)))
+    assert seen == [
+        "2024-01-01 to 2024-01-03: succeeded, 2 rows",
+        "2024-01-03 to 2024-01-05: succeeded, 2 rows",
+        "2024-01-05 to 2024-01-06: succeeded, 1 rows",
+    ]
+    assert str(done) == "3 of 3 slices are loaded: 5 rows"
+    again = datapipe.backfill(plan, "2024-01-01", "2024-01-06", every="2 days", tell=lambda _: None)
+    assert str(again) == "3 of 3 slices are loaded, 3 of them before: 5 rows"
+    assert orders.ids() == [1, 2, 3, 4, 5]
+    assert plan.watermark.values is None
+
+
+def test_a_slice_that_fails_keeps_none_of_the_others_from_being_loaded(orders: Orders) -> None:
+    orders.add(3, "2024-01-02 00:00:00", "bad")
+    orders.add(4, "2024-01-03 00:00:00")
+
+    def check(frame: Any) -> Any:
+        if (frame["v"] == "bad").any():
+            raise ValueError
+        return frame
+
+    read = datapipe.read("orders", source=orders.sink.url, incremental="moment")
+    plan = read.apply(check).write("copy", to=orders.target.url)
+    done = datapipe.backfill(plan, "2024-01-01", "2024-01-04", every="1d", tell=lambda _: None)
+    assert [each.state for each in done.slices] == ["succeeded", "failed", "succeeded"]
+    assert "check" in done.failed[0].error and orders.ids() == [1, 2, 4]
+    orders.sink.sql("UPDATE orders SET v = 'good' WHERE id = 3")
+    assert datapipe.backfill(plan, "2024-01-01", "2024-01-04", every="1d", tell=lambda _: None).failed == ()
+    assert orders.ids() == [1, 2, 3, 4]

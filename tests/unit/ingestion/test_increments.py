@@ -126,6 +126,20 @@ def test_rows_near_the_watermark_are_held_as_digests_when_they_are_many(monkeypa
     assert len(found) == 500 and mark == expected and len(mark.seen) == 101 * 16
 
 
+def test_more_rows_than_can_be_known_again_need_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(increments, "_MOST", 2)
+    rows = [(3, "a"), (3, "b"), (3, "c")]
+    with pytest.raises(DataError, match=r"3 rows near the watermark .* at most 2 can be known"):
+        read(None, rows)
+    made = batch(rows)
+    keyed = Increment(Incremental(cursor="c"), keyed=True)
+    keyed.choose(made.schema)
+    assert sum(each.num_rows for each in keyed.rows(iter([made]))) == 3
+    again = Increment(Incremental(cursor="c"), Watermark.of(keyed.watermark.form()), keyed=True)
+    again.choose(made.schema)
+    assert sum(each.num_rows for each in again.rows(iter([made]))) == 3  # which their keys make harmless
+
+
 def test_several_columns_are_one_cursor() -> None:
     how = Incremental.model_validate(["day", "n"])
     days = pa.array([dt.date(2024, 1, 1)] * 2 + [dt.date(2024, 1, 2)] * 2)

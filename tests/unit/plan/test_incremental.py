@@ -11,6 +11,7 @@ import pytest
 
 import datapipe
 from datapipe.errors import PlanError
+from datapipe.pipeline import Pipeline
 from datapipe.plan import Incremental, Plan, parse
 from datapipe.plan.incremental import span
 
@@ -87,6 +88,15 @@ def test_what_is_no_lag(lag: Any) -> None:
 def test_what_does_not_go_together(given: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         datapipe.read("orders", source=SOURCE, **given)
+
+
+def test_a_slice_has_two_ends() -> None:
+    found = Incremental.model_validate({"cursor": "c", "start": 1, "until": 2, "watermark": False})
+    assert found.model_dump(mode="json") == {"cursor": "c", "start": 1, "until": 2, "watermark": False}
+    with pytest.raises(PlanError, match="a slice, which has two ends"):
+        parse({"ingestion": {"table": "t", "incremental": {"cursor": "c", "start": 1, "watermark": False}}})
+    with pytest.raises(PlanError, match="has no watermark"):
+        str(Pipeline(parse({"ingestion": {"table": "t", "incremental": found.model_dump(mode="json")}})).watermark)
 
 
 def test_only_tables_and_queries_are_incremental() -> None:
