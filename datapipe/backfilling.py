@@ -152,14 +152,16 @@ def slices(start: Any, until: Any, every: Any) -> list[Slice]:
     >>> len(slices("2024-01-01", "2025-01-01", "1d")), [each.start for each in slices(0, 10, 4)]
     (366, [0, 4, 8])
     """
-    step, size = _step(every), _size(every)
+    months = _months(every)
+    size: Any = None if months else _size(every)
     low, high = _edge(start), _edge(until)
     if isinstance(size, dt.timedelta) and size % dt.timedelta(days=1):
         low, high = _moment(low), _moment(high)
     edges: list[Any] = [low]
     try:
         while edges[-1] < high:
-            edges.append(min(step(low, len(edges)), high))
+            number = len(edges)  # of the edge, counted from the first: a month's last day is not a day of each
+            edges.append(min(_months_after(low, months * number) if months else low + size * number, high))
             if len(edges) > _MOST:
                 raise PlanError(f"the range has more than {_MOST:,} slices", hint="Take larger ones")
             if edges[-1] <= edges[-2]:
@@ -181,15 +183,10 @@ def _edge(given: Any) -> Any:
     raise PlanError(f"{given!r} is no value of a cursor", hint="Give a date, a time or a number")
 
 
-def _step(every: Any) -> Callable[[Any, int], Any]:
-    """How far the edge of a number is from the first one."""
-    months = _MONTHS.fullmatch(every) if isinstance(every, str) else None
-    if months:
-        count = int(months[1]) * (12 if months[2].lower() == "year" else 1)
-        return lambda low, number: _months_after(low, count * number)
-    size = _size(every)
-
-    return lambda low, number: low + size * number
+def _months(every: Any) -> int:
+    """The length of a slice in months; 0 if it has another one."""
+    found = _MONTHS.fullmatch(every) if isinstance(every, str) else None
+    return 0 if found is None else int(found[1]) * (12 if found[2].lower() == "year" else 1)
 
 
 def _moment(day: Any) -> Any:
@@ -199,11 +196,9 @@ def _moment(day: Any) -> Any:
 
 
 def _size(every: Any) -> Any:
-    """A length of time or a number; None for months, which differ."""
+    """A length of time, or a number."""
     if not isinstance(every, str):
         return every
-    if _MONTHS.fullmatch(every):
-        return None
     with contextlib.suppress(ValueError):
         return int(every)
     with contextlib.suppress(InvalidOperation):
@@ -232,9 +227,11 @@ def _of(plan: Plan) -> tuple[Incremental, str]:
 
 
 def _piece(plan: Plan, how: Incremental, part: Slice) -> Plan:
-    """The plan of one slice; of a cursor of several columns, the first one is cut."""
-    cut = how.model_copy(update={"cursor": how.cursor[:1], "start": part.start, "until": part.until, "lag": None})
-    source = plan.ingestion.model_copy(update={"incremental": cut.model_copy(update={"watermark": False})})
+    """The plan of one slice; of a cursor of several columns, the first one is cut. NULL is in no slice."""
+    nulls = "skip" if how.nulls == "always" else how.nulls
+    ends = {"cursor": how.cursor[:1], "start": part.start, "until": part.until, "lag": None}
+    cut = how.model_copy(update={**ends, "nulls": nulls, "watermark": False})
+    source = plan.ingestion.model_copy(update={"incremental": cut})
     return plan.model_copy(update={"ingestion": source})
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from forked import Forked
 
 ROOT = Path(__file__).parents[1]
@@ -116,6 +117,27 @@ def fresh_workers() -> None:
     for name in [name for name in sys.modules if name.startswith("datapipe.workers")]:
         del sys.modules[name]
     host.cache_clear()
+
+
+@contextmanager
+def workplace(
+    patch: pytest.MonkeyPatch, broker: str, database: str, home: Path, **more: str
+) -> Iterator[dict[str, str]]:
+    """The environment that this process and its workers share: a broker, a database, a run store in a folder."""
+    found = {
+        "REDIS_URL": broker,
+        "SOURCE_DB_URL": database,
+        "DEST_DB_URL": database,
+        "DATAPIPE_HOME": str(home),
+        "DATAPIPE_SIGNING_KEY": "k" * 40,
+        **more,
+    }
+    patch.delenv("DATAPIPE_METADATA_URL")
+    for name, value in found.items():
+        patch.setenv(name, value)
+    fresh_workers()
+    yield found
+    fresh_workers()
 
 
 def until(condition: object, seconds: float = 30, every: float = 0.05) -> float:

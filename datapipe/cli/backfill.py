@@ -8,19 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from datapipe.cli.completing import plan_files
-from datapipe.cli.options import MEMORY, Memory, Params
+from datapipe.cli.options import MEMORY, Memory, Params, PlanFile
 from datapipe.cli.plans import PlanOptions, pipeline_of
 from datapipe.cli.reporting import Debug, Json, reported
-
-PlanFile = Annotated[
-    str,
-    typer.Argument(
-        metavar="PLAN",
-        help="A plan: YAML, JSON, or a Python file with a variable plan.",
-        autocompletion=plan_files,
-    ),
-]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from datapipe.cli.completing import plan_files
-from datapipe.cli.options import Params
+from datapipe.cli.options import Params, PlanFile
 from datapipe.cli.plans import PlanOptions, pipeline_of
 from datapipe.cli.reporting import Debug, Json, only_json, reported
 from datapipe.errors import PlanError
@@ -18,14 +17,6 @@ if TYPE_CHECKING:  # load pyarrow
     from datapipe.pipeline import Pipeline
     from datapipe.schemas import SchemaRegistry
 
-PlanFile = Annotated[
-    str,
-    typer.Argument(
-        metavar="PLAN",
-        help="A plan: YAML, JSON, or a Python file with a variable plan.",
-        autocompletion=plan_files,
-    ),
-]
 Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="As schema list has it, or a part: users_staging.")]
 Version = Annotated[str | None, typer.Option(metavar="N", help="A version's number or fingerprint.")]
 

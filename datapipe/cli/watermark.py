@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datapipe.cli.completing import plan_files
-from datapipe.cli.options import Params
+from datapipe.cli.options import Params, PlanFile
 from datapipe.cli.plans import PlanOptions, pipeline_of
 from datapipe.cli.reporting import Debug, Json, reported
 
 if TYPE_CHECKING:  # loads pyarrow
     from datapipe.watermarks import PlanWatermark
 
-PlanFile = Annotated[
-    str,
-    typer.Argument(
-        metavar="PLAN",
-        help="A plan: YAML, JSON, or a Python file with a variable plan.",
-        autocompletion=plan_files,
-    ),
-]
 Values = Annotated[list[str], typer.Argument(metavar="VALUE...", help="One for each column of the cursor.")]
 _HELP = """How far the loads of an incremental plan have come.
 

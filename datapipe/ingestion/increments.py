@@ -91,7 +91,7 @@ class Increment:
                     yield fresh
 
     def _wanted(self, batch: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
-        cursor = self._cursor(batch)
+        cursor = _cursor(batch, self._fields)
         missing = _any([values.is_null() for values in cursor])
         count = missing.true_count
         if count and self._how.nulls == "error":
@@ -109,7 +109,7 @@ class Increment:
 
     def _fresh(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Those rows that are not known; all of them are near the watermark, if any is."""
-        self._near.add(batch, self._cursor(batch))
+        self._near.add(batch, _cursor(batch, self._fields))
         again = self._read_before(batch)
         if again is None or not again.true_count:
             return batch
@@ -124,7 +124,7 @@ class Increment:
         """Which rows may have been there for an earlier load: up to its watermark, and those without a cursor."""
         if not self._known and self._since is None:
             return None
-        cursor = self._cursor(batch)
+        cursor = _cursor(batch, self._fields)
         missing = _any([values.is_null() for values in cursor])
         if self._old is None:
             return missing
@@ -190,9 +190,6 @@ class Increment:
     def _known_before(self) -> Sequence[bytes]:
         return _split(self._since.seen) if self._since else ()
 
-    def _cursor(self, batch: pa.RecordBatch) -> list[pa.Array]:
-        return [comparable(batch.column(each.name), each) for each in self._fields]
-
     def _begin(self) -> tuple[Mark, ...] | None:
         if self._since is not None and self._old is not None:
             low = back(self._old, self._how.lag)
@@ -235,7 +232,7 @@ class Near:
         if self.top is not None and top <= self.top:
             return
         self.top = top
-        rows = [batch.filter(self._is_near(self._cursor(batch))) for batch in self._rows]
+        rows = [batch.filter(self._is_near(_cursor(batch, self._fields))) for batch in self._rows]
         self._rows = [batch for batch in rows if batch.num_rows]
         self._held = sum(batch.nbytes for batch in self._rows)
         kept = [(cursor, made, self._is_near(cursor)) for cursor, made in self._digests]
@@ -249,7 +246,7 @@ class Near:
     def _digest(self) -> None:
         for batch in self._rows:
             made = pa.array(digests(batch, self._columns), pa.binary(SIZE))
-            self._digests.append((self._cursor(batch), made))
+            self._digests.append((_cursor(batch, self._fields), made))
         self._rows, self._held = [], 0
 
     def _is_near(self, cursor: Sequence[pa.Array]) -> pa.Array:
@@ -259,8 +256,9 @@ class Near:
         floor = back(self.top, self._how.lag)
         return pc.or_(missing, pc.fill_null(at_least(cursor, floor, self._fields), False))
 
-    def _cursor(self, batch: pa.RecordBatch) -> list[pa.Array]:
-        return [comparable(batch.column(each.name), each) for each in self._fields]
+
+def _cursor(batch: pa.RecordBatch, fields: Sequence[pa.Field]) -> list[pa.Array]:
+    return [comparable(batch.column(each.name), each) for each in fields]
 
 
 def _plain(value: Mark) -> int | str:

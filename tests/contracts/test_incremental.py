@@ -265,6 +265,13 @@ def test_a_range_is_loaded_in_slices_each_once(orders: Orders) -> None:
     assert plan.watermark.values is None
 
 
+def test_a_row_without_a_cursor_is_in_no_slice(orders: Orders) -> None:
+    orders.add(3, None)
+    plan = orders.plan(nulls="always")
+    done = datapipe.backfill(plan, "2024-01-01", "2024-01-04", every="1 day", tell=lambda _: None)
+    assert done.failed == () and orders.ids() == [1, 2]
+
+
 def test_a_slice_that_fails_keeps_none_of_the_others_from_being_loaded(orders: Orders) -> None:
     orders.add(3, "2024-01-02 00:00:00", "bad")
     orders.add(4, "2024-01-03 00:00:00")

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from services import private_redis, redis_program
-from workerside import fresh_workers, running_worker, until
+from workerside import running_worker, until, workplace
 
 import datapipe
 from datapipe.backfilling import Backfill
@@ -29,20 +29,11 @@ CREATE INDEX ON events (at)
 def environment(postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     with psycopg.connect(postgresql_url) as conn:
         conn.execute(_SOURCE)
-    with private_redis(redis_program()) as broker:
-        found = {
-            "REDIS_URL": broker.url,
-            "SOURCE_DB_URL": postgresql_url,
-            "DEST_DB_URL": postgresql_url,
-            "DATAPIPE_HOME": str(tmp_path / "home"),
-            "DATAPIPE_SIGNING_KEY": "k" * 40,
-        }
-        monkeypatch.delenv("DATAPIPE_METADATA_URL")
-        for name, value in found.items():
-            monkeypatch.setenv(name, value)
-        fresh_workers()
+    with (
+        private_redis(redis_program()) as broker,
+        workplace(monkeypatch, broker.url, postgresql_url, tmp_path / "home") as found,
+    ):
         yield found
-        fresh_workers()
 
 
 def query(sql: str) -> list[tuple[Any, ...]]:

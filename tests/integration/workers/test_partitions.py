@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from benchmarks.lineitem import load
 from services import private_redis, redis_program
-from workerside import Worker, fresh_workers, running_worker, until
+from workerside import Worker, running_worker, until, workplace
 
 import datapipe
 from datapipe.errors import DataError, RunCancelled
@@ -29,21 +29,11 @@ _SOURCE = (
 def environment(postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     with psycopg.connect(postgresql_url) as conn:
         conn.execute(_SOURCE)
-    with private_redis(redis_program()) as broker:
-        found = {
-            "REDIS_URL": broker.url,
-            "SOURCE_DB_URL": postgresql_url,
-            "DEST_DB_URL": postgresql_url,
-            "DATAPIPE_HOME": str(tmp_path / "home"),
-            "DATAPIPE_SIGNING_KEY": "k" * 40,
-            "BATCH_SIZE": "10",
-        }
-        monkeypatch.delenv("DATAPIPE_METADATA_URL")
-        for name, value in found.items():
-            monkeypatch.setenv(name, value)
-        fresh_workers()
+    with (
+        private_redis(redis_program()) as broker,
+        workplace(monkeypatch, broker.url, postgresql_url, tmp_path / "home", BATCH_SIZE="10") as found,
+    ):
         yield found
-        fresh_workers()
 
 
 def slow(frame: Any) -> Any:

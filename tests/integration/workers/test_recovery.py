@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from services import PrivateRedis, private_redis, redis_program
-from workerside import PROGRAM, Worker, fresh_workers, running_worker, until
+from workerside import PROGRAM, Worker, running_worker, until, workplace
 
 import datapipe
 from datapipe.engine import RunOptions
@@ -37,20 +37,8 @@ def environment(
 ) -> Iterator[dict[str, str]]:
     with psycopg.connect(postgresql_url) as conn:
         conn.execute("CREATE TABLE slept (id bigint)")
-    found = {
-        "REDIS_URL": broker.url,
-        "SOURCE_DB_URL": postgresql_url,
-        "DEST_DB_URL": postgresql_url,
-        "DATAPIPE_HOME": str(tmp_path / "home"),
-        "DATAPIPE_SIGNING_KEY": "k" * 40,
-        "DATAPIPE_SHUTDOWN_GRACE": "1",
-    }
-    monkeypatch.delenv("DATAPIPE_METADATA_URL")
-    for name, value in found.items():
-        monkeypatch.setenv(name, value)
-    fresh_workers()
-    yield found
-    fresh_workers()
+    with workplace(monkeypatch, broker.url, postgresql_url, tmp_path / "home", DATAPIPE_SHUTDOWN_GRACE="1") as found:
+        yield found
 
 
 def sleeping(seconds: float) -> datapipe.Pipeline:
