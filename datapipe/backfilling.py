@@ -1,61 +1,25 @@
-"""A closed range of an incremental source, loaded in slices, each of them exactly once."""
+"""A closed range, loaded in slices, each of them exactly once: by an incremental plan, or by a notebook."""
 
 from __future__ import annotations
 
-import calendar
-import contextlib
-import datetime as dt
-import itertools
-import re
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from datapipe.engine import RunOptions, RunResult, run_options, run_recorded, stream_of
+from datapipe.engine import NotebookResult, RunResult, run_options, run_recorded, stream_of
 from datapipe.errors import DatapipeError, IdempotencyConflict, PlanError
 from datapipe.history import Run
 from datapipe.hosts import host
+from datapipe.notebooks.job import NotebookJob
+from datapipe.notebooks.model import parse_job
+from datapipe.persistence import hashed
 from datapipe.pipeline import Pipeline
 from datapipe.plan import Incremental, Plan, QuerySource, TableSource, TableTarget, incremental_of
-from datapipe.plan.incremental import span
+from datapipe.slices import Slice, slices
 
-_MOST = 100_000  # slices
-_MONTHS = re.compile(r"\s*(\d+)\s*(month|year)s?\s*", re.I)
-_EVERY = "Write it as '1 day', '6 hours', '1 month', or as a number for a cursor that is one"
-Edge = dt.date | int | Decimal
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A part of the range, and what came of it.
-
-    Parameters
-    ----------
-    start, until : value
-        Of the cursor; ``until`` is not in it.
-    state : str
-        That of its run; ``pending`` before it.
-    rows : int
-        Rows that were written, now or by an earlier backfill.
-    replayed : bool
-        Whether an earlier backfill had loaded it.
-    run_id, error : str
-        Empty where there is none.
-    """
-
-    start: Edge
-    until: Edge
-    state: str = "pending"
-    rows: int = 0
-    replayed: bool = False
-    run_id: str = ""
-    error: str = ""
-
-    def __str__(self) -> str:
-        again = ", loaded before" if self.replayed else ""
-        told = f": {self.error}" if self.error else f", {self.rows:,} rows{again}" if self.state == "succeeded" else ""
-        return f"{self.start} to {self.until}: {self.state}{told}"
+_ENDS = ("start", "until")
+Ending = Callable[[], RunResult | NotebookResult]
 
 
 @dataclass(frozen=True)
@@ -71,47 +35,52 @@ class Backfill:
 
     @property
     def rows(self) -> int:
-        """Rows that were written, those of earlier backfills of the range included."""
-        return sum(each.rows for each in self.slices)
+        """Rows that plans have written, those of earlier backfills of the range included."""
+        return sum(each.rows or 0 for each in self.slices)
 
     def __str__(self) -> str:
         done, again = len(self.slices) - len(self.failed), sum(each.replayed for each in self.slices)
         before = f", {again:,} of them before" if again else ""
-        head = f"{done:,} of {len(self.slices):,} slices are loaded{before}: {self.rows:,} rows"
+        rows = "" if all(each.rows is None for each in self.slices) else f": {self.rows:,} rows"
+        head = f"{done:,} of {len(self.slices):,} slices are loaded{before}{rows}"
         return "\n".join([head, *map(str, self.failed)])
 
     __repr__ = __str__
 
 
-def backfill(
-    plan: Pipeline,
+def backfill(  # noqa: PLR0913  # the range, what loads it, and how
+    plan: Pipeline | NotebookJob,
     start: Any,
     until: Any,
     *,
     every: Any,
     name: str = "",
+    into: str | Sequence[str] | None = None,
     workers: bool = False,
-    memory: str | int = "512MB",
+    memory: str | int | None = None,
     tell: Callable[[Slice], object] = print,
 ) -> Backfill:
-    """Load a closed range of an incremental source in slices, each exactly once; called again, it does what is left.
+    """Load a closed range in slices, each exactly once; called again, it does what is left.
 
     No watermark counts, and none is moved. A slice that fails does not keep the others from being loaded.
 
     Parameters
     ----------
-    plan : Pipeline
-        An incremental one, with a table as its target.
+    plan : Pipeline or NotebookJob
+        An incremental plan with a table as its target, or a notebook with parameters for the ends of a slice.
     start, until : date, datetime, int, Decimal or str
         The range of the cursor's first column; ``until`` is not in it.
     every : str, datetime.timedelta, int or Decimal
         The size of a slice: ``"1 day"``, ``"6h"``, ``"1 month"``, ``1000``.
     name : str
         Of a backfill of its own: one with another name loads the slices again.
+    into : str or sequence of str, optional
+        The parameters of a notebook that take the start of a slice, and its end: ``"day"`` takes the start alone.
+        ``start`` and ``until`` if left out.
     workers : bool
         Whether workers load them, as many at once as there are; if not, this process does, one after the other.
-    memory : str or int
-        What each may use.
+    memory : str or int, optional
+        What each may use, 512MB if left out; of a notebook, what its kernel may have.
     tell : callable
         Called with each slice when it has ended.
 
@@ -122,14 +91,16 @@ def backfill(
     Raises
     ------
     PlanError
-        If the plan is not incremental, or the range cannot be cut so.
+        If the plan is not incremental, the notebook does not take the slices, or the range cannot be cut so.
     """
-    how, label = _of(plan.plan)
-    begun: list[tuple[Slice, Callable[[], RunResult]]] = []
-    for each in slices(start, until, every):
-        key = f"backfill {name} {label} {each.start} {each.until}"
-        options = replace(run_options(memory, key, "wait"), places=plan.places)
-        begun.append((each, _begun(_piece(plan.plan, how, each), options, workers=workers)))
+    cut = slices(start, until, every)
+    if isinstance(plan, NotebookJob):
+        begin = _jobs(_within(plan, memory), name, into, cut[0], workers=workers)
+    else:
+        if into is not None:
+            raise PlanError("into is for notebooks", hint="A plan is cut by its cursor: leave it out")
+        begin = _plans(plan, name, memory or "512MB", workers=workers)
+    begun = [(each, begin(each)) for each in cut]
     found = []
     for each, end in begun:
         found.append(_ended(each, end))
@@ -137,81 +108,20 @@ def backfill(
     return Backfill(tuple(found))
 
 
-def slices(start: Any, until: Any, every: Any) -> list[Slice]:
-    """The slices of a range, in order; the last may be shorter.
+def _plans(pipeline: Pipeline, name: str, memory: str | int, *, workers: bool) -> Callable[[Slice], Ending]:
+    """What begins the plan of a slice: on workers, it is queued, and only waited for here."""
+    how, label = _of(pipeline.plan)
 
-    Raises
-    ------
-    PlanError
-        If the ends or the size are none, or do not go together.
+    def begin(part: Slice) -> Ending:
+        key = f"backfill {name} {label} {part.start} {part.until}"
+        options = replace(run_options(memory, key, "wait"), places=pipeline.places)
+        plan = _piece(pipeline.plan, how, part)
+        if not workers:
+            return lambda: run_recorded(plan, options)
+        host("queue").submit(plan, options, queue=None, pipeline_id=None)
+        return Run(options.run_id).result
 
-    Examples
-    --------
-    >>> [str(each.until) for each in slices("2024-01-31", "2024-04-01", "1 month")]
-    ['2024-02-29', '2024-03-31', '2024-04-01']
-    >>> len(slices("2024-01-01", "2025-01-01", "1d")), [each.start for each in slices(0, 10, 4)]
-    (366, [0, 4, 8])
-    """
-    months = _months(every)
-    size: Any = None if months else _size(every)
-    low, high = _edge(start), _edge(until)
-    if isinstance(size, dt.timedelta) and size % dt.timedelta(days=1):
-        low, high = _moment(low), _moment(high)
-    edges: list[Any] = [low]
-    try:
-        while edges[-1] < high:
-            number = len(edges)  # of the edge, counted from the first: a month's last day is not a day of each
-            edges.append(min(_months_after(low, months * number) if months else low + size * number, high))
-            if len(edges) > _MOST:
-                raise PlanError(f"the range has more than {_MOST:,} slices", hint="Take larger ones")
-            if edges[-1] <= edges[-2]:
-                raise PlanError(f"slices of {every!r} lead nowhere", hint=_EVERY)
-    except TypeError:
-        hint = "Give dates or times with a length of time, or numbers with a number"
-        raise PlanError(f"{start!r}, {until!r} and {every!r} do not go together", hint=hint) from None
-    if len(edges) < 2:
-        raise PlanError(f"there is nothing from {start} to {until}", hint="The end comes after the start")
-    return [Slice(low, high) for low, high in itertools.pairwise(edges)]
-
-
-def _edge(given: Any) -> Any:
-    if not isinstance(given, str):
-        return given
-    for read in (int, dt.date.fromisoformat, dt.datetime.fromisoformat, Decimal):
-        with contextlib.suppress(ValueError, InvalidOperation):
-            return read(given)
-    raise PlanError(f"{given!r} is no value of a cursor", hint="Give a date, a time or a number")
-
-
-def _months(every: Any) -> int:
-    """The length of a slice in months; 0 if it has another one."""
-    found = _MONTHS.fullmatch(every) if isinstance(every, str) else None
-    return 0 if found is None else int(found[1]) * (12 if found[2].lower() == "year" else 1)
-
-
-def _moment(day: Any) -> Any:
-    """A day as its first moment."""
-    is_day = isinstance(day, dt.date) and not isinstance(day, dt.datetime)
-    return dt.datetime.combine(day, dt.time()) if is_day else day
-
-
-def _size(every: Any) -> Any:
-    """A length of time, or a number."""
-    if not isinstance(every, str):
-        return every
-    with contextlib.suppress(ValueError):
-        return int(every)
-    with contextlib.suppress(InvalidOperation):
-        return Decimal(every)
-    return span(every)
-
-
-def _months_after(day: Any, count: int) -> Any:
-    """The same day of another month, or its last one."""
-    if not isinstance(day, dt.date):
-        raise TypeError
-    year, month = divmod(day.year * 12 + day.month - 1 + count, 12)
-    return day.replace(year=year, month=month + 1, day=min(day.day, calendar.monthrange(year, month + 1)[1]))
+    return begin
 
 
 def _of(plan: Plan) -> tuple[Incremental, str]:
@@ -235,21 +145,67 @@ def _piece(plan: Plan, how: Incremental, part: Slice) -> Plan:
     return plan.model_copy(update={"ingestion": source})
 
 
-def _begun(plan: Plan, options: RunOptions, *, workers: bool) -> Callable[[], RunResult]:
-    """What runs a slice; on workers, it is queued here and only waited for there."""
-    if not workers:
-        return lambda: run_recorded(plan, options)
-    host("queue").submit(plan, options, queue=None, pipeline_id=None)
-    return Run(options.run_id).result
+def _jobs(
+    job: NotebookJob, name: str, into: str | Sequence[str] | None, first: Slice, *, workers: bool
+) -> Callable[[Slice], Ending]:
+    """What begins the notebook of a slice. The first is looked over before any begins."""
+    from datapipe.notebooks.hosting import options_of, run_job  # loads what notebooks need
+    from datapipe.notebooks.prepared import Prepared, prepared
+
+    names = _taking(job, into)
+
+    def piece(part: Slice) -> Prepared:
+        ends = (_text(part.start), _text(part.until))
+        return prepared(job.bind(dict(zip(names, ends, strict=False)), texts=True).plan)
+
+    others = {key: value for key, value in job.to_dict()["notebook"].get("parameters", {}).items() if key not in names}
+    label = hashed("datapipe slices of a notebook 1", job.plan.title, json.dumps(others, sort_keys=True), *names)
+    piece(first)
+
+    def begin(part: Slice) -> Ending:
+        key = f"backfill {name} {label} {part.start} {part.until}"
+        if not workers:
+            return lambda: run_job(piece(part), key, "wait", show=False)
+        options = options_of(key, "wait")
+        host("queue").submit_job(piece(part), options, queue=None, pipeline_id=None)
+        return Run(options.run_id).result
+
+    return begin
 
 
-def _ended(part: Slice, end: Callable[[], RunResult]) -> Slice:
+def _within(job: NotebookJob, memory: str | int | None) -> NotebookJob:
+    if memory is None:
+        return job
+    found = job.to_dict()
+    return NotebookJob(parse_job({**found, "notebook": {**found["notebook"], "memory": str(memory)}}))
+
+
+def _taking(job: NotebookJob, into: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The parameters that take the ends of a slice."""
+    names = _ENDS if into is None else (into,) if isinstance(into, str) else tuple(into)
+    known = [parameter.name for parameter in job.parameters]
+    missing = [name for name in names if name not in known]
+    if not 1 <= len(names) <= len(_ENDS):
+        raise PlanError("into names the parameter for a slice's start, and the one for its end", hint="Name one or two")
+    if missing:
+        has = f"It has {', '.join(known)}: name one for the start of a slice, or two" if known else "It has none"
+        raise PlanError(f"{job.plan.notebook.path} has no parameter {' and no '.join(missing)}", hint=f"{has} (into)")
+    return names
+
+
+def _text(edge: Any) -> str:
+    """An end of a slice as it is typed on a command line."""
+    return str(edge.isoformat()) if hasattr(edge, "isoformat") else str(edge)
+
+
+def _ended(part: Slice, end: Ending) -> Slice:
     try:
         result = end()
     except IdempotencyConflict:
-        error = "another version of the plan has loaded it: give the backfill a name of its own to load it again"
+        error = "another version of it has been loaded: give the backfill a name of its own to load it again"
         return replace(part, state="failed", error=error)
     except DatapipeError as error:
         run_id = error.result.run_id if error.result is not None else ""
         return replace(part, state="failed", error=str(error), run_id=run_id)
-    return replace(part, state=result.state, rows=result.rows_written, replayed=result.replayed, run_id=result.run_id)
+    rows = result.rows_written if isinstance(result, RunResult) else None
+    return replace(part, state=result.state, rows=rows, replayed=result.replayed, run_id=result.run_id)

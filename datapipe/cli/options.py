@@ -21,6 +21,9 @@ FileOrNotebook = Annotated[
     str | None, typer.Argument(metavar="FILE", help=f"{_PLAN}; or a notebook.", autocompletion=plan_files)
 ]
 PlanFile = Annotated[str, typer.Argument(metavar="PLAN", help=f"{_PLAN}.", autocompletion=plan_files)]
+PlanOrNotebook = Annotated[
+    str, typer.Argument(metavar="FILE", help=f"{_PLAN}; or a notebook.", autocompletion=plan_files)
+]
 Config = Annotated[str | None, typer.Option("--config", help="The same as FILE.", autocompletion=plan_files)]
 Query = Annotated[str | None, typer.Option(help="The query to read.")]
 SourceUrl = Annotated[str | None, typer.Option(help="The source database; SOURCE_DB_URL if left out.")]

@@ -43,8 +43,8 @@ def options_of(key: str | None, if_running: IfRunning) -> JobOptions:
     )
 
 
-def run_job(job: Prepared, key: str | None, if_running: IfRunning) -> NotebookResult:
-    """Run a job here, and wait.
+def run_job(job: Prepared, key: str | None, if_running: IfRunning, *, show: bool = True) -> NotebookResult:
+    """Run a job here, and wait, in view of the user or not.
 
     Raises
     ------
@@ -59,6 +59,8 @@ def run_job(job: Prepared, key: str | None, if_running: IfRunning) -> NotebookRe
         if store is not None:
             record = Record(store, options.run_id, str(uuid.uuid4()), options.cancel, keyed=key is not None)
             record.add(**described_job(job, options), **place())
+        if not show:
+            return JobRun(job, options, store, record, lambda _: None).finish()
         return _followed(job, options, store, record)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from notebookfiles import write_notebook
 
 import datapipe
-from datapipe.backfilling import Backfill, Slice, slices
+from datapipe.backfilling import Backfill
 from datapipe.errors import PlanError
+from datapipe.notebooks.job import NotebookJob
+from datapipe.slices import Slice, slices
 
 DAY = dt.date(2024, 1, 1)
 
@@ -67,6 +71,38 @@ def test_only_an_incremental_plan_with_a_table_is_loaded_in_slices() -> None:
     read = datapipe.read("t", source="sqlite:///crm.db", incremental="id")
     with pytest.raises(PlanError, match="into a table"):
         datapipe.backfill(read, 1, 2, every=1)
+
+
+def job(folder: Path, parameters: str) -> NotebookJob:
+    return datapipe.notebook(write_notebook(folder / "daily.ipynb", f"# parameters\n{parameters}", "print(day)"))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "more", "message"),
+    [
+        ("day: int", {}, "daily.ipynb has no parameter start and no until"),
+        ("day = 1", {"into": ("day", "night")}, "has no parameter night"),
+        ("day = 1", {"into": ()}, "into names the parameter for a slice's start"),
+        ("day = 1", {"into": "day"}, "parameter 'day' takes int, not the text '2024-01-01'"),
+        ("from datetime import date\nday: date", {"into": "day", "every": "6h"}, "takes date, not the text"),
+        ("day = 'x'\nleast: int", {"into": "day"}, "needs least"),
+        ("day = 'x'", {"into": "day", "memory": "much"}, "memory"),
+    ],
+)
+def test_a_notebook_that_cannot_take_the_slices_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameters: str, more: dict[str, Any], message: str
+) -> None:
+    monkeypatch.delenv("DATAPIPE_METADATA_URL")
+    monkeypatch.setenv("DATAPIPE_HOME", str(tmp_path / "home"))
+    with pytest.raises(PlanError, match=message):
+        datapipe.backfill(job(tmp_path, parameters), DAY, "2024-01-03", **{"every": "1 day", **more})
+    assert list(datapipe.runs()) == []
+
+
+def test_a_plan_takes_no_parameters_for_its_slices() -> None:
+    plan = datapipe.read("t", source="sqlite:///crm.db", incremental="id").write("copy", to="sqlite:///crm.db")
+    with pytest.raises(PlanError, match="into is for notebooks"):
+        datapipe.backfill(plan, 1, 2, every=1, into="day")
 
 
 def test_what_is_told_of_slices() -> None:

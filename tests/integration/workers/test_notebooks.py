@@ -276,3 +276,30 @@ def dumped() -> bytes:
 
 def test_runs_are_listed(worker: Worker, daily: Path) -> None:
     assert "notebook" in {run.row.kind for run in runs(20)}
+
+
+def test_each_day_of_a_backfill_is_a_run_of_its_own_and_once(worker: Worker, daily: Path) -> None:
+    begun = datapipe.backfill(datapipe.notebook(daily), DAY, "2013-05-02", every="1 day", into="day", workers=True)
+    assert [(each.state, each.replayed, each.rows) for each in begun.slices] == [("succeeded", False, None)]
+    ends = "--from", DAY, "--to", "2013-05-03", "--every", "1d", "--into", "day"
+    found = command("backfill", str(daily), *ends)
+    assert (found.returncode, found.stderr.splitlines()) == (
+        0,
+        [f"{DAY} to 2013-05-02: succeeded, done before", "2013-05-02 to 2013-05-03: succeeded"],
+    )
+    assert found.stdout == "2 of 2 slices are loaded, 1 of them before\n"
+    with psycopg.connect(os.environ["DEST_DB_URL"]) as conn:
+        days = conn.execute("SELECT day, count(*) FROM flights_of_day GROUP BY 1 ORDER BY 1").fetchall()
+    assert [(str(day), count) for day, count in days] == [(DAY, FLIGHTS), ("2013-05-02", 983)]
+    again = command("backfill", str(daily), *ends, "-p", "late=lots")
+    assert again.returncode == 2 and "parameter 'late' takes int" in again.stderr
+
+
+def test_a_slice_that_fails_keeps_none_of_the_others_from_being_run(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    cells = "# parameters\nstart: int\nuntil: int", "assert start != 1, 'not this one'\nassert until == start + 1"
+    job = datapipe.notebook(write_notebook(tmp_path / "picky.ipynb", *cells), retries=0)
+    found = datapipe.backfill(job, 1, 3, every=1, tell=lambda _: None)
+    assert [each.state for each in found.slices] == ["failed", "succeeded"]
+    assert "not this one" in str(found) and datapipe.attach(found.failed[0].run_id).row.state == "failed"
