@@ -31,6 +31,7 @@ from datapipe.plan import DatabaseUrl
 from datapipe.plan.sqltext import named_parameters, rewrite
 
 _VIEW = '"_datapipe_columns"'
+_AT_ONCE = 64  # rows, at which a fetch takes a third less of the processor's time than at some thousand
 _OBSERVED: dict[frozenset[str], pa.DataType] = {
     frozenset(): pa.null(),
     frozenset({"integer"}): pa.int64(),
@@ -190,7 +191,7 @@ def _fetched(
     work: Workspace,
 ) -> Iterator[pa.RecordBatch]:
     try:
-        yield from batches_of(cursor.fetchmany, schema, to_array, work)
+        yield from batches_of(cursor.fetchmany, schema, to_array, work, at_once=_AT_ONCE)
     except sqlite3.Error as error:
         found = _translated(error, url, work)
         if found.column is not None:

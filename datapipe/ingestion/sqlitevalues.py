@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from datapipe.data.types import describe, tag
 from datapipe.errors import DataError
 from datapipe.ingestion.rows import Array, Field, check_classes
 from datapipe.ingestion.texts import parse
+
+Make = Callable[[Sequence[Any]], "Array | None"]  # raises TypeError for a value that it cannot take
 
 _OTHERS: dict[pa.DataType, frozenset[type]] = {pa.null(): frozenset(), pa.binary(): frozenset({bytes})}
 _MOST_EXACT = 2**53
@@ -51,52 +53,81 @@ def to_array(values: Sequence[Any], field: Field, first_row: int) -> Array:
 
 
 def _whole(values: Sequence[Any], field: Field, first_row: int) -> Array:
-    try:
-        numbers = array("q", values)  # which takes nothing but whole numbers
-    except TypeError:
+    made = _at_once(_from_whole, values, 0)
+    if made is None:
         check_classes(values, {int}, field, first_row)
-        made: Array = pa.array(values, pa.int64())
-        return made
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(numbers)])
+        made = pa.array(values, pa.int64())
+    return made
 
 
 def _doubles(values: Sequence[Any], field: Field, first_row: int) -> Array:
-    classes = set(map(type, values))
-    if classes == {float}:
-        return pa.Array.from_buffers(pa.float64(), len(values), [None, pa.py_buffer(array("d", values))])
-    check_classes(values, {float, int}, field, first_row)
-    if int in classes:
+    made = _at_once(_from_numbers, values, 0.0)
+    if made is None:
+        check_classes(values, {float, int}, field, first_row)
         _check_doubles(values, field, first_row)
-    made: Array = pa.array(values, pa.float64())
+        made = pa.array(values, pa.float64())
     return made
 
 
 def _texts(values: Sequence[Any], field: Field, first_row: int) -> Array:
-    """Texts from one that holds them all, and their lengths, which is quicker than one by one."""
-    try:
-        whole = "".join(values)  # which takes nothing but texts
-    except TypeError:
-        whole = "é"
-    if whole.isascii() and len(whole) <= _MOST_BYTES:
-        ends = np.cumsum(np.fromiter(map(len, values), np.int32, len(values)), dtype=np.int32)
-        offsets = pa.py_buffer(np.append(np.int32(0), ends))
-        return pa.Array.from_buffers(pa.string(), len(values), [None, offsets, pa.py_buffer(whole.encode())])
-    check_classes(values, {str}, field, first_row)
-    made: Array = pa.array(values, pa.string())
+    made = _at_once(_from_texts, values, "")
+    if made is None:
+        check_classes(values, {str}, field, first_row)
+        made = pa.array(values, pa.string())
     return made
 
 
 def _numbers(values: Sequence[Any], field: Field, first_row: int) -> Array:
     """Numbers in decimal, which SQLite holds as whole numbers, as doubles or as text."""
-    classes = set(map(type, values))
-    if pa.types.is_decimal(field.type) and classes <= {int, float}:
-        made = from_doubles(np.array(array("d", values)), field.type)
+    type_ = field.type
+    if pa.types.is_decimal(type_):
+        made = _at_once(lambda numbers: from_doubles(np.frombuffer(array("d", numbers)), type_), values, 0.0)
         if made is not None:
             return made
     check_classes(values, {int, float, str}, field, first_row)
-    exact = field.type.precision > 15 if pa.types.is_decimal(field.type) else tag(field) == "numeric"
-    digits = _digits(values, field, first_row, exact=exact) if classes - {str, type(None)} else values
+    exact = type_.precision > 15 if pa.types.is_decimal(type_) else tag(field) == "numeric"
+    digits = _digits(values, field, first_row, exact=exact) if set(map(type, values)) - {str, type(None)} else values
     return parse(pa.array(digits, pa.string()), field, first_row=first_row)
+
+
+def _at_once(make: Make, values: Sequence[Any], absent: Any) -> Array | None:
+    """What ``make`` gives for the values, with ``absent`` for each NULL; None if it leaves them to slower ways."""
+    try:
+        return make(values)
+    except TypeError:
+        pass
+    try:
+        made = make([absent if value is None else value for value in values])
+    except TypeError:
+        return None
+    if made is None:
+        return None
+    present = np.frombuffer(bytes([value is not None for value in values]), np.uint8)
+    bits = pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(made.type, len(made), [bits, *made.buffers()[1:]])
+
+
+def _from_whole(values: Sequence[int]) -> Array:
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(array("q", values))])
+
+
+def _from_numbers(values: Sequence[float]) -> Array | None:
+    """Numbers among which none can be a whole one that was rounded."""
+    numbers = array("d", values)
+    if not (np.abs(np.frombuffer(numbers)) < _MOST_EXACT).all():
+        return None
+    return pa.Array.from_buffers(pa.float64(), len(values), [None, pa.py_buffer(numbers)])
+
+
+def _from_texts(values: Sequence[str]) -> Array | None:
+    """Texts from one that holds them all, each with a zero behind it; a zero within one would show in their number."""
+    whole = ("\0".join(values) + "\0").encode()
+    ends = np.flatnonzero(np.frombuffer(whole, np.uint8) == 0)
+    if len(ends) != len(values) or len(whole) > _MOST_BYTES:
+        return None
+    offsets = np.append(0, ends - np.arange(len(values))).astype(np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(whole.replace(b"\0", b""))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
 def _check_doubles(values: Sequence[Any], field: Field, first_row: int) -> None:
