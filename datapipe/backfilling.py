@@ -15,7 +15,7 @@ from datapipe.notebooks.job import NotebookJob
 from datapipe.notebooks.model import parse_job
 from datapipe.persistence import hashed
 from datapipe.pipeline import Pipeline
-from datapipe.plan import Incremental, Plan, QuerySource, TableSource, TableTarget, incremental_of
+from datapipe.plan import FileSource, Incremental, Plan, QuerySource, TableSource, TableTarget, incremental_of
 from datapipe.slices import Slice, slices
 
 _ENDS = ("start", "until")
@@ -127,6 +127,9 @@ def _plans(pipeline: Pipeline, name: str, memory: str | int, *, workers: bool) -
 def _of(plan: Plan) -> tuple[Incremental, str]:
     """The cursor of a plan, and what its slices have in common: the source and the table."""
     how, source, target = incremental_of(plan.ingestion), plan.ingestion, plan.persistence
+    if isinstance(source, FileSource):
+        hint = "Choose some of them by a pattern: inbox/2024-01-*.csv; with incremental=True each is loaded once"
+        raise PlanError("files are not cut into slices: they have no cursor", step="ingestion", hint=hint)
     if how is None or not isinstance(source, QuerySource | TableSource):
         raise PlanError(
             "only an incremental plan is loaded in slices", hint="Name the cursor: incremental='updated_at'"

@@ -30,7 +30,7 @@ def read(  # noqa: PLR0913  # what users name, by keyword
     zero_dates: Literal["error", "null"] = "error",
     partition_on: str | None = None,
     partitions: int | None = None,
-    incremental: str | Sequence[str] | None = None,
+    incremental: str | Sequence[str] | bool | None = None,
     lag: str | dt.timedelta | int | Decimal | None = None,
     start: Any = None,
     until: Any = None,
@@ -59,10 +59,11 @@ def read(  # noqa: PLR0913  # what users name, by keyword
         which are read side by side, from one state of the database. The result is the same as without it.
     partitions : int, optional
         How many ranges, at most 1,000; 4 if left out.
-    incremental : str or sequence of str, optional
+    incremental : str or sequence of str, or True for files, optional
         The cursor: a column of the table or query whose values grow as rows are added or changed, or several, the most
         significant first. Each run then reads what lies beyond the watermark of the last load that was committed, which
-        is kept beside the rows. Times, whole numbers, decimals and text have an order; NULL has none.
+        is kept beside the rows. Times, whole numbers, decimals and text have an order; NULL has none. ``True`` is
+        for files: each run then reads those that no load has seen, or that have changed since, if it upserts.
     lag : str, datetime.timedelta, int or Decimal, optional
         How far before the watermark rows are read again, such as ``"1 hour"``, for those that are committed late. Those
         that were there before are left out.

@@ -32,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(plan: PlanFile, param: Params = None, as_json: Json = False, debug: Debug = False) -> None:
-    """Show the watermark that the last load has left.
+    """Show the watermark that the last load has left; of files, how many are loaded, and the last ones.
 
     \b
     datapipe watermark show orders.yaml

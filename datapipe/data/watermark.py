@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from datapipe.data.filemarks import Files
 from datapipe.plan.values import decode, encode
 
 Mark: TypeAlias = int | Decimal | dt.date | dt.datetime | str
@@ -46,6 +47,11 @@ class Watermark:
     seen: bytes = b""
     floor: tuple[Mark, ...] | None = None
     begin: tuple[Mark, ...] | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a load has left it, with rows."""
+        return self.values is not None
 
     def __str__(self) -> str:
         if self.values is None and self.begin is None:
@@ -88,8 +94,8 @@ class Position:
     Parameters
     ----------
     stream : str
-        The hash that stands for the source and its cursor.
-    watermark : Watermark, optional
+        The hash that stands for the source and its cursor, or for the folder of its files.
+    watermark : Watermark or Files, optional
         None before the first load.
     generation : int
         The ledger's number of the load that left it; 0 before the first.
@@ -98,11 +104,11 @@ class Position:
     """
 
     stream: str
-    watermark: Watermark | None = None
+    watermark: Watermark | Files | None = None
     generation: int = 0
     run_id: str = ""
     committed: str = ""
 
-    def text(self, watermark: Watermark) -> str:
-        """What the ledger keeps of a watermark; the stream comes first, and is looked for."""
+    def text(self, watermark: Watermark | Files) -> str:
+        """What the ledger keeps of what a load has left; the stream comes first, and is looked for."""
         return json.dumps({"stream": self.stream, **watermark.form()})

@@ -15,7 +15,7 @@ from datapipe.data.asking import Asked, everything
 from datapipe.data.prefetch import Prefetch
 from datapipe.data.stream import Block, Stream, Workspace, resized
 from datapipe.errors import DatapipeError, PlanError
-from datapipe.ingestion import Increment, Range, open_source
+from datapipe.ingestion import Increment, NewFiles, Range, open_source
 from datapipe.logs import bound
 from datapipe.plan import (
     CodeStep,
@@ -129,7 +129,7 @@ class Chain:
     ----------
     only : Range, optional
         The only one of its source's ranges that is read.
-    increment : Increment, optional
+    increment : Increment or NewFiles, optional
         What is read of an incremental source.
     """
 
@@ -137,7 +137,7 @@ class Chain:
     work: Workspace
     counters: list[Counter] = field(default_factory=list)
     only: Range | None = None
-    increment: Increment | None = None
+    increment: Increment | NewFiles | None = None
 
     def open(self, plan: Plan) -> Stream:
         """The stream that reaches the target."""

@@ -8,14 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from datapipe.data.connections import resolve
+from datapipe.data.filemarks import Files
 from datapipe.data.stream import Workspace, scratch_directory
-from datapipe.data.watermark import Position
+from datapipe.data.watermark import Position, Watermark
 from datapipe.engine.options import RunOptions
 from datapipe.errors import PlanError
-from datapipe.ingestion import Increment
+from datapipe.ingestion import Increment, NewFiles, place_of
 from datapipe.persistence import Delivery, Loaded, hashed, position_at, where
 from datapipe.plan import (
+    FileSource,
     FileTarget,
+    FrameSource,
     Incremental,
     Plan,
     QuerySource,
@@ -24,6 +27,7 @@ from datapipe.plan import (
     ValidateStep,
     WriteStrategy,
     incremental_of,
+    is_incremental,
 )
 from datapipe.plan.sqltext import tokens
 from datapipe.plan.values import encode_each
@@ -54,7 +58,7 @@ def delivery_of(
     if is_off and options.idempotency_key is not None:
         hint = "Leave the key out, or unset DATAPIPE_LEDGER"
         raise PlanError("DATAPIPE_LEDGER=off leaves nothing to know a key by", hint=hint)
-    if is_off and target is not None and incremental_of(plan.ingestion) is not None:
+    if is_off and target is not None and is_incremental(plan.ingestion):
         hint = "Unset DATAPIPE_LEDGER, or leave incremental out"
         raise PlanError("DATAPIPE_LEDGER=off leaves no place for a watermark", step="persistence", hint=hint)
     if is_off:
@@ -74,34 +78,46 @@ def delivery_of(
     )
 
 
-def advancing(plan: Plan, delivery: Delivery) -> tuple[Delivery, Increment | None]:
+def advancing(plan: Plan, delivery: Delivery) -> tuple[Delivery, Increment | NewFiles | None]:
     """A claimed delivery that will leave a watermark, and the reading that makes it."""
-    how, position = incremental_of(plan.ingestion), delivery.position
-    if how is None or position is None:
+    if delivery.position is None:
         return delivery, None
-    target = plan.persistence
-    keyed = isinstance(target, TableTarget) and target.strategy is WriteStrategy.UPSERT
-    increment = Increment(how, position.watermark, keyed=keyed)
+    increment = _reading(plan, delivery.position.watermark)
     return dataclasses.replace(delivery, watermark=lambda: increment.watermark), increment
 
 
-def foreseen(plan: Plan) -> tuple[Increment | None, str | None]:
+def _reading(plan: Plan, left: Watermark | Files | None) -> Increment | NewFiles:
+    """The reading of a plan's incremental source, from what its loads have left."""
+    source, target = plan.ingestion, plan.persistence
+    keyed = isinstance(target, TableTarget) and target.strategy is WriteStrategy.UPSERT
+    if isinstance(source, FileSource):
+        return NewFiles(source, left if isinstance(left, Files) else None, keyed=keyed)
+    how = incremental_of(source)
+    if how is None:
+        raise PlanError("the source is not incremental", step="ingestion")
+    return Increment(how, left if isinstance(left, Watermark) else None, keyed=keyed)
+
+
+def foreseen(plan: Plan) -> tuple[Increment | NewFiles | None, str | None]:
     """What a run would read of an incremental source as its loads stand now, and that in a line."""
     how, target = incremental_of(plan.ingestion), plan.persistence
-    if how is None:
-        return None, None
     position = _position_of(plan) if isinstance(target, TableTarget) and settings().ledger != "off" else None
     if position is None or not isinstance(target, TableTarget):
+        if how is None:
+            return None, None
         return Increment(how), f"watermark: none, as {'nothing is written' if how.watermark else 'this is a slice'}"
     with scratch_directory() as scratch:
         found = position_at(target, position.stream, Workspace(scratch=scratch))
+    increment = _reading(plan, found.watermark)
+    if isinstance(increment, NewFiles):
+        return increment, increment.told()
     mark = found.watermark
-    if mark is None or (mark.values is None and mark.begin is None):
-        return Increment(how), "watermark: none yet, the first load reads from the start"
+    if not isinstance(mark, Watermark) or (mark.values is None and mark.begin is None):
+        return increment, "watermark: none yet, the first load reads from the start"
     if mark.values is None:
-        return Increment(how, mark), f"watermark: {mark}"
-    back = f", and read again from {_lag(how)} before it" if how.lag else ""
-    return Increment(how, mark), f"watermark: {mark}, left by run {found.run_id[:8]}{back}"
+        return increment, f"watermark: {mark}"
+    back = f", and read again from {_lag(how)} before it" if how and how.lag else ""
+    return increment, f"watermark: {mark}, left by run {found.run_id[:8]}{back}"
 
 
 def _lag(how: Incremental) -> str:
@@ -115,16 +131,18 @@ def _quarantines(plan: Plan) -> bool:
 
 def _position_of(plan: Plan) -> Position | None:
     how, source = incremental_of(plan.ingestion), plan.ingestion
-    if how is None or not how.watermark or not isinstance(source, QuerySource | TableSource):
-        return None
-    return Position(stream_of(source))
+    is_beyond = is_incremental(source) if how is None else how.watermark
+    return None if isinstance(source, FrameSource) or not is_beyond else Position(stream_of(source))
 
 
-def stream_of(source: QuerySource | TableSource) -> str:
+def stream_of(source: QuerySource | TableSource | FileSource) -> str:
     """The hash that stands for what is read: the database, the query and its cursor, but not how far or how late.
 
-    The steps after it are no part of it, so that a watermark outlives their changes.
+    The steps after it are no part of it, so that a watermark outlives their changes. Of files it is the folder,
+    in which each has its path, so that they are known to another pattern, too.
     """
+    if isinstance(source, FileSource):
+        return hashed("datapipe stream 1", "files", place_of(source.files))
     url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step="ingestion")
     cursor = json.dumps(source.incremental.cursor if source.incremental else ())
     if isinstance(source, TableSource):

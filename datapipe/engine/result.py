@@ -84,7 +84,8 @@ class RunResult:
         it does are in it. None where the system does not tell, and in records of older versions.
     watermark : mapping of str to value, optional
         Of an incremental source: the cursor's columns, and the greatest values of all that was loaded so far. Times
-        and decimals are text; where there were no rows yet, it is empty.
+        and decimals are text; where there were no rows yet, it is empty. Of files: ``files`` that this run loaded, the
+        ``last`` of them by name, and how many are ``known`` with them.
     notices : tuple of str
         What the user should know: rows appended twice, lossy choices and how many values they touched, waits.
 

@@ -43,7 +43,7 @@ from datapipe.errors import (
     RunCancelled,
     TransientError,
 )
-from datapipe.ingestion import Increment, content_hash
+from datapipe.ingestion import Increment, NewFiles, content_hash
 from datapipe.logs import bound, carried, ids, of_run
 from datapipe.persistence import Loaded, Staged, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FrameSource, Plan, SqlStep, TableTarget, Target, check_bound
@@ -197,7 +197,7 @@ class _Run:
         self.delivery = delivery_of(plan, options, self._correlation, versions, report)
         if self.delivery is None:
             self._lasting = ("DATAPIPE_LEDGER=off: the load is atomic, not deduplicated",)
-        self.increment: Increment | None = None
+        self.increment: Increment | NewFiles | None = None
 
     def _recorded(self, loaded: Loaded) -> RunResult:
         last = StepResult("persistence", self.counters[-1].rows_in, loaded.rows, self.counters[-1].seconds)

@@ -3,7 +3,9 @@
 from datapipe.data.connections import ConnectionManager
 from datapipe.ingestion.batch import BatchIngestor
 from datapipe.ingestion.cursors import mark_values
+from datapipe.ingestion.folders import place_of
 from datapipe.ingestion.increments import Increment
+from datapipe.ingestion.newfiles import NewFiles
 from datapipe.ingestion.ranges import Range, Ranges, Snapshot, cutting_of
 from datapipe.ingestion.readers import content_hash, cut_source, open_source, read_as_one, source_sql
 
@@ -11,6 +13,7 @@ __all__ = [
     "BatchIngestor",
     "ConnectionManager",
     "Increment",
+    "NewFiles",
     "Range",
     "Ranges",
     "Snapshot",
@@ -19,6 +22,7 @@ __all__ = [
     "cutting_of",
     "mark_values",
     "open_source",
+    "place_of",
     "read_as_one",
     "source_sql",
 ]

@@ -1,35 +1,27 @@
-"""Files: which ones a path or glob means, and of which format they are."""
+"""Files: those that a path or glob means, read by the reader of their format."""
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from datapipe.data.asking import Choose, everything
 from datapipe.data.stream import Stream, Workspace
-from datapipe.errors import DataError, PlanError, did_you_mean
+from datapipe.errors import DataError, PlanError
 from datapipe.ingestion.delimited import read_csv
+from datapipe.ingestion.folders import files_of, format_of
 from datapipe.ingestion.jsonfiles import read_json
 from datapipe.ingestion.parquet import read_parquet
 from datapipe.plan import FileSource
 
-_FORMATS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-}
-
 
 @contextmanager
-def read_files(source: FileSource, work: Workspace, choose: Choose = everything) -> Iterator[Stream]:
-    """The rows of the files a path, directory or glob names, in the order of their names.
+def read_files(
+    source: FileSource, work: Workspace, choose: Choose = everything, only: Sequence[Path] = ()
+) -> Iterator[Stream]:
+    """The rows of the files a path, directory or glob names, in the order of their names; or ``only`` of these.
 
     Raises
     ------
@@ -38,7 +30,7 @@ def read_files(source: FileSource, work: Workspace, choose: Choose = everything)
     DataError
         If a file is empty, is not of its format, or the files have different columns.
     """
-    files = _found(source.files)
+    files = list(only) or files_of(source.files)
     kind = source.format or _kind(files)
     for file in files:
         if not os.access(file, os.R_OK):
@@ -57,34 +49,9 @@ def read_files(source: FileSource, work: Workspace, choose: Choose = everything)
         yield stream
 
 
-def _found(pattern: str) -> list[Path]:
-    """The files a path, a directory or a glob stands for, by name."""
-    if "://" in pattern:
-        raise PlanError(f"{pattern!r} is not a path", hint="Files are read from this machine; fetch them first")
-    path = Path(pattern).expanduser()
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        files = [file for file in path.iterdir() if _format_of(file)]
-    else:
-        files = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207  # Path.glob takes no absolute pattern
-    files = sorted((file for file in files if file.is_file()), key=str)
-    if files:
-        return files
-    if path.is_dir() or glob.has_magic(pattern):
-        raise PlanError(f"no file matches {pattern!r}", hint=f"Looked in {path.parent.absolute()}")
-    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-    hint = did_you_mean(path.name, beside, what="there are") or f"Looked in {path.parent.absolute()}"
-    raise PlanError(f"there is no file {pattern!r}", hint=hint)
-
-
-def _format_of(file: Path) -> str | None:
-    return _FORMATS.get(Path(file.name.lower().removesuffix(".gz")).suffix)
-
-
 def _kind(files: list[Path]) -> str:
     """The one format of the files, by their endings."""
-    kinds = {file: _format_of(file) for file in files}
+    kinds = {file: format_of(file) for file in files}
     for file, kind in kinds.items():
         if kind is None:
             raise PlanError(

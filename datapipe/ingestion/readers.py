@@ -14,6 +14,7 @@ from datapipe.data.names import quote
 from datapipe.data.stream import Encoded, Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError
 from datapipe.ingestion.increments import Increment
+from datapipe.ingestion.newfiles import NewFiles
 from datapipe.ingestion.ranges import Cutting, Range, Ranges, cutting_of, find_column
 from datapipe.plan import DatabaseUrl, FileSource, FrameSource, QuerySource, Source, TableSource, incremental_of
 from datapipe.plan.sqltext import check_one_query, check_parameters
@@ -34,7 +35,7 @@ def open_source(
     *,
     part: Range | None = None,
     encoded: bool = False,
-    increment: Increment | None = None,
+    increment: Increment | NewFiles | None = None,
 ) -> Iterator[Stream]:
     """The rows of a source: its schema on entering, its batches on demand, nothing left open.
 
@@ -50,8 +51,8 @@ def open_source(
         The only one of its ranges that is read; see :func:`cut_source`.
     encoded : bool
         Whether the rows may also be wanted as the source's server encodes them, where it can be asked for that.
-    increment : Increment, optional
-        What is read of an incremental source, all of whose columns are then read. Without it none of its loads count.
+    increment : Increment or NewFiles, optional
+        What is read of an incremental source; by a cursor, all its columns are. Without it none of its loads count.
 
     Raises
     ------
@@ -72,12 +73,13 @@ def open_source(
         with _named():
             how = incremental_of(source)
             increment = increment or (Increment(how) if how else None)
-            if increment is not None:
-                choose, encoded = increment.choose, False
-            reader = _reader(source, work, choose, part, encoded=encoded and work.limit is None)
-            stream = stack.enter_context(reader)
-            if increment is not None:
-                stream = increment.of(stream)
+            if isinstance(increment, NewFiles):
+                stream = stack.enter_context(increment.opened(work, choose))
+            elif increment is not None:
+                stream = increment.of(stack.enter_context(_reader(source, work, increment.choose, part, encoded=False)))
+            else:
+                reader = _reader(source, work, choose, part, encoded=encoded and work.limit is None)
+                stream = stack.enter_context(reader)
             check_names(stream.schema.names, what=source.label)
             if not stream.schema.names:
                 raise DataError(f"{source.label} has no columns", hint="Give it at least one")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from datapipe.data.filemarks import Files
 from datapipe.data.stream import Stream, Workspace
 from datapipe.data.watermark import Position
 from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, RunCancelled, TransientError
@@ -103,9 +104,12 @@ def _held(session: Session, name: str, what: str, delivery: Delivery, work: Work
 
 def _position(session: Session, table: Table, place: str, stream: str, work: Workspace) -> Position:
     found = ledger.find_position(session, place, stream)
-    if found.watermark is None or found.watermark.values is None or session.exists(table):
+    if found.watermark is None or not found.watermark.loaded or session.exists(table):
         return found
-    work.tell(f"the table is gone, so the watermark that run {found.run_id[:8]} has left does not count")
+    if isinstance(found.watermark, Files):
+        work.tell("the table is gone, so no file counts as loaded, and all are read")
+    else:
+        work.tell(f"the table is gone, so the watermark that run {found.run_id[:8]} has left does not count")
     return dataclasses.replace(found, watermark=None)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from datapipe.data.filemarks import Files
 from datapipe.data.names import quoted
 from datapipe.data.watermark import Position, Watermark
 from datapipe.errors import IdempotencyConflict, StaleRun, TransientError
@@ -68,7 +69,7 @@ class Delivery:
     position : Position, optional
         Where the loads of an incremental source stand: before a claim, which stream it is; after it, all of it.
     watermark : callable, optional
-        What this load leaves for the next one, once its rows have been read.
+        What this load leaves for the next one, once its rows have been read; None if that is nothing new.
 
     Examples
     --------
@@ -88,7 +89,7 @@ class Delivery:
     replay: Replay | None = None
     derived: bool = False
     position: Position | None = None
-    watermark: Callable[[], Watermark] | None = None
+    watermark: Callable[[], Watermark | Files | None] | None = None
 
     @property
     def key(self) -> str:
@@ -144,16 +145,27 @@ def has_created(session: Session, place: str) -> bool:
 
 
 def find_position(session: Session, place: str, stream: str) -> Position:
-    """Where the loads of a source into a table stand, says the last one that was committed. There is a ledger."""
-    text = (
-        f"SELECT watermark, generation, run_id, committed FROM {_from(session)} WHERE target = ? AND watermark LIKE ?"
-    )
-    rows = session.query(f"{text} ORDER BY generation DESC LIMIT 1", place, f'{{"stream": "{stream}"%')
+    """Where the loads of a source into a table stand, says the last one that was committed. There is a ledger.
+
+    A cursor's load says it alone; of files, each load has left its own.
+    """
+    rows = _left(session, place, stream, " LIMIT 1")
     if not rows:
         return Position(stream)
     found, generation, run_id, committed = rows[0]
     form = json.loads(found)
-    return Position(stream, Watermark.of(form), int(generation), run_id, committed)
+    if "cursor" in form:
+        return Position(stream, Watermark.of(form), int(generation), run_id, committed)
+    forms = ((json.loads(each), run) for each, _, run, _ in _left(session, place, stream))
+    return Position(stream, Files.joined(forms), int(generation), run_id, committed)
+
+
+def _left(session: Session, place: str, stream: str, limit: str = "") -> list[tuple[Any, ...]]:
+    """What loads of a source into a table have left, the newest first."""
+    text = (
+        f"SELECT watermark, generation, run_id, committed FROM {_from(session)} WHERE target = ? AND watermark LIKE ?"
+    )
+    return session.query(f"{text} ORDER BY generation DESC{limit}", place, f'{{"stream": "{stream}"%')
 
 
 def check_position(session: Session, place: str, position: Position) -> None:
@@ -164,9 +176,9 @@ def check_position(session: Session, place: str, position: Position) -> None:
     TransientError
         So that the run begins again, after the other's.
     """
-    now = find_position(session, place, position.stream)
-    if now.generation > position.generation:
-        raise TransientError(f"run {now.run_id} has loaded the increment meanwhile", hint="Try again")
+    rows = _left(session, place, position.stream, " LIMIT 1")
+    if rows and int(rows[0][1]) > position.generation:
+        raise TransientError(f"run {rows[0][2]} has loaded the increment meanwhile", hint="Try again")
 
 
 def check_newest(session: Session, place: str, delivery: Delivery) -> None:
@@ -222,7 +234,9 @@ def record(session: Session, place: str, load: Load, loaded: Loaded, delivery: D
     _insert(session, values)
 
 
-def record_watermark(session: Session, place: str, run_id: str, position: Position, watermark: Watermark) -> None:
+def record_watermark(
+    session: Session, place: str, run_id: str, position: Position, watermark: Watermark | Files
+) -> None:
     """Insert a row for a watermark that no load has left."""
     now = str(session.scalar(f"SELECT {session.words.now}"))
     texts = {"fingerprint": "", "correlation_id": run_id, "strategy": "watermark", "versions": "{}", "result": "{}"}
@@ -234,7 +248,8 @@ def record_watermark(session: Session, place: str, run_id: str, position: Positi
 def _watermark(delivery: Delivery) -> str | None:
     if delivery.position is None or delivery.watermark is None:
         return None
-    return delivery.position.text(delivery.watermark())
+    left = delivery.watermark()
+    return None if left is None else delivery.position.text(left)
 
 
 def _insert(session: Session, values: Mapping[str, Any]) -> None:

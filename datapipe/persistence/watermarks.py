@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datapipe.data.filemarks import Files
 from datapipe.data.stream import Workspace
 from datapipe.data.watermark import Position, Watermark
 from datapipe.errors import DatapipeError, PlanError
@@ -33,7 +34,7 @@ def position_at(target: TableTarget, stream: str, work: Workspace) -> Position:
         raise error.at(STEP) from error.__cause__
 
 
-def move_watermark(target: TableTarget, stream: str, watermark: Watermark, work: Workspace) -> Position:
+def move_watermark(target: TableTarget, stream: str, watermark: Watermark | Files, work: Workspace) -> Position:
     """Have the next load begin elsewhere; the ledger keeps it as a row of its own, and the earlier ones stay.
 
     Raises

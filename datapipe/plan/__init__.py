@@ -28,6 +28,7 @@ from datapipe.plan.model import (
     ValidateStep,
     WriteStrategy,
     incremental_of,
+    is_incremental,
     parameter_names,
 )
 from datapipe.plan.rewrite import functions, with_functions
@@ -73,6 +74,7 @@ __all__ = [
     "frame_kind",
     "functions",
     "incremental_of",
+    "is_incremental",
     "load",
     "loads",
     "parameter_names",

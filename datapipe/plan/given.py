@@ -43,7 +43,8 @@ def source_of(
     files = source is None and not names.is_query(text) and (names.is_path(text) or format_ is not None)
     if files:
         _check_of_files(params, schema, how)
-        return build(FileSource, {"files": text, "format": format_, "columns": columns}, step="ingestion")
+        fields = {"files": text, "format": format_, "columns": columns, "incremental": how.get("incremental")}
+        return build(FileSource, fields, step="ingestion")
     if columns or format_:
         raise PlanError("columns= and format= are for files", step="ingestion", hint="Leave them out")
     database = {**connection_of(source, "source_db_url", "source"), **how}
@@ -56,13 +57,15 @@ def source_of(
     return build(TableSource, {"table": text, "schema": schema, **database}, step="ingestion")
 
 
-def incremental_form(cursor: Any, further: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The plan's field for an incremental source; None if it is none."""
+def incremental_form(cursor: Any, further: Mapping[str, Any]) -> Any:
+    """The plan's field for an incremental source: of files, that it is one; None if it is none."""
     given = {name: value for name, value in further.items() if value not in (None, "error")}
-    if cursor is None and given:
-        hint = "Name the column whose values grow: incremental='updated_at'"
-        raise PlanError(f"{next(iter(given))}= is for an incremental source", step="ingestion", hint=hint)
-    return None if cursor is None else {"cursor": cursor, **given}
+    if given and (cursor is None or isinstance(cursor, bool)):
+        hint = "Name the column whose values grow: incremental='updated_at'; files have none"
+        raise PlanError(f"{next(iter(given))}= is for an incremental source with a cursor", step="ingestion", hint=hint)
+    if cursor is None or isinstance(cursor, bool):
+        return cursor or None
+    return {"cursor": cursor, **given}
 
 
 def _check_of_files(params: Mapping[str, Any] | None, schema: str | None, how: Mapping[str, Any]) -> None:
@@ -71,9 +74,6 @@ def _check_of_files(params: Mapping[str, Any] | None, schema: str | None, how: M
     if _partitioned(how):
         hint = "Leave partition_on= and partitions= out"
         raise PlanError("only tables and queries are read in partitions", step="ingestion", hint=hint)
-    if how.get("incremental") is not None:
-        hint = "Leave incremental= out"
-        raise PlanError("only tables and queries are read incrementally", step="ingestion", hint=hint)
 
 
 def _partitioned(how: Mapping[str, Any]) -> bool:

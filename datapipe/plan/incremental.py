@@ -109,6 +109,16 @@ Cursor = Annotated[
 ]
 
 
+def _only_new(given: Any) -> Any:
+    if given is None or isinstance(given, bool):
+        return bool(given)
+    hint = "Write incremental=True (incremental: true), without lag, start, until and nulls: each file is loaded once"
+    raise PlanError("files have no cursor", step="ingestion", hint=hint)
+
+
+OnlyNew = Annotated[bool, BeforeValidator(_only_new)]  # whether files that were loaded before are left out
+
+
 class Incremental(Value):
     """The cursor of a source, and what is read beyond the watermark.
 
@@ -138,6 +148,9 @@ class Incremental(Value):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, data: Any) -> Any:
+        if isinstance(data, bool):
+            hint = "Name the column whose values grow: incremental='updated_at'; or leave it out"
+            raise PlanError(f"incremental={data} is for files", step="ingestion", hint=hint)
         return {"cursor": data} if isinstance(data, str | Sequence) and not isinstance(data, Mapping) else data
 
     @model_validator(mode="after")

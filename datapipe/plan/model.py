@@ -25,7 +25,7 @@ from datapipe.plan.base import Function, Text, Value
 from datapipe.plan.checks import check_incremental, check_partitions, check_rename, one_connection
 from datapipe.plan.contract import Contract, TableChecks, with_functions
 from datapipe.plan.functions import FunctionRef
-from datapipe.plan.incremental import Incremental
+from datapipe.plan.incremental import Incremental, OnlyNew
 from datapipe.plan.names import qualified, split_table
 from datapipe.plan.sqltext import check_one_query, named_parameters
 from datapipe.plan.stored import StoredTable
@@ -125,6 +125,7 @@ class FileSource(Value):
     files: Text
     format: Literal["parquet", "csv", "json"] | None = None
     columns: Names | None = None
+    incremental: OnlyNew = False
 
     @property
     def label(self) -> str:
@@ -292,7 +293,7 @@ class Feed(Value):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if incremental_of(self.ingestion) is not None:
+        if is_incremental(self.ingestion):
             hint = "Leave incremental out there; a condition in its query does what start= would"
             raise PlanError("a further table is read whole: only what a plan reads first is incremental", hint=hint)
         return self
@@ -402,7 +403,7 @@ class Plan(Value):
         if quarantines and isinstance(self.persistence, FileTarget):
             hint = "Write to a database table, or use on_error='drop'"
             raise PlanError("beside a file there is no place for a quarantine", step="persistence", hint=hint)
-        if incremental_of(self.ingestion) is not None:
+        if is_incremental(self.ingestion):
             _check_keeps(self.persistence)
         return self
 
@@ -431,8 +432,13 @@ class Plan(Value):
 
 
 def incremental_of(source: Source) -> Incremental | None:
-    """How a source is read incrementally; None if it is not."""
+    """How a source is read by a cursor; None if it is not."""
     return source.incremental if isinstance(source, QuerySource | TableSource) else None
+
+
+def is_incremental(source: Source) -> bool:
+    """Whether each run reads only what no load has seen: by a cursor, or file by file."""
+    return source.incremental if isinstance(source, FileSource) else incremental_of(source) is not None
 
 
 def _check_keeps(target: Target | None) -> None:

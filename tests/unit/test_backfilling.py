@@ -71,6 +71,9 @@ def test_only_an_incremental_plan_with_a_table_is_loaded_in_slices() -> None:
     read = datapipe.read("t", source="sqlite:///crm.db", incremental="id")
     with pytest.raises(PlanError, match="into a table"):
         datapipe.backfill(read, 1, 2, every=1)
+    read = datapipe.read("inbox/*.csv", incremental=True)
+    with pytest.raises(PlanError, match=r"files are not cut into slices.*by a pattern"):
+        datapipe.backfill(read.write("copy", to="sqlite:///crm.db"), 1, 2, every=1)
 
 
 def job(folder: Path, parameters: str) -> NotebookJob:

@@ -99,15 +99,40 @@ def test_a_slice_has_two_ends() -> None:
         str(Pipeline(parse({"ingestion": {"table": "t", "incremental": found.model_dump(mode="json")}})).watermark)
 
 
-def test_only_tables_and_queries_are_incremental() -> None:
-    with pytest.raises(PlanError, match="only tables and queries"):
+def test_files_are_read_by_none_but_their_names() -> None:
+    plan = datapipe.read("data/*.parquet", incremental=True).plan
+    assert plan.document()["ingestion"] == {"files": "data/*.parquet", "incremental": True}
+    again = parse(plan.document())
+    assert again == plan and again.fingerprint == plan.fingerprint
+    whole = datapipe.read("data/*.parquet").plan
+    assert datapipe.read("data/*.parquet", incremental=False).plan == whole
+    assert parse({"ingestion": {"files": "data/*.parquet", "incremental": None}}) == whole
+    assert whole.document()["ingestion"] == {"files": "data/*.parquet"}
+    with pytest.raises(PlanError, match=r"files have no cursor\. Write incremental=True"):
         datapipe.read("data/*.parquet", incremental="a")
+    with pytest.raises(PlanError, match="files have no cursor"):
+        parse({"ingestion": {"files": "a.csv", "incremental": {"cursor": "a"}}})
+    with pytest.raises(PlanError, match="lag= is for an incremental source with a cursor"):
+        datapipe.read("data/*.parquet", incremental=True, lag="1 hour")
+    schema = Plan.json_schema()["$defs"]["FileSource"]["properties"]["incremental"]
+    assert schema["type"] == "boolean"
+
+
+def test_tables_and_queries_need_a_cursor() -> None:
+    for read in ("orders", "SELECT * FROM orders"):
+        with pytest.raises(PlanError, match=r"incremental=True is for files.*incremental='updated_at'"):
+            datapipe.read(read, source=SOURCE, incremental=True)
+        assert datapipe.read(read, source=SOURCE, incremental=False).plan == datapipe.read(read, source=SOURCE).plan
     with pytest.raises(PlanError, match="a frame takes no other arguments"):
         datapipe.read(pd.DataFrame({"a": [1]}), incremental="a")
 
 
-def test_where_increments_have_no_place() -> None:
-    read = datapipe.read("orders", source=SOURCE, incremental="a")
+@pytest.mark.parametrize(
+    "read",
+    [datapipe.read("orders", source=SOURCE, incremental="a"), datapipe.read("in/*.csv", incremental=True)],
+    ids=["cursor", "files"],
+)
+def test_where_increments_have_no_place(read: Pipeline) -> None:
     with pytest.raises(PlanError, match="only the last increment"):
         read.write("copy", to=SOURCE, strategy="replace")
     with pytest.raises(PlanError, match="no place for a watermark"):
