@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.analysis import gathers
 from datapipe.data.jsonrows import from_json
 from datapipe.data.stream import Workspace, scratch_directory

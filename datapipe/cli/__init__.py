@@ -13,8 +13,10 @@ from pathlib import Path
 def main() -> None:
     """Run the program; its exit code is 0, 1 (the run failed), 2 (bad plan or usage) or 130 (Ctrl-C)."""
     try:
+        from datapipe.cli.starting import pause_collector, started
+
+        pause_collector()
         from datapipe.cli.app import app  # loads Typer
-        from datapipe.cli.logs import configure_cli_logs
 
         # A plan's "recipes.users:clean" is looked for where the user stands, as Python itself does.
         try:
@@ -24,6 +26,6 @@ def main() -> None:
             sys.exit(2)
         if here not in sys.path:
             sys.path.insert(0, here)
-        app(obj=configure_cli_logs)  # called when a command is: help logs nothing
+        app(obj=started)  # called when a command is: the program's own help logs nothing
     except KeyboardInterrupt:
         sys.exit(130)

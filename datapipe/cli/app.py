@@ -61,8 +61,8 @@ def program(
     if version:
         typer.echo(f"datapipe {__version__}")
         raise typer.Exit
-    if context.obj is not None:  # how the program logs; not where the commands are called by others
-        context.obj()
+    if context.obj is not None:  # how the program starts; not where the commands are called by others
+        context.obj(context.invoked_subcommand)
 
 
 @app.command()
@@ -99,11 +99,14 @@ def run(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
     )
     with reported(debug=debug, as_json=as_json):
-        from datapipe.notebooks.job import NotebookJob
+        from datapipe.cli.starting import RUN, settle
+
+        settle(RUN)
+        from datapipe.pipeline import Pipeline
 
         with only_json(as_json=as_json):
             found = given(file, config, options)
-        if isinstance(found, NotebookJob):
+        if not isinstance(found, Pipeline):
             how = How(idempotency_key, if_running, as_json=as_json, debug=debug)
             run_job(lambda: completed(found, param, {"memory": memory}), how)
             return

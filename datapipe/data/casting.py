@@ -8,8 +8,8 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.decimals import from_doubles, misread
 from datapipe.data.layouts import interval_text, to_interval, uuid_bytes, uuid_text
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, type_name

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.casting import cast_column
 from datapipe.data.types import normal, tag
 from datapipe.errors import DataError

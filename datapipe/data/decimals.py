@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from datapipe.data import compute as pc
 
 _FIFTEEN_DIGITS = 10**15
 _MOST_PLACES = 22  # the greatest power of ten that a double holds

@@ -12,8 +12,8 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.casting import cast_batch, check_names
 from datapipe.data.names import quote
 from datapipe.data.stream import MIB, Workspace, spill_directory

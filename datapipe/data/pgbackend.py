@@ -23,6 +23,9 @@ from datapipe.data.watch import Deadline, Watch, watched
 from datapipe.settings import settings
 
 # Behind a pooler, only the server knows the process; and only within a transaction it stays the same.
+# How a read begins and ends: of all that a SELECT can do, only locks outlive a rollback.
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+END = "ROLLBACK; SELECT pg_advisory_unlock_all()"
 IDENTITY = "pg_backend_pid()::text, extract(epoch FROM pg_postmaster_start_time())::text"
 _LONGEST = 63  # bytes of a session's name
 _SLICE = 0.1  # seconds between two looks at a deadline

@@ -5,6 +5,7 @@ It stands in an ``<img>``, so it knows nothing of the page: fills are light with
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from html import escape
 from pathlib import PurePath
 
 from datapipe.display.text import contract_label
-from datapipe.display.words import UNFIT, ends, shortened
+from datapipe.display.words import ends, shortened
 from datapipe.plan import (
     CodeStep,
     FileSource,
@@ -33,6 +34,7 @@ _IN_A_ROW = 6
 _MOST, _MOST_TABLES = 24, 3
 _LETTERS = 19  # of a name in a box
 _NAME = 40  # letters of a name in words
+_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # for XML
 _FILLS = {
     "read": "#d9e8f6",
     "sql": "#e4e0f5",
@@ -203,7 +205,7 @@ def _rect(left: int, top: int, high: int, kind: str) -> str:
 
 
 def _text(text: str, middle: int, base: int) -> str:
-    return f'<text x="{middle}" y="{base}">{escape(shortened(UNFIT.sub("�", text), _LETTERS))}</text>'
+    return f'<text x="{middle}" y="{base}">{escape(shortened(_UNFIT.sub("�", text), _LETTERS))}</text>'
 
 
 def _turn(top: int, bottom: int) -> str:

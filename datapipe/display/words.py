@@ -18,7 +18,6 @@ _GLYPHS = {
     "skipped": "↷",
     "lost": "⚠",
 }
-UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # for XML
 # What would move a terminal's cursor, or turn the text around it; errors and names are anybody's.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _MINUTE, _HOUR = 60, 3600

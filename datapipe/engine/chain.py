@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -29,8 +29,10 @@ from datapipe.plan import (
     ValidateConfig,
     ValidateStep,
 )
-from datapipe.schemas import run_validate
-from datapipe.transformation import FirstStep, cells, first_step, run_code, run_config, run_sql, step_version
+from datapipe.transformation import step_version
+
+if TYPE_CHECKING:
+    from datapipe.transformation import FirstStep
 
 T = TypeVar("T")
 
@@ -89,6 +91,8 @@ def row_at(counters: Iterable[Counter], step: str | None, row: int | None) -> di
     place = row - 1 - (found.rows_in - found.latest.num_rows)
     if not 0 <= place < found.latest.num_rows:
         return {}
+    from datapipe.transformation import cells
+
     return cells({name: _value(found.latest[name][place]) for name in found.latest.schema.names})
 
 
@@ -163,6 +167,8 @@ class Chain:
         step = steps[0] if steps else None
         if not isinstance(step, SqlStep | ConfigStep):
             return None
+        from datapipe.transformation import first_step  # loads DuckDB
+
         tables = self._feeds(step.config.tables, name) if isinstance(step, SqlStep) else {}
         return self._entered(lambda: first_step(step, tables, self._work_of(name)), name)
 
@@ -175,15 +181,22 @@ class Chain:
         work = self._work_of(name)
         if first is not None:
             return self._ahead(self._opened(lambda: first.run(stream), name), name)
+        # Each kind of step loads what it works with: DuckDB, Pandera, pandas.
         if isinstance(step, CodeStep):
+            from datapipe.transformation import run_code
+
             return self._opened(lambda: run_code(step.config, stream, work), name)
         if isinstance(step, SqlStep):
+            from datapipe.transformation import run_sql
+
             inputs = {"input_data": stream, **self._feeds(step.config.tables, name)}
             config = step.config
             opened = self._opened(lambda: run_sql(config.sql_query, config.parameters, inputs, work), name)
         elif isinstance(step, ValidateStep):
             opened = self._opened(lambda: self._validated(step.config, stream, work, name), name)
         else:
+            from datapipe.transformation import run_config
+
             opened = self._opened(lambda: run_config(step.config, stream, work), name)
         return self._ahead(opened, name)
 
@@ -198,6 +211,8 @@ class Chain:
         def count(rows: int) -> None:
             if counter is not None:
                 counter.rejected += rows
+
+        from datapipe.schemas import run_validate
 
         return run_validate(config, stream, work, step=name, count=count)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datapipe.display import RunView, run_card
 from datapipe.engine.events import State
 from datapipe.schemas import ColumnSpec
+
+if TYPE_CHECKING:
+    from datapipe.display import RunView
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class RunResult:
         return cls(**{**given, "steps": steps, "columns": columns, "notices": tuple(found.get("notices", ()))})
 
     def _repr_html_(self) -> str:
+        from datapipe.display import run_card
         from datapipe.engine.following import view_of_result  # which needs this class
 
         return run_card(self.view or view_of_result(self))

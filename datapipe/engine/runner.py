@@ -19,7 +19,6 @@ import tenacity
 
 from datapipe.data.asking import Asked
 from datapipe.data.cancel import CancelToken
-from datapipe.data.duck import made_ahead
 from datapipe.data.rejects import Rejects
 from datapipe.data.resident import Resident
 from datapipe.data.stream import Stream, Workspace, scratch_directory
@@ -306,6 +305,8 @@ class _Run:
 
     def _once(self, sink: Sink[Loaded], target: Target | None, work: Workspace, stack: ExitStack) -> Loaded:
         if self._databases:
+            from datapipe.data.duck import made_ahead  # loads DuckDB
+
             work = dataclasses.replace(work, connect=stack.enter_context(made_ahead(self._databases)))
         if target is not None and self.delivery is not None:
             self.delivery = dataclasses.replace(self.delivery, fingerprint=self._content())

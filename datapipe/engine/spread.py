@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from datapipe.data.analysis import across_rows, gathers
 from datapipe.data.stream import Stream, Workspace
 from datapipe.data.types import EXACT_NUMERIC, tag
 from datapipe.engine.chain import Chain, Counter, counters, step_name
@@ -23,9 +22,7 @@ from datapipe.persistence import Staged, Stages, refusal, stage
 from datapipe.persistence.tables import Column
 from datapipe.plan import CodeStep, ConfigStep, Plan, SqlStep, Step, TableTarget, Target, ValidateStep
 from datapipe.plan.sqltext import check_one_query, rewrite
-from datapipe.schemas import judges_across_rows
 from datapipe.store import Board, Part
-from datapipe.transformation import compile_config
 
 _POLL = 0.2  # seconds between two looks at what helpers have done
 
@@ -118,9 +115,13 @@ def outline_of_partitions(plan: Plan, schemas: Sequence[pa.Schema], work: Worksp
 
 def _across(step: Step, schema: pa.Schema, work: Workspace) -> str | None:
     if isinstance(step, ValidateStep):
+        from datapipe.schemas import judges_across_rows
+
         return judges_across_rows(step.config, schema, work)
     if isinstance(step, CodeStep):
         return None if step.config.per_batch else "the function takes the whole table"
+    from datapipe.data.analysis import across_rows  # loads DuckDB
+
     parameters = step.config.parameters if isinstance(step, SqlStep) else {}
     exact = [pa.field(f.name, EXACT_NUMERIC) if (tag(f) or "").startswith("numeric") else f for f in schema]
     found = across_rows(_text(step, schema.names), pa.schema(exact), parameters)
@@ -129,6 +130,8 @@ def _across(step: Step, schema: pa.Schema, work: Workspace) -> str | None:
 
 def _text(step: SqlStep | ConfigStep, names: Sequence[str]) -> str:
     if isinstance(step, ConfigStep):
+        from datapipe.transformation import compile_config
+
         return compile_config(step.config, names)
     return rewrite(check_one_query(step.config.sql_query), lambda name: f"${name}")
 
@@ -141,6 +144,8 @@ def _at_first_sight(plan: Plan) -> str | None:
         if isinstance(step, SqlStep):
             if step.config.tables:
                 return f"{step_name(number, step)}: the SQL reads further tables"
+            from datapipe.data.analysis import gathers  # loads DuckDB
+
             found = gathers(_text(step, ()))
             if found:
                 return f"{step_name(number, step)}: the SQL gathers ({found})"

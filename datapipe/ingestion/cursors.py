@@ -9,8 +9,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.names import find_name
 from datapipe.data.types import describe, tag
 from datapipe.data.watermark import Mark

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from datapipe.data import compute as pc
 
 SIZE = 16  # bytes: that two of a billion rows have the same one is less likely than a broken disk
 _WHOLE = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}

@@ -10,10 +10,7 @@ from pathlib import Path
 from datapipe.data.asking import Choose, everything
 from datapipe.data.stream import Stream, Workspace
 from datapipe.errors import DataError, PlanError
-from datapipe.ingestion.delimited import read_csv
 from datapipe.ingestion.folders import files_of, format_of
-from datapipe.ingestion.jsonfiles import read_json
-from datapipe.ingestion.parquet import read_parquet
 from datapipe.plan import FileSource
 
 
@@ -39,11 +36,18 @@ def read_files(
             raise DataError(f"{file} is empty (0 bytes)", hint="Write it again, or leave it out")
     if kind == "parquet" and source.columns:
         raise PlanError("columns= declares the types of CSV and JSON; Parquet files know theirs", hint="Leave it out")
+    # Each format loads its own library: DuckDB reads CSV and JSON, and Arrow Parquet.
     if kind == "parquet":
+        from datapipe.ingestion.parquet import read_parquet
+
         reader = read_parquet(files, work, choose)
     elif kind == "csv":
+        from datapipe.ingestion.delimited import read_csv
+
         reader = read_csv(files, source.columns, work, choose)
     else:
+        from datapipe.ingestion.jsonfiles import read_json
+
         reader = read_json(files, source.columns, work, choose)
     with reader as stream:
         yield stream

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.asking import Ask, Bound
 from datapipe.data.stream import Stream
 from datapipe.data.watermark import Mark, Watermark

@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pymysql
 from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.cursors import SSCursor
 
+from datapipe.data import compute as pc
 from datapipe.data.asking import Ask, Asked, Choose, Condition, begins_at_once, everything, narrowed
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.mysql import JSON_COLUMNS, answered, break_off, is_mariadb, mysql_connection

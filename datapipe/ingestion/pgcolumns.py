@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.casting import cast_column
 from datapipe.data.names import quote
 from datapipe.data.types import INTERVAL, TIMESTAMP, TIMESTAMPTZ, tagged

@@ -13,7 +13,7 @@ import adbc_driver_postgresql
 import pyarrow as pa
 
 from datapipe.data.links import Link, keep, take
-from datapipe.data.pgbackend import IDENTITY, Backend, Road
+from datapipe.data.pgbackend import BEGIN, END, IDENTITY, Backend, Road
 from datapipe.data.sockets import Line, only_new, open_sockets
 from datapipe.data.stream import Workspace
 from datapipe.data.watch import Watch, watched
@@ -21,8 +21,6 @@ from datapipe.errors import DatapipeError, TransientError
 from datapipe.settings import settings
 
 _TRIES = 3  # to open a connection while no other thread opens one
-BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-END = "ROLLBACK; SELECT pg_advisory_unlock_all()"  # of all that a SELECT can do, only locks outlive a rollback
 
 
 @contextmanager

@@ -17,11 +17,10 @@ from psycopg.pq import ExecStatus
 
 from datapipe.data.cancel import unless_cancelled
 from datapipe.data.links import Link, keep, take
-from datapipe.data.pgbackend import IDENTITY, Road, next_result, results, watched_backend
+from datapipe.data.pgbackend import BEGIN, END, IDENTITY, Road, next_result, results, watched_backend
 from datapipe.data.stream import Block, Workspace
 from datapipe.data.watch import Watch
 from datapipe.errors import DatapipeError, TransientError
-from datapipe.ingestion.pgcopy import BEGIN, END
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 _EXTENSION = len(_SIGNATURE) + 4  # where the length of the header's extension is, behind the flags

@@ -22,7 +22,6 @@ from datapipe.data.stream import Block, Encoded, Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
 from datapipe.ingestion.bounds import bound_sql
 from datapipe.ingestion.pgcolumns import Column, column_of, needs_declared, refused
-from datapipe.ingestion.pgcopy import copied
 from datapipe.ingestion.pgrelay import relayed
 from datapipe.ingestion.pgrepeat import differs
 from datapipe.ingestion.ranges import Cutting, Range, find_column, numbered
@@ -210,9 +209,10 @@ def rows_of(found: Query, work: Workspace, part: Range | None = None) -> Iterato
 
     They come over a connection of their own: a target may need the pooled one.
     """
+    from datapipe.ingestion.pgcopy import copied  # loads ADBC
+
     condition = part.condition if part else None
     sql = _select(found.sql, found.columns, work.limit, condition)
-
     explain = functools.partial(_explained, found, work, part=part)
     before = (f"SET TRANSACTION SNAPSHOT '{part.snapshot.name}'",) if part else ()
     alone = part.snapshot.opening if part else nullcontext()

@@ -6,8 +6,8 @@ import json
 from typing import NoReturn
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.casting import cast_column
 from datapipe.data.types import tag
 from datapipe.errors import DataError

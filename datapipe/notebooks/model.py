@@ -14,8 +14,8 @@ from datapipe.errors import PlanError
 from datapipe.notebooks.leaks import has_password
 from datapipe.plan import QUEUE_NAME, build
 from datapipe.plan.base import Text, Value
-from datapipe.plan.document import dumped
 from datapipe.plan.values import FrozenDict, freeze
+from datapipe.plan.yamltext import dumped
 
 Seconds = Annotated[float, Field(gt=0)]
 Given = Annotated[dict[str, Any], BeforeValidator(lambda value: freeze(value) if isinstance(value, Mapping) else value)]

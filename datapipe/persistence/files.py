@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
+from datapipe.data import compute as pc
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.duckerrors import FirstError
 from datapipe.data.stream import MIB, Stream, Workspace
@@ -128,7 +126,9 @@ def _parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], w
         if pa.types.is_interval(field.type):
             hint = "Cast it to VARCHAR in a .sql() step"
             raise SchemaError(f"column {field.name!r}: Parquet has no intervals", column=field.name, hint=hint)
-    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    from pyarrow.parquet import ParquetWriter  # the other formats do without
+
+    with ParquetWriter(path, schema, compression="zstd") as writer:
         for group in _row_groups(batches, max(work.batch_bytes, min(64 * MIB, work.memory // 8))):
             writer.write_table(pa.Table.from_batches(group, schema), row_group_size=_MOST_ROWS)
 
@@ -150,8 +150,10 @@ def _row_groups(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[list[p
 def _csv(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], _: Workspace) -> None:
     plain = pa.schema([_plain(field) for field in schema])
     # Every value quoted, so that an empty text and NULL stay two things.
-    options = pyarrow.csv.WriteOptions(quoting_style="all_valid")
-    with pyarrow.csv.CSVWriter(path, plain, write_options=options) as writer:
+    from pyarrow.csv import CSVWriter, WriteOptions
+
+    options = WriteOptions(quoting_style="all_valid")
+    with CSVWriter(path, plain, write_options=options) as writer:
         for batch in batches:
             writer.write_batch(_as_plain(batch, plain))
 

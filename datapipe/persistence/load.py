@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.names import find_name, quoted
 from datapipe.data.stream import Stream, Workspace

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pymysql
 from pymysql.constants import CLIENT, COMMAND
 from pymysql.protocol import OKPacketWrapper
 
+from datapipe.data import compute as pc
 from datapipe.data.mysql import break_off
 from datapipe.data.mysqlerrors import CHECK, DUPLICATE, translate
 from datapipe.data.names import quote, quoted

@@ -9,14 +9,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
-import pgpq
 import psycopg
 import pyarrow as pa
-from pgpq.encoders import StringEncoderBuilder
-from pgpq.schema import Jsonb
 
 from datapipe.data.connections import shared
 from datapipe.data.names import quote, quoted
@@ -34,6 +31,9 @@ from datapipe.persistence.tables import Column, Ddl, Layout, Table
 from datapipe.plan import DatabaseUrl
 from datapipe.schemas import SchemaChange
 from datapipe.schemas.kinds import Kind, kind_of
+
+if TYPE_CHECKING:
+    import pgpq
 
 _TYPE = re.compile(
     r"(?P<name>[a-z ]+?)(?:\((?P<p>\d+)(?:,(?P<s>-?\d+))?\))?(?P<zone> with(?:out)? time zone)?(?P<array>\[\])?\Z"
@@ -389,6 +389,10 @@ def _numeric(precision: str | None, scale: str | None, field: pa.Field) -> pa.Da
 
 
 def _encoder(schema: pa.Schema, columns: Sequence[Column]) -> pgpq.ArrowToPostgresBinaryEncoder:
+    import pgpq  # rows that come as PostgreSQL encodes them do without
+    from pgpq.encoders import StringEncoderBuilder
+    from pgpq.schema import Jsonb
+
     flat = pa.schema([pa.field(f.name, pa.binary(16) if f.type == pa.uuid() else f.type) for f in schema])
     encoders = {
         field.name: StringEncoderBuilder.new_with_output(field, Jsonb())
@@ -411,6 +415,8 @@ def _encoded(encoder: pgpq.ArrowToPostgresBinaryEncoder, batch: pa.RecordBatch, 
 
 def _beyond(batch: pa.RecordBatch, first_row: int) -> DataError:
     """The error for the first time that has no binary form: none of PostgreSQL's is so far away."""
+    import pgpq
+
     for field, values in zip(batch.schema, batch.columns, strict=True):
         for row in range(batch.num_rows):
             one = pa.RecordBatch.from_arrays([values.slice(row, 1)], schema=pa.schema([field]))

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy.pool import SingletonThreadPool
 
+from datapipe.data import compute as pc
 from datapipe.data.casting import cast_column
 from datapipe.data.connections import shared, to_url
 from datapipe.data.names import quote, quoted

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_serializer, model_validator
 
 from datapipe.errors import NotPortableError, PlanError, did_you_mean
@@ -383,8 +382,7 @@ class Contract(Value):
             if not function.portable:
                 hint = "Move it into a module that can be imported"
                 raise NotPortableError(f"the function {function.name!r} exists only in this process", hint=hint)
-        text: str = yaml.safe_dump(self.form(), sort_keys=False, allow_unicode=True, width=100)
-        return text
+        return str(self)
 
     def to_python(self, name: str = "schema") -> str:
         """The contract as Python code that makes a Pandera schema."""
@@ -393,6 +391,8 @@ class Contract(Value):
         return contract_python(self, name)
 
     def __str__(self) -> str:
+        import yaml  # a run does without
+
         return yaml.safe_dump(self.form(), sort_keys=False, allow_unicode=True, width=100)
 
     def form(self) -> dict[str, Any]:

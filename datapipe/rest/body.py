@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import anyio
 from starlette.types import Message, Receive
 
-from datapipe.plan.document import MAX_BYTES, MAX_DEPTH
+from datapipe.plan.yamltext import MAX_BYTES, MAX_DEPTH
 from datapipe.rest.problems import Refused
 
 _SECONDS = 20.0  # in which a body must have arrived

@@ -10,8 +10,8 @@ from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.errors import PlanError
 from datapipe.plan.contract import BUILT_IN, CheckSpec
 

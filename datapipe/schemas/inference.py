@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.types import describe
 from datapipe.plan import ColumnRule, Contract
 from datapipe.plan.values import freeze

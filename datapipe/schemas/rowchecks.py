@@ -9,8 +9,8 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.casting import cast_column, misfits
 from datapipe.data.duckerrors import translate
 from datapipe.data.stream import Workspace

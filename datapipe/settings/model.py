@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from datapipe.settings.environ import IN_FILE, environment, place, variable
 
@@ -51,7 +50,7 @@ def _setting(
     return Field(default=default, description=description, json_schema_extra=about, **others)
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Settings of this process, read from the environment and from ``.env`` in the working directory.
 
     A field's description says what it does; ``docs/reference/settings.md`` lists them all. What may hold a secret may
@@ -70,7 +69,9 @@ class Settings(BaseSettings):
     500
     """
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, hide_input_in_errors=True, allow_inf_nan=False, validate_default=True
+    )
 
     source_db_url: str | None = _setting(
         "Connections",
@@ -328,19 +329,11 @@ class Settings(BaseSettings):
         """Where Celery keeps results."""
         return self.celery_result_backend or self.redis_url
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+    def __init__(self, **given: Any) -> None:
         """What a call gives, over the variables as the rest of datapipe reads them: ``.env`` is read in one place."""
-        known = _capitals(environment())
-        given = {str(info.validation_alias or field): text_of(field, known) for field, info in cls.model_fields.items()}
-        found = {name: text for name, text in given.items() if text is not None}
-        return init_settings, InitSettingsSource(settings_cls, init_kwargs=found)
+        known, fields = _capitals(environment()), type(self).model_fields
+        texts = {str(info.validation_alias or field): text_of(field, known) for field, info in fields.items()}
+        super().__init__(**{name: text for name, text in texts.items() if text is not None} | given)
 
 
 def variables() -> dict[str, str]:
@@ -351,7 +344,18 @@ def variables() -> dict[str, str]:
     >>> variables()["pool_size"]
     'DB_POOL_SIZE'
     """
-    return {field: str(info.validation_alias or field.upper()) for field, info in Settings.model_fields.items()}
+    return {field: variable_of(field) for field in Settings.model_fields}
+
+
+def variable_of(field: str) -> str:
+    """The variable of a field.
+
+    Examples
+    --------
+    >>> variable_of("queue")
+    'DATAPIPE_QUEUE'
+    """
+    return str(Settings.model_fields[field].validation_alias or field.upper())
 
 
 def text_of(field: str, known: Mapping[str, str]) -> str | None:
@@ -372,7 +376,7 @@ def text_of(field: str, known: Mapping[str, str]) -> str | None:
     >>> text_of("pool_size", {"DB_POOL_SIZE": "7"}), text_of("queue", {"DATAPIPE_QUEUE": ""})
     ('7', None)
     """
-    name = variables()[field]
+    name = variable_of(field)
     return known.get(name) or None if Settings.model_fields[field].repr else variable(name, known)
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from datapipe.errors import PlanError
 from datapipe.store.rows import RunRow
 from datapipe.store.schema import KEYS, RUNS
-from datapipe.store.store import INSERTS, RunStore
+from datapipe.store.store import RunStore, insert_into
 
 _FREE = frozenset({"failed", "cancelled", "lost", "skipped"})  # of runs that have not done what the key stands for
 
@@ -30,7 +30,7 @@ def take_key(store: RunStore, key: str, run_id: str) -> RunRow | None:
     hashed = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     while True:
         with store.writing() as conn:
-            insert = INSERTS[conn.dialect.name](KEYS)
+            insert = insert_into(conn, KEYS)
             conn.execute(insert.values(key=hashed, run_id=run_id).on_conflict_do_nothing(index_elements=["key"]))
             holder = str(conn.scalar(sa.select(KEYS.c.run_id).where(KEYS.c.key == hashed)))
         if holder == run_id:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from datapipe.errors import IdempotencyConflict, InProgress
 from datapipe.store.schema import REQUESTS
-from datapipe.store.store import INSERTS, RunStore
+from datapipe.store.store import RunStore, insert_into
 
 KEPT = 86_400.0  # seconds that an answer is kept; a repetition after that is a request of its own
 _ABANDONED = 60.0  # seconds after which whoever began to answer has died
@@ -56,7 +56,7 @@ def take_request(store: RunStore, key: str, fingerprint: str, run_id: str) -> An
         conn.execute(REQUESTS.delete().where(REQUESTS.c.created < store.ago(KEPT)))
         values = {"key": key, "fingerprint": fingerprint, "run_id": run_id}
         times = {"created": store.ago(0), "taken": store.ago(0)}
-        insert = INSERTS[conn.dialect.name](REQUESTS).values(**values, **times)
+        insert = insert_into(conn, REQUESTS).values(**values, **times)
         added = insert.on_conflict_do_nothing(index_elements=["key"]).returning(REQUESTS.c.run_id)
         if conn.execute(added).first() is not None:
             return run_id

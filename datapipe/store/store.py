@@ -10,11 +10,11 @@ import socket
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
 from typing import Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.store.rows import FINAL, Claim, LogRow, Note, RunRow, StepRow
@@ -46,7 +46,6 @@ def _before_fork() -> None:
 
 os.register_at_fork(before=_before_fork, after_in_parent=_unforked.release, after_in_child=_unforked.release)
 atexit.register(close_kept)
-INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LOCK = 7_021_962_001  # any number, the same for every process
 _QUIET = 3.0  # seconds without a sign of life after which a worker vouches for its process
 _MOST_CHILDREN = 500
@@ -413,10 +412,15 @@ def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: json.dumps(value) if isinstance(value, (dict, list)) else value for name, value in values.items()}
 
 
+def insert_into(conn: sa.Connection, table: sa.Table) -> Any:
+    """An insert in the dialect of a connection, which knows ``ON CONFLICT``; that of another one is not loaded."""
+    return import_module(f"sqlalchemy.dialects.{conn.dialect.name}").insert(table)
+
+
 def _put_steps(conn: sa.Connection, run_id: str, steps: Iterable[StepRow]) -> None:
     rows = [{"run_id": run_id, **vars(step)} for step in steps]
     if rows:
-        insert = INSERTS[conn.dialect.name](STEPS)
+        insert = insert_into(conn, STEPS)
         newest = {name: insert.excluded[name] for name in _STEP_NAMES if name != "number"}
         conn.execute(insert.on_conflict_do_update(index_elements=["run_id", "number"], set_=newest), rows)
 

@@ -32,6 +32,7 @@ import datapipe
 from datapipe import plan as plans
 from datapipe.data.connections import shared
 from datapipe.notebooks.model import is_job, parse_job
+from datapipe.plan.yamltext import read_yaml
 from datapipe.rest import create_app
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +145,7 @@ class Reader:
 
     def check_plan(self, block: Block) -> None:
         """A plan parses, as does a part of one; a whole one without a file's name also runs. A job parses."""
-        data = plans.document.read_yaml(block.text)
+        data = read_yaml(block.text)
         if is_job(data):
             parse_job(data)
         if not {"ingestion", "transformation", "persistence"} & set(data or ()):

@@ -7,7 +7,9 @@ import os
 import pkgutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -124,6 +126,18 @@ def test_public_face_is_what_it_was() -> None:
 def test_no_folder_has_the_name_of_a_public_function() -> None:
     modules = {module.name for module in pkgutil.iter_modules(datapipe.__path__)}
     assert modules.isdisjoint(datapipe.__all__)
+
+
+@pytest.mark.parametrize("name", ["display", "engine", "schemas", "transformation"])
+def test_a_package_whose_names_are_loaded_late_has_all_of_them(name: str) -> None:
+    package = import_module(f"datapipe.{name}")
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    for public in package.__all__:
+        found = getattr(package, public)
+        # A module of that name would take its place once it is imported.
+        assert public not in modules or not isinstance(found, ModuleType)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        package.nothing  # noqa: B018  # asked for its error
 
 
 def test_public_face_completes_in_an_editor() -> None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from datapipe.display import run_card
 from datapipe.history import Run
-from datapipe.plan.document import dumped
+from datapipe.plan.yamltext import dumped
 from datapipe.rest.left import files_of
 from datapipe.rest.models import Filters
 from datapipe.rest.needs import Asking, Row, Store, needs

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datapipe.errors import PlanError
-from datapipe.plan import Contract, document, parse
+from datapipe.plan import Contract, loads, parse, to_json, to_yaml, yamltext
 from datapipe.plan.contract import BUILT_IN, CheckSpec
 
 PANDERA_NEW = """
@@ -86,7 +86,7 @@ def test_short_forms() -> None:
 
 
 def test_pandera_old_and_new() -> None:
-    new, old = (made(document.read_yaml(text)) for text in (PANDERA_NEW, PANDERA_OLD))
+    new, old = (made(yamltext.read_yaml(text)) for text in (PANDERA_NEW, PANDERA_OLD))
     assert new == old
     assert [check.label for check in new.columns["id"].checks] == ["greater_than_or_equal_to(0)", "isin([1, 2])"]
     assert new.columns["s"].checks[0].warn
@@ -179,8 +179,8 @@ contracts = st.fixed_dictionaries(
 @given(contracts)
 def test_round_trips(form: Any) -> None:
     plan = parse({"ingestion": {"table": "t"}, "transformation": {"type": "validate", "config": {"schema": form}}})
-    for text in (document.to_yaml(plan), document.to_json(plan)):
-        again = document.loads(text)
+    for text in (to_yaml(plan), to_json(plan)):
+        again = loads(text)
         assert again == plan
         assert again.fingerprint == plan.fingerprint
 

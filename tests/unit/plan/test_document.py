@@ -7,7 +7,7 @@ import json
 import pytest
 
 from datapipe.errors import NotPortableError, PlanError
-from datapipe.plan import FrameSource, Plan, document, load, loads, parse, to_dict, to_json, to_yaml
+from datapipe.plan import FrameSource, Plan, load, loads, parse, to_dict, to_json, to_yaml, yamltext
 
 SPECIFICATION = {
     "ingestion": {
@@ -159,7 +159,7 @@ def test_a_mistake_is_named_with_its_step_its_field_and_the_nearest_name(data, m
         ("a: 1\na: 2", "'a' appears twice"),
         ("a: [1", "not valid YAML or JSON in line"),
         ("[" * 100 + "]" * 100, "nested more than 64 deep"),
-        ("a: " + "x" * document.MAX_BYTES, "larger than 1 MiB"),
+        ("a: " + "x" * yamltext.MAX_BYTES, "larger than 1 MiB"),
         (b"\xff\xfe\xfd", "YAML or JSON"),
     ],
 )
@@ -182,7 +182,7 @@ def test_yaml_means_what_json_means():
         "h": 1.5,
         "i": "12:30",
     }
-    assert document.read_yaml(text) == found
+    assert yamltext.read_yaml(text) == found
 
 
 def test_frames_and_cell_functions_have_no_document(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datapipe.plan.document import MAX_BYTES, MAX_DEPTH
+from datapipe.plan.yamltext import MAX_BYTES, MAX_DEPTH
 from datapipe.rest import body
 from datapipe.rest.body import checked, replayed, whole
 from datapipe.rest.problems import Refused
