@@ -145,7 +145,8 @@ def _piece(plan: Plan, how: Incremental, part: Slice) -> Plan:
     ends = {"cursor": how.cursor[:1], "start": part.start, "until": part.until, "lag": None}
     cut = how.model_copy(update={**ends, "nulls": nulls, "watermark": False})
     source = plan.ingestion.model_copy(update={"incremental": cut})
-    return plan.model_copy(update={"ingestion": source})
+    target = plan.persistence.model_copy(update={"deletes": None}) if plan.persistence else None  # which all keys tell
+    return plan.model_copy(update={"ingestion": source, "persistence": target})
 
 
 def _jobs(

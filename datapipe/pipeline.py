@@ -167,7 +167,7 @@ class Pipeline:
         }
         return self._then(ValidateStep, {"config": config})
 
-    def write(
+    def write(  # noqa: PLR0913  # each says one thing about the target
         self,
         table: str | Path,
         to: Any = None,
@@ -176,6 +176,7 @@ class Pipeline:
         keys: Sequence[str] | str = (),
         schema: str | None = None,
         latest: str | None = None,
+        deletes: Literal["mark", "remove"] | None = None,
         schema_mode: Literal["evolve", "strict", "discard"] | None = None,
         rename: Mapping[str, str] | None = None,
     ) -> Pipeline:
@@ -196,6 +197,9 @@ class Pipeline:
             The table's schema, if not written as ``schema.table``.
         latest : str, optional
             Of different rows with one key, the one with the greatest value in this column wins.
+        deletes : str, optional
+            What becomes of rows whose key an incremental source no longer has: ``mark`` sets their ``deleted_at``,
+            ``remove`` deletes them. If left out, they stay as they are.
         schema_mode : str, optional
             Where they differ: ``evolve`` alters the table as far as nothing is lost, ``strict`` fails, ``discard``
             leaves out what the table lacks. If left out, tables that datapipe created evolve, all others are strict.
@@ -209,14 +213,8 @@ class Pipeline:
         """
         if self.plan.persistence is not None:
             raise PlanError("the plan has a target already", hint="A plan has one write; build a second plan")
-        fields = {
-            "schema": schema,
-            "latest": latest,
-            "schema_mode": schema_mode,
-            "rename": rename,
-            "strategy": strategy,
-        }
-        target = target_of(table, to, keys, fields)
+        fields = {"schema": schema, "strategy": strategy, "latest": latest, "deletes": deletes}
+        target = target_of(table, to, keys, {**fields, "schema_mode": schema_mode, "rename": rename})
         return self._with("persistence", target)
 
     def named(self, name: str) -> Pipeline:

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from datapipe.data.passthrough import passthrough
+from datapipe.data.passthrough import hands_on, passthrough
 from datapipe.errors import PlanError, did_you_mean
 
 _QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
@@ -149,6 +149,21 @@ def gathers(sql: str) -> str | None:
         tree, aggregates = tree_of(con, sql), _aggregates(con)
     found = (_gathering(node, aggregates) for node in nodes(tree))
     return next((what for what in found if what), None)
+
+
+def keeps(sql: str, column: str) -> bool:
+    """Whether each row of a query over ``input_data`` has in a column what a row of the input has there, unchanged.
+
+    Examples
+    --------
+    >>> keeps("SELECT *, upper(name) AS big FROM input_data WHERE id > 3", "id")
+    True
+    >>> keeps("SELECT id + 1 AS id FROM input_data", "id"), keeps("SELECT name AS id FROM input_data", "id")
+    (False, False)
+    """
+    with duckdb.connect(":memory:") as con:
+        tree = tree_of(con, sql)
+    return not tree.get("error") and hands_on(tree["statements"][0]["node"], "input_data", column)
 
 
 def holds_rows(sql: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -48,6 +48,36 @@ def passthrough(node: Tree, inputs: Mapping[str, pa.Schema]) -> tuple[dict[str, 
     used |= {each.column.lower() for each in passed if each.output.lower() in used}
     # A table named as a value means the whole row.
     return _tags(passed), None if used & tables.keys() else frozenset(used)
+
+
+def hands_on(node: Tree, table: str, column: str) -> bool:
+    """Whether a column of a query's result is certainly the one of that name in a table, value by value."""
+    if node["type"] != "SELECT_NODE" or node.get("cte_map", {}).get("map"):
+        return False
+    tables = _tables(node.get("from_table")) or {}
+    mine = [called for called, name in tables.items() if name == table]
+    if len(mine) != 1:
+        return False
+    found = [_origin(item, mine[0], column.lower(), alone=len(tables) == 1) for item in node["select_list"]]
+    return [origin for origin in found if origin != "other"] == ["same"]
+
+
+def _origin(item: Tree, table: str, column: str, *, alone: bool) -> Literal["same", "other", "unknown"]:
+    """Whether an item of the select list gives the column as the table has it, or gives no column of its name."""
+    if item["class"] == "STAR":
+        if any(item.get(part) for part in ("columns", "expr", "rename_list")):
+            return "unknown"
+        if column in {_key(entry) for entry in item.get("replace_list") or []}:
+            return "unknown"
+        whose = (item.get("relation_name") or "").lower()
+        if whose != table and not (alone and not whose):
+            return "unknown"
+        return "other" if column in {_key(entry) for entry in item.get("exclude_list") or []} else "same"
+    names = [name.lower() for name in item.get("column_names") or []]
+    if (item.get("alias") or (names[-1] if names else "")).lower() != column:
+        return "other"
+    is_plain = item["class"] == "COLUMN_REF" and (names == [table, column] or (alone and names == [column]))
+    return "same" if is_plain else "unknown"
 
 
 def _plain(node: Tree) -> bool:

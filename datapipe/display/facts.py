@@ -148,6 +148,7 @@ def _final_amounts(view: RunView) -> str:
     found = [f"{count(view.rows_read)} read"]
     if view.state == "succeeded":
         found.append(f"{view.rows_written:,} written")
+    found += [f"{view.deleted:,} deleted"] if view.deleted else []
     found += [f"{view.rejected:,} rejected"] if view.rejected else []
     found += [f"{view.deduplicated:,} duplicates left out"] if view.deduplicated else []
     found.append(duration(view.elapsed))

@@ -40,7 +40,7 @@ def target_text(plan: Plan) -> str:
     """What a plan says of its target's schema; empty if nothing."""
     if not isinstance(plan.persistence, TableTarget):
         return ""
-    said = {"latest", "schema_mode", "rename"}
+    said = {"latest", "deletes", "schema_mode", "rename"}
     return _yaml(plan.persistence.model_dump(mode="json", exclude_defaults=True, include=said))
 
 

@@ -40,6 +40,7 @@ def view_of_row(
         error=error_of(row.error) if row.error and row.state == "failed" else None,
         rows_written=int(result.get("rows_written", row.rows_written)),
         deduplicated=int(result.get("deduplicated", 0)),
+        deleted=int(result.get("deleted", 0)),
         rejected=int(result.get("rejected", 0)),
         replay_of=str(result["run_id"]) if result.get("replayed") else None,
         schema_version=row.schema_version,

@@ -146,6 +146,7 @@ class RunView:
     error: ErrorView | None = None
     rows_written: int = 0
     deduplicated: int = 0
+    deleted: int = 0
     rejected: int = 0
     replay_of: str | None = None
     schema_version: int | None = None

@@ -36,6 +36,8 @@ class Event:
         Rows so far.
     rejected : int
         Rows that a validation has kept from the next step so far.
+    deleted : int
+        At the end of a run, the target's rows that its source no longer has.
     total : int, optional
         The rows the step will hand on, where they are known.
     state : str
@@ -62,6 +64,7 @@ class Event:
     rows_in: int = 0
     rows_out: int = 0
     rejected: int = 0
+    deleted: int = 0
     total: int | None = None
     state: State = "running"
     message: str | None = None

@@ -104,6 +104,7 @@ def ended(view: RunView, result: RunResult | None, error: BaseException | None =
         error=found_error,
         rows_written=result.rows_written,
         deduplicated=result.deduplicated,
+        deleted=result.deleted,
         rejected=result.rejected,
         replay_of=result.run_id if result.replayed else None,
         attempts=view.attempts if result.replayed else result.attempts,

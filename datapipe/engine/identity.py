@@ -11,6 +11,7 @@ from datapipe.data.connections import resolve
 from datapipe.data.filemarks import Files
 from datapipe.data.stream import Workspace, scratch_directory
 from datapipe.data.watermark import Position, Watermark
+from datapipe.engine.deletes import compared_keys, keys_opener, keys_told
 from datapipe.engine.options import RunOptions
 from datapipe.errors import PlanError
 from datapipe.ingestion import Increment, NewFiles, place_of
@@ -61,6 +62,7 @@ def delivery_of(
     if is_off and target is not None and is_incremental(plan.ingestion):
         hint = "Unset DATAPIPE_LEDGER, or leave incremental out"
         raise PlanError("DATAPIPE_LEDGER=off leaves no place for a watermark", step="persistence", hint=hint)
+    compared_keys(plan)
     if is_off:
         return None
     return Delivery(
@@ -82,8 +84,8 @@ def advancing(plan: Plan, delivery: Delivery) -> tuple[Delivery, Increment | New
     """A claimed delivery that will leave a watermark, and the reading that makes it."""
     if delivery.position is None:
         return delivery, None
-    increment = _reading(plan, delivery.position.watermark)
-    return dataclasses.replace(delivery, watermark=lambda: increment.watermark), increment
+    increment, keys = _reading(plan, delivery.position.watermark), keys_opener(plan)
+    return dataclasses.replace(delivery, watermark=lambda: increment.watermark, keys=keys), increment
 
 
 def _reading(plan: Plan, left: Watermark | Files | None) -> Increment | NewFiles:
@@ -95,7 +97,8 @@ def _reading(plan: Plan, left: Watermark | Files | None) -> Increment | NewFiles
     how = incremental_of(source)
     if how is None:
         raise PlanError("the source is not incremental", step="ingestion")
-    return Increment(how, left if isinstance(left, Watermark) else None, keyed=keyed)
+    since = left if isinstance(left, Watermark) else None
+    return Increment(how, since, keyed=keyed, again=bool(compared_keys(plan)))
 
 
 def foreseen(plan: Plan) -> tuple[Increment | NewFiles | None, str | None]:
@@ -111,13 +114,13 @@ def foreseen(plan: Plan) -> tuple[Increment | NewFiles | None, str | None]:
     increment = _reading(plan, found.watermark)
     if isinstance(increment, NewFiles):
         return increment, increment.told()
-    mark = found.watermark
+    mark, then = found.watermark, keys_told(plan)
     if not isinstance(mark, Watermark) or (mark.values is None and mark.begin is None):
-        return increment, "watermark: none yet, the first load reads from the start"
+        return increment, f"watermark: none yet, the first load reads from the start{then}"
     if mark.values is None:
-        return increment, f"watermark: {mark}"
+        return increment, f"watermark: {mark}{then}"
     back = f", and read again from {_lag(how)} before it" if how and how.lag else ""
-    return increment, f"watermark: {mark}, left by run {found.run_id[:8]}{back}"
+    return increment, f"watermark: {mark}, left by run {found.run_id[:8]}{back}{then}"
 
 
 def _lag(how: Incremental) -> str:

@@ -26,6 +26,8 @@ class StepResult:
         From its first row to its last.
     version : str, optional
         The content hash of a transformation.
+    deleted : int
+        Rows of the target that were removed, or marked, as the source no longer has their keys.
     rejected : int
         Rows that a validation has kept from the next step.
     busy : float
@@ -106,6 +108,7 @@ class RunResult:
     steps: tuple[StepResult, ...] = field(default=())
     rows_written: int = 0
     deduplicated: int = 0
+    deleted: int = 0
     rejected: int = 0
     created: bool = False
     schema_version: str | None = None
@@ -148,6 +151,7 @@ class RunResult:
         found["persistence"] = {
             "rows_written": self.rows_written,
             "deduplicated": self.deduplicated,
+            "deleted": self.deleted,
             "rejected": self.rejected,
         }
         return found
@@ -174,9 +178,10 @@ class RunResult:
     def __str__(self) -> str:
         rate = f", {self.rows_read / self.seconds:,.0f} rows/s" if self.seconds and self.rows_read else ""
         head = f"{self.state}: {self.rows_read:,} rows read, {self.rows_written:,} written to {self.target}"
+        gone = f", {self.deleted:,} deleted" if self.deleted else ""
         refused = f", {self.rejected:,} rejected" if self.rejected else ""
         double = f" ({self.deduplicated:,} duplicates left out)" if self.deduplicated else ""
         tries = f", {self.attempts} attempts" if self.attempts > 1 else ""
         again = "replayed, " if self.replayed else ""
         notes = "".join(f"\nnote: {note}" for note in self.notices)
-        return f"{again}{head}{refused}{double} in {self.seconds:.2f} s{rate}{tries}{notes}"
+        return f"{again}{head}{gone}{refused}{double} in {self.seconds:.2f} s{rate}{tries}{notes}"

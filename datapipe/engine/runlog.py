@@ -33,7 +33,7 @@ def logged(plan: Plan) -> Listener:
 
 
 def _finished(event: Event) -> _Line:
-    rows = {"rows_read": event.rows_in, "rows_written": event.rows_out}
+    rows = {"rows_read": event.rows_in, "rows_written": event.rows_out, "rows_deleted": event.deleted or None}
     found = {"state": event.state, **rows, "seconds": rounded(event.seconds), "error": event.discreet}
     return LEVELS.get(event.state, logging.INFO), f"run {event.state}", found
 

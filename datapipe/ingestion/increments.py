@@ -34,10 +34,17 @@ class Increment:
         Of the loads before; None for the first, and where none count.
     keyed : bool
         Whether the target knows rows by their keys, so that it does no harm to load one again.
+    again : bool
+        Whether rows that are read again are loaded again, whatever is known of them: one may have been deleted
+        and come back.
     """
 
-    def __init__(self, how: Incremental, since: Watermark | None = None, *, keyed: bool = False) -> None:
-        self._how, self._keyed = how, keyed
+    def __init__(
+        self, how: Incremental, since: Watermark | None = None, *, keyed: bool = False, again: bool = False
+    ) -> None:
+        self._how, self._keyed, self._again = how, keyed, again
+        if since is not None and again:
+            since = replace(since, columns=(), seen=b"")
         self._since = since if since is not None and since.values is not None else None
         self._said = since.begin if since else None
         self._known = Counter(_split(since.seen)) if since else Counter()
@@ -109,6 +116,9 @@ class Increment:
 
     def _fresh(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Those rows that are not known; all of them are near the watermark, if any is."""
+        if self._again:
+            self._near.reach(_cursor(batch, self._fields))
+            return batch
         self._near.add(batch, _cursor(batch, self._fields))
         again = self._read_before(batch)
         if again is None or not again.true_count:
@@ -153,6 +163,8 @@ class Increment:
             If more rows would have to be known again than the ledger can keep, and the target has no keys.
         """
         cursor, top = tuple(each.name for each in self._fields), self._top
+        if self._again:
+            return Watermark(cursor, top, floor=self._floor)
         until = next((bound.values for bound in self._bounds if bound.below), None)
         if (
             self._since and self._old is not None and until is not None and until <= self._old
@@ -217,15 +229,19 @@ class Near:
 
     def add(self, batch: pa.RecordBatch, cursor: Sequence[pa.Array]) -> None:
         """Take rows into account."""
-        found = greatest(cursor, self._fields)
-        if found is not None and (self.top is None or found > self.top):
-            self.rise(found)
+        self.reach(cursor)
         near = batch.filter(self._is_near(cursor))
         if near.num_rows:
             self._rows.append(near)
             self._held += near.nbytes
         if self._held > _HELD:
             self._digest()
+
+    def reach(self, cursor: Sequence[pa.Array]) -> None:
+        """Rise to the greatest cursor of some rows."""
+        found = greatest(cursor, self._fields)
+        if found is not None and (self.top is None or found > self.top):
+            self.rise(found)
 
     def rise(self, top: tuple[Mark, ...]) -> None:
         """Let go of what is no longer near."""

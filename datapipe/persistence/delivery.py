@@ -13,6 +13,7 @@ from datapipe.data.stream import Stream, Workspace
 from datapipe.data.watermark import Position
 from datapipe.errors import FatalError, InProgress, OutcomeUnknown, PlanError, RunCancelled, TransientError
 from datapipe.persistence import ledger, rejects
+from datapipe.persistence.deletes import Comparison, OpenKeys
 from datapipe.persistence.internal import ledger_table, rejects_table
 from datapipe.persistence.ledger import Delivery
 from datapipe.persistence.load import Load, Loaded, plan_load, run_load
@@ -216,15 +217,11 @@ def deliver(target: TableTarget, given: Stream | Staged, work: Workspace, delive
             if delivery is not None and session.words.together:
                 session.define(_internal_ddl(session, delivery))
             if delivery is not None:
-                done = ledger.find_load(session, delivery)
+                done = _done_or_free(session, place, target, delivery)
                 if done is not None:
                     return done
-                if delivery.position is not None:
-                    ledger.check_position(session, place, delivery.position)
-                if target.strategy is WriteStrategy.REPLACE:
-                    ledger.check_newest(session, place, delivery)
             load = plan_load(session, target, given.schema, lambda: ledger.has_created(session, place))
-            loaded = _carry_out(session, load, given, work)
+            loaded = _carry_out(session, target, load, given, work, delivery.keys if delivery else None)
             loaded = dataclasses.replace(loaded, subject=table_subject(target, place))
             if delivery is not None:
                 _record(session, place, load, loaded, delivery, work)
@@ -235,6 +232,20 @@ def deliver(target: TableTarget, given: Stream | Staged, work: Workspace, delive
         if delivery is None or loaded is None:
             raise _unknown("there is no ledger to ask") from None
         return _resolved(target, delivery, loaded, work)
+
+
+def _done_or_free(session: Session, place: str, target: TableTarget, delivery: Delivery) -> Loaded | None:
+    """The load, if it has happened; if not, the ledger has nothing against it."""
+    done = ledger.find_load(session, delivery)
+    if done is not None:
+        return done
+    if delivery.position is not None:
+        ledger.check_position(session, place, delivery.position)
+        if delivery.keys is not None and session.exists(Table(target.table_name, target.schema_)):
+            ledger.check_alone(session, place, delivery.position)
+    if target.strategy is WriteStrategy.REPLACE:
+        ledger.check_newest(session, place, delivery)
+    return None
 
 
 def _record(session: Session, place: str, load: Load, loaded: Loaded, delivery: Delivery, work: Workspace) -> None:
@@ -249,18 +260,19 @@ def _record(session: Session, place: str, load: Load, loaded: Loaded, delivery: 
     ledger.record(session, place, load, loaded, delivery)
 
 
-def _carry_out(session: Session, load: Load, given: Stream | Staged, work: Workspace) -> Loaded:
+def _carry_out(
+    session: Session, target: TableTarget, load: Load, given: Stream | Staged, work: Workspace, keys: OpenKeys | None
+) -> Loaded:
     layout = _define(session, load)
     for note in load.notes:
         work.tell(note, lasting=session.words.lasting)
-    loaded = _written(session, load, layout, given, work)
-    return dataclasses.replace(loaded, columns=tuple(column.spec for column in layout.columns))
-
-
-def _written(session: Session, load: Load, layout: Layout, given: Stream | Staged, work: Workspace) -> Loaded:
     if isinstance(given, Staged):
-        return merge(session, load, given, work)
-    return run_load(session, load, layout, given, work)
+        loaded = merge(session, load, given, work)
+    elif keys is None:
+        loaded = run_load(session, load, layout, given, work)
+    else:
+        loaded = Comparison(load, target.deletes == "remove").run(session, layout, given, work, keys)
+    return dataclasses.replace(loaded, columns=tuple(column.spec for column in layout.columns))
 
 
 def _define(session: Session, load: Load) -> Layout:

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from datapipe.data.filemarks import Files
 from datapipe.data.names import quoted
 from datapipe.data.watermark import Position, Watermark
-from datapipe.errors import IdempotencyConflict, StaleRun, TransientError
+from datapipe.errors import IdempotencyConflict, PlanError, StaleRun, TransientError
+from datapipe.persistence.deletes import OpenKeys
 from datapipe.persistence.internal import Values, creation, ledger_table
 from datapipe.persistence.load import Load, Loaded
 from datapipe.persistence.rejects import Replay
@@ -70,6 +71,8 @@ class Delivery:
         Where the loads of an incremental source stand: before a claim, which stream it is; after it, all of it.
     watermark : callable, optional
         What this load leaves for the next one, once its rows have been read; None if that is nothing new.
+    keys : callable, optional
+        Opens all keys that the source has when it is called, where rows that it no longer has are to be found.
 
     Examples
     --------
@@ -90,6 +93,7 @@ class Delivery:
     derived: bool = False
     position: Position | None = None
     watermark: Callable[[], Watermark | Files | None] | None = None
+    keys: OpenKeys | None = None
 
     @property
     def key(self) -> str:
@@ -179,6 +183,28 @@ def check_position(session: Session, place: str, position: Position) -> None:
     rows = _left(session, place, position.stream, " LIMIT 1")
     if rows and int(rows[0][1]) > position.generation:
         raise TransientError(f"run {rows[0][2]} has loaded the increment meanwhile", hint="Try again")
+
+
+def check_alone(session: Session, place: str, position: Position) -> None:
+    """Refuse to compare a source with a table to which another one has brought rows.
+
+    Raises
+    ------
+    PlanError
+        Naming that one's last load.
+    """
+    # A table that was created anew has no rows of the loads before.
+    since = f"SELECT COALESCE(MAX(generation), 0) FROM {_from(session)} WHERE target = ? AND result LIKE ?"
+    text = f"SELECT run_id, committed FROM {_from(session)} WHERE target = ? AND rows_written > 0"
+    others = f"{text} AND watermark IS NOT NULL AND watermark NOT LIKE ? AND generation >= ({since})"
+    mine = f'{{"stream": "{position.stream}"%'
+    rows = session.query(f"{others} ORDER BY generation DESC LIMIT 1", place, mine, place, '%"created": true%')
+    if rows:
+        run_id, committed = rows[0]
+        hint = "Write each source to a table of its own, or leave deletes out; if it is the same source under another "
+        hint += "query or name, drop the table, and all rows are loaded anew"
+        problem = f"another incremental source has loaded rows into {place}, which deletes would take for deleted ones"
+        raise PlanError(f"{problem}: run {run_id} at {moment(committed)}", hint=hint)
 
 
 def check_newest(session: Session, place: str, delivery: Delivery) -> None:

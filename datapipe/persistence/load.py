@@ -18,6 +18,7 @@ from datapipe.errors import DataError, PlanError, SchemaError
 from datapipe.persistence import statements
 from datapipe.persistence.arrays import array_text
 from datapipe.persistence.fitting import fit
+from datapipe.persistence.marks import mark_name, marked, with_mark
 from datapipe.persistence.session import ROW_NUMBER, STAGE, Session, Wire
 from datapipe.persistence.tables import Column, Ddl, Layout, Table, check_unique, find_keys
 from datapipe.plan import TableTarget, WriteStrategy
@@ -32,6 +33,7 @@ class Loaded:
 
     rows: int
     deduplicated: int = 0
+    deleted: int = 0  # rows whose keys the source no longer has
     created: bool = False
     replayed: Mapping[str, Any] | None = None  # the result of the run that did it, if it was another one
     skipped: str | None = None  # the run that is at it, if this one left it to that
@@ -54,6 +56,7 @@ class Load:
     layout: Layout | None = None  # of the table that is there, as it is when the rows come
     changes: tuple[SchemaChange, ...] = ()  # to that table
     left_out: tuple[str, ...] = ()  # of the data
+    mark: str | None = None  # the table's column that says since when a row is no longer at the source
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -127,22 +130,34 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema, created:
     """
     check_names(schema.names, what="the data")
     table = Table(target.table_name, target.schema_)
-    keys = find_keys(target, schema.names)
+    keys, wanted = find_keys(target, schema.names), with_mark(schema, target)
     latest = find_name(target.latest, schema.names) if target.latest else None
     keyed = bool(keys) and target.strategy in (WriteStrategy.UPSERT, WriteStrategy.INSERT)
     layout = session.layout(table, keyed=keyed)
     if layout is None:
-        load = _creation(session, target, schema, keys)
+        load = _creation(session, target, schema, wanted, keys)
     else:
-        found = fit(session, layout, schema, table, target, created)
+        found = marked(session, fit(session, layout, schema, table, target, created), table, target, created)
         kept = [(f, c) for f, c in zip(schema, found.columns, strict=True) if c is not None]
         left_out = tuple(f.name for f, c in zip(schema, found.columns, strict=True) if c is None)
         _check_kept(table, keys, latest, left_out)
         wires = tuple(session.wire(field, column) for field, column in kept)
         columns, names = tuple(column for _, column in kept), tuple(field.name for field, _ in kept)
         ddl = session.alter(table, found.changes) if found.changes else ()
+        mark = mark_name(found.layout) if target.deletes == "mark" else None
         load = Load(
-            table, target.strategy, ddl, columns, wires, keys, latest, names, found.layout, found.changes, left_out
+            table,
+            target.strategy,
+            ddl,
+            columns,
+            wires,
+            keys,
+            latest,
+            names,
+            found.layout,
+            found.changes,
+            left_out,
+            mark,
         )
         if keyed:
             check_unique(found.layout, load.target_keys, table, target.strategy, session.words.mark)
@@ -151,15 +166,19 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema, created:
     return load
 
 
-def _creation(session: Session, target: TableTarget, schema: pa.Schema, keys: tuple[str, ...]) -> Load:
+def _creation(
+    session: Session, target: TableTarget, schema: pa.Schema, wanted: pa.Schema, keys: tuple[str, ...]
+) -> Load:
+    """A load that creates its table, with the columns of ``wanted``."""
     table = Table(target.table_name, target.schema_)
-    columns = tuple(Column(f.name, session.column_type(f, key=f.name in keys), f.name not in keys) for f in schema)
+    made = tuple(Column(f.name, session.column_type(f, key=f.name in keys), f.name not in keys) for f in wanted)
     make_schema = session.create_schema(table.schema) if table.schema else None
-    create = statements.create_table(table, columns, keys, session.words.options)
+    create = statements.create_table(table, made, keys, session.words.options)
     ddl = tuple(Ddl(sql) for sql in (make_schema, create) if sql)
+    columns, mark = made[: len(schema)], next((column.name for column in made[len(schema) :]), None)
     wires = tuple(session.wire(field, column) for field, column in zip(schema, columns, strict=True))
     latest = find_name(target.latest, schema.names) if target.latest else None
-    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names))
+    return Load(table, target.strategy, ddl, columns, wires, keys, latest, tuple(schema.names), mark=mark)
 
 
 def _check_kept(table: Table, keys: Sequence[str], latest: str | None, left_out: Sequence[str]) -> None:
@@ -180,8 +199,18 @@ def _check_order(field: pa.Field, wire: Wire) -> None:
         )
 
 
-def run_load(session: Session, load: Load, layout: Layout, stream: Stream, work: Workspace) -> Loaded:
-    """Write the stream. The caller has run the DDL, which made the table's ``layout``, and commits."""
+def run_load(
+    session: Session,
+    load: Load,
+    layout: Layout,
+    stream: Stream,
+    work: Workspace,
+    then: Callable[[], object] = lambda: None,
+) -> Loaded:
+    """Write the stream. The caller has run the DDL, which made the table's ``layout``, and commits.
+
+    ``then`` is called when the stream was read to its end, and before a staged row goes into the table.
+    """
     if load.strategy is WriteStrategy.REPLACE:
         session.execute(statements.delete(load.table))
     load, copy = _encoded(session, load, layout, stream) or _converted(session, load, stream)
@@ -192,6 +221,7 @@ def run_load(session: Session, load: Load, layout: Layout, stream: Stream, work:
     session.execute(statements.create_stage(STAGE, load.stage_columns, session.words.options))
     rows = copy(STAGE, load.stage_columns)
     work.cancel.check()
+    then()
     loaded = merge_stage(session, load, rows, work)
     session.execute(f"{session.words.drop} {STAGE.sql}")
     return loaded

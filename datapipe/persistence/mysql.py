@@ -102,6 +102,8 @@ class MysqlSession:
             schemas=False,
             lasting=True,
             mark="`",
+            moment="UTC_TIMESTAMP(6)",  # the session is in UTC
+            lookup="INDEX ({keys})",
             drop="DROP TEMPORARY TABLE",
             options=f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {exact}",
             further=(held,),
@@ -220,6 +222,7 @@ class MysqlSession:
                 self._spelled("json" if name in json else type_, charset),
                 bool(nullable),
                 bool(optional or generated),
+                collation=f"character set {charset} collate {collation}" if charset else "",
                 compared=_compared(charset, collation),
                 generated=bool(generated),
                 declared=type_,

@@ -42,6 +42,7 @@ class Words:
     """What the ledger needs to know of a database's language."""
 
     now: str  # the time in UTC as ISO 8601 text with microseconds and a Z
+    moment: str = "CURRENT_TIMESTAMP"  # the time as a value of a column for moments
     key: str = "text"  # a type for names and hashes, which can be indexed
     text: str = "text"  # a type for long texts
     schemas: bool = True  # whether datapipe's own tables have a schema, rather than a prefix
@@ -49,6 +50,7 @@ class Words:
     lasting: bool = False  # whether DDL commits by itself
     mark: str = '"'  # what quotes a name in the statements a user may be shown to run
     options: str = ""  # what follows CREATE TABLE (…)
+    lookup: str = ""  # the index of a temporary table of {keys}, where it is none that a join makes by itself
     unrepeated: bool = False  # whether a merge that updates refuses a key that comes twice
     drop: str = "DROP TABLE"  # for a temporary table, so that the transaction goes on
     further: tuple[str, ...] = ()  # what is created beside the ledger

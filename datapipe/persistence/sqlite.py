@@ -46,6 +46,8 @@ class SqliteSession:
     bulk: ClassVar[str] = "INSERT INTO {table} ({columns}) VALUES (…)"
     words: ClassVar[Words] = Words(
         now="strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'",
+        moment="strftime('%Y-%m-%d %H:%M:%f', 'now') || '000+00:00'",
+        lookup="PRIMARY KEY ({keys}) ON CONFLICT IGNORE",
         schemas=False,
         together=True,
         stages="SELECT NULL, name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 15) = '_datapipe_stage'",
@@ -99,10 +101,12 @@ class SqliteSession:
         # A lone INTEGER PRIMARY KEY is the rowid, which SQLite fills in.
         rowid = keys[0][0] if len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
         unique = [frozenset(name for name, _ in keys)] if keys else []
+        orders: dict[str, str] = {}  # of texts, which SQLite tells of indexes alone
         for _, index, is_unique, _, partial in self.raw.execute(f"PRAGMA {prefix}index_list({quote(table.name)})"):
             if is_unique and not partial:
-                names = [row[2] for row in self.raw.execute(f"PRAGMA {prefix}index_info({quote(index)})")]
-                unique.append(frozenset(names))
+                parts = [row[2:6] for row in self.raw.execute(f"PRAGMA {prefix}index_xinfo({quote(index)})")]
+                unique.append(frozenset(name for name, _, _, is_key in parts if is_key))
+                orders |= {name: order for name, _, order, is_key in parts if is_key and order != "BINARY"}
         parents = {row[3] for row in self.raw.execute(f"PRAGMA {prefix}foreign_key_list({quote(table.name)})")}
         fixed = parents.union(*unique)
         columns = tuple(
@@ -111,6 +115,7 @@ class SqliteSession:
                 type_,
                 nullable=not required and not place,
                 optional=default is not None or name == rowid or hidden > 0,
+                collation=f"COLLATE {quote(orders[name])}" if name in orders else "",
                 generated=hidden > 0,
                 fixed=name in fixed,
             )

@@ -14,6 +14,7 @@ from datapipe.data.stream import Workspace
 from datapipe.errors import DatapipeError, SchemaError
 from datapipe.persistence.ledger import has_created
 from datapipe.persistence.load import plan_load
+from datapipe.persistence.marks import with_mark
 from datapipe.persistence.session import Session
 from datapipe.persistence.sessions import STEP, open_session
 from datapipe.persistence.tables import Column, Layout, Table, find_keys
@@ -72,7 +73,7 @@ def look_at(target: Target, schema: pa.Schema, work: Workspace) -> Standing:
             table = Table(target.table_name, target.schema_)
             place, layout = session.place(table), session.layout(table, keyed=False)
             there = tuple(column.spec for column in layout.columns) if layout else None
-            data = _declared(session, target, schema, layout)
+            data = _declared(session, target, with_mark(schema, target), layout)
             needed = [c.name for c in layout.columns if not (c.nullable or c.optional)] if layout else ()
             standing = Standing(table_subject(target, place), there, data, tuple(needed))
             try:

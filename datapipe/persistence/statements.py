@@ -24,6 +24,19 @@ def create_stage(table: Table, columns: Sequence[Column], options: str = "") -> 
     return f"CREATE TEMPORARY TABLE {table.sql} ({lines}){options}"
 
 
+def create_keys(table: Table, columns: Sequence[Column], lookup: str, options: str = "") -> str:
+    """A temporary table of keys; ``lookup`` is the index by which they are found, with {keys}."""
+    lines = [" ".join(filter(None, (quote(c.name), c.type, c.collation))) for c in columns]
+    lines += [lookup.format(keys=quoted([c.name for c in columns]))] if lookup else []
+    return f"CREATE TEMPORARY TABLE {table.sql} ({', '.join(lines)}){options}"
+
+
+def is_among(table: Table, among: Table, keys: Sequence[Column], casts: Sequence[str | None]) -> str:
+    """Whether the keys of a table's row are in another table, by the order that the first one's texts have."""
+    same = (f"{table.sql}.{quote(key.name)} = {_cast(key, cast, 's.')}" for key, cast in zip(keys, casts, strict=True))
+    return f"EXISTS (SELECT 1 FROM {among.sql} AS s WHERE {' AND '.join(same)})"
+
+
 def create_part(table: Table, columns: Sequence[Column]) -> str:
     """A table for a part of the rows, which outlives its session and no crash of the server."""
     return f"CREATE UNLOGGED TABLE {table.sql} ({', '.join(f'{quote(c.name)} {c.type}' for c in columns)})"
@@ -94,8 +107,8 @@ def clashing_keys(source: str, columns: Sequence[Column], casts: Sequence[str | 
     return f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} GROUP BY {group} HAVING COUNT(*) > 1) AS c"
 
 
-def _cast(column: Column, cast: str | None) -> str:
-    return f"CAST({quote(column.name)} AS {cast})" if cast else quote(column.name)
+def _cast(column: Column, cast: str | None, of: str = "") -> str:
+    return f"CAST({of}{quote(column.name)} AS {cast})" if cast else f"{of}{quote(column.name)}"
 
 
 def _key(name: str, columns: Sequence[Column], casts: Sequence[str | None]) -> str:

@@ -41,6 +41,7 @@ class Column:
     nullable: bool = True
     optional: bool = False  # has a default, or is generated
     arrow: pa.DataType | None = None  # where the database tells it
+    collation: str = ""  # of its texts, as CREATE TABLE has it after the type, where a temporary table needs it too
     compared: str = "{}"  # what a value is compared as when it is a key, where that is not the value itself
     generated: bool = False  # the database alone fills it in
     declared: str | None = None  # the type as the catalogue has it, where ``type`` says more

@@ -11,6 +11,7 @@ import pyarrow as pa
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.persistence import ledger
+from datapipe.persistence.deletes import Comparison
 from datapipe.persistence.delivery import Claim, claimed, deliver
 from datapipe.persistence.ledger import Delivery
 from datapipe.persistence.load import Loaded, plan_load
@@ -73,7 +74,8 @@ def describe_write(target: Target, schema: pa.Schema, work: Workspace) -> tuple[
             session.begin()
             place = session.place(Table(target.table_name, target.schema_))
             load = plan_load(session, target, schema, lambda: ledger.has_created(session, place))
-            return load.statements(session)
+            compared = Comparison(load, target.deletes == "remove").statements(session) if target.deletes else ()
+            return (*load.statements(session), *compared)
     except DatapipeError as error:
         raise error.at(STEP) from error.__cause__
 

@@ -31,6 +31,17 @@ def check_incremental(how: Incremental | None, column: str | None) -> None:
         raise PlanError("an incremental source is read as one, not in partitions", step="ingestion", hint=hint)
 
 
+def check_deletes(deletes: str | None, how: Incremental | None) -> None:
+    """Refuse to look for deleted rows where no load reads on from the one before."""
+    if deletes is None:
+        return
+    if how is None:
+        hint = "Name its cursor: incremental='updated_at'; strategy='replace' mirrors a table that is read whole"
+        raise PlanError("deletes is for an incremental table or query", step="persistence", hint=hint)
+    if not how.watermark:
+        raise PlanError("a slice looks for no deleted rows", step="persistence", hint="Leave deletes out")
+
+
 def check_rename(rename: Mapping[str, str], mode: str | None) -> None:
     """Refuse to rename where the table is not changed, and one column twice."""
     if not rename:

@@ -122,7 +122,7 @@ def target_of(table: str | Path, to: Any, keys: Sequence[str] | str, fields: Map
     listed = [keys] if isinstance(keys, str) else list(keys)
     if to is None and names.is_path(str(table)):
         if listed or set(given) - {"strategy"}:
-            message = "files have no keys, schema, latest, schema_mode or rename"
+            message = "files have no keys, schema, latest, deletes, schema_mode or rename"
             raise PlanError(message, step="persistence", hint="Leave them out")
         return {"path": str(table), **given}
     return {"table_name": str(table), "upsert_keys": listed, **given, **connection_of(to, "dest_db_url", "destination")}

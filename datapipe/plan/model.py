@@ -22,7 +22,7 @@ from pydantic import (
 
 from datapipe.errors import PlanError
 from datapipe.plan.base import Function, Text, Value
-from datapipe.plan.checks import check_incremental, check_partitions, check_rename, one_connection
+from datapipe.plan.checks import check_deletes, check_incremental, check_partitions, check_rename, one_connection
 from datapipe.plan.contract import Contract, TableChecks, with_functions
 from datapipe.plan.functions import FunctionRef
 from datapipe.plan.incremental import Incremental, OnlyNew
@@ -62,6 +62,8 @@ ZeroDates: TypeAlias = Literal["error", "null"]
 Partitions: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=1000)]
 # What a write does where a table and the data differ.
 SchemaMode: TypeAlias = Literal["evolve", "strict", "discard"]
+# What becomes of rows that an incremental source no longer has.
+Deletes: TypeAlias = Literal["mark", "remove"]
 
 
 class QuerySource(Value):
@@ -307,6 +309,7 @@ class TableTarget(Value):
     strategy: WriteStrategy = WriteStrategy.APPEND
     upsert_keys: tuple[Text, ...] = ()
     latest: Text | None = None
+    deletes: Deletes | None = None
     schema_mode: SchemaMode | None = None
     rename: Names = Field(default_factory=FrozenDict)
     dest_db_url: Url | None = None
@@ -330,6 +333,9 @@ class TableTarget(Value):
             )
         if self.latest and self.strategy is not WriteStrategy.UPSERT:
             raise PlanError("latest= states the winner of an upsert", step="persistence", hint="Use strategy='upsert'")
+        if self.deletes and self.strategy is not WriteStrategy.UPSERT:
+            hint = "Use strategy='upsert' with keys; replace mirrors a whole table by itself"
+            raise PlanError("deletes is for rows that are known by their keys", step="persistence", hint=hint)
         if len(set(self.upsert_keys)) < len(self.upsert_keys):
             raise PlanError("a key is named twice", step="persistence")
         check_rename(self.rename, self.schema_mode)
@@ -405,6 +411,8 @@ class Plan(Value):
             raise PlanError("beside a file there is no place for a quarantine", step="persistence", hint=hint)
         if is_incremental(self.ingestion):
             _check_keeps(self.persistence)
+        if isinstance(self.persistence, TableTarget):
+            check_deletes(self.persistence.deletes, incremental_of(self.ingestion))
         return self
 
     @property

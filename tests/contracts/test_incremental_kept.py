@@ -21,19 +21,28 @@ import datapipe
 from datapipe.pipeline import Pipeline
 
 SERVERS = pytest.mark.parametrize("sink", ["postgresql", "mysql", "sqlite"], indirect=True)
+WRITES = {
+    "append": {},
+    "upsert": {"strategy": "upsert", "keys": ["id"]},
+    "deletes": {"strategy": "upsert", "keys": ["id"], "deletes": "remove"},
+}
 RUN = """
 import datapipe
 read = datapipe.read("events", source={url!r}, incremental="moment")
-read.write("copy", to={target!r}, strategy={strategy!r}, keys={keys!r}).run()
+read.write("copy", to={target!r}, **{how!r}).run()
 """
 
 
 class Writer:
-    """Inserts and updates at random, each in a transaction of its own; many rows get the time of the one before."""
+    """Inserts, updates and deletes at random, each in a transaction of its own; many rows get the time of another one.
 
-    def __init__(self, sink: Sink, *, updates: bool, seed: int) -> None:
-        self._sink, self._updates, self._random = sink, updates, random.Random(seed)
+    What is deleted may come back.
+    """
+
+    def __init__(self, sink: Sink, *, updates: bool, deletes: bool, seed: int) -> None:
+        self._sink, self._updates, self._deletes, self._random = sink, updates, deletes, random.Random(seed)
         self._clock, self._count, self._stopped = dt.datetime(2024, 1, 1), 0, threading.Event()
+        self.gone: set[int] = set()
         text = sink.declared("VARCHAR")
         sink.sql(
             f"CREATE TABLE events (id INTEGER PRIMARY KEY, moment {sink.declared('TIMESTAMP')} NOT NULL, v {text})"
@@ -55,7 +64,9 @@ class Writer:
         while not self._stopped.is_set():
             self._clock += dt.timedelta(microseconds=self._random.choice([0, 0, 1, 1, 999, 1_000_000]))
             moment, text = self._clock.isoformat(" ", "microseconds"), self._random.choice("abc")
-            if self._updates and self._count and self._random.random() < 0.4:
+            if self._deletes and self._count and self._random.random() < 0.3:
+                self._delete_or_bring_back(moment, text)
+            elif self._updates and self._count and self._random.random() < 0.4:
                 row = self._random.randint(1, self._count)
                 self._sink.sql(f"UPDATE events SET moment = '{moment}', v = '{text}' WHERE id = {row}")
             else:
@@ -63,16 +74,24 @@ class Writer:
                 self._sink.sql(f"INSERT INTO events VALUES ({self._count}, '{moment}', '{text}')")
             time.sleep(self._random.random() / 200)
 
+    def _delete_or_bring_back(self, moment: str, text: str) -> None:
+        row = self._random.randint(1, self._count)
+        if row in self.gone:
+            self._sink.sql(f"INSERT INTO events VALUES ({row}, '{moment}', '{text}')")
+        else:
+            self._sink.sql(f"DELETE FROM events WHERE id = {row}")
+        self.gone ^= {row}
+
 
 @pytest.mark.parametrize("rounds", [12, pytest.param(200, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("strategy", ["upsert", "append"])
+@pytest.mark.parametrize("how", WRITES)
 @SERVERS
-def test_runs_that_are_killed_follow_a_writer(sink: Sink, strategy: str, rounds: int, tmp_path: Path) -> None:
+def test_runs_that_are_killed_follow_a_writer(sink: Sink, how: str, rounds: int, tmp_path: Path) -> None:
     target = Sink("sqlite", f"sqlite:///{tmp_path / 'target.db'}") if sink.kind == "sqlite" else sink
-    keys = ["id"] if strategy == "upsert" else []
-    code = RUN.format(url=sink.url, target=target.url, strategy=strategy, keys=keys)
+    code = RUN.format(url=sink.url, target=target.url, how=WRITES[how])
     chance, ends = random.Random(rounds), Counter[str]()
-    with Writer(sink, updates=strategy == "upsert", seed=rounds).writing():
+    writer = Writer(sink, updates=how != "append", deletes=how == "deletes", seed=rounds)
+    with writer.writing():
         for _ in range(rounds):
             with Forked(["-c", code]) as run:
                 if chance.random() < 0.5:
@@ -83,6 +102,7 @@ def test_runs_that_are_killed_follow_a_writer(sink: Sink, strategy: str, rounds:
         assert run.wait() == 0
     assert target.rows("copy") == sink.rows("events")
     assert ends["killed"] and ends["ended"], ends
+    assert bool(writer.gone) == (how == "deletes")
 
 
 def plan_of(source: Sink, target: Sink) -> Pipeline:

@@ -22,9 +22,9 @@ def batch(rows: Rows) -> pa.RecordBatch:
     return pa.record_batch({"c": pa.array([c for c, _ in rows], pa.int64()), "v": pa.array([v for _, v in rows])})
 
 
-def read(since: Watermark | None, *batches: Rows, **how: Any) -> tuple[Rows, Watermark]:
+def read(since: Watermark | None, *batches: Rows, again: bool = False, **how: Any) -> tuple[Rows, Watermark]:
     """What is new in batches, and the watermark after it, which has gone through the ledger's text."""
-    increment = Increment(Incremental(cursor="c", **how), since)
+    increment = Increment(Incremental(cursor="c", **how), since, again=again)
     made = [batch(rows) for rows in batches]
     increment.choose(made[0].schema)
     found = [(row["c"], row["v"]) for each in increment.rows(iter(made)) for row in each.to_pylist()]
@@ -43,6 +43,22 @@ def test_rows_with_the_same_cursor_are_told_apart_and_counted() -> None:
     found, mark = read(mark, [(3, "a"), (3, "b"), (3, "a"), (3, "a"), (3, "c")])
     assert found == [(3, "a"), (3, "c")]
     assert read(mark, [(3, "a"), (3, "b"), (3, "a"), (3, "a"), (3, "c")])[0] == []
+
+
+def test_rows_that_are_read_again_are_loaded_again_where_they_may_have_been_gone() -> None:
+    _, known = read(None, [(8, "a"), (9, "b"), (10, "c")], lag=2)
+    assert read(known, [(9, "b"), (10, "c")], lag=2)[0] == []
+    found, mark = read(known, [(9, "b"), (10, "c")], again=True, lag=2)
+    assert found == [(9, "b"), (10, "c")]
+    assert (mark.values, mark.seen, mark.columns) == ((10,), b"", ())
+    assert read(mark, [(10, "c"), (12, "d")], again=True, lag=2)[1].values == (12,)
+    assert read(mark, [], again=True, lag=2)[1].values == (10,)
+
+
+def test_no_row_before_the_start_is_loaded_though_none_is_known() -> None:
+    found, mark = read(None, [(4, "a"), (5, "b"), (6, "c")], again=True, start=5, lag=3)
+    assert found == [(5, "b"), (6, "c")]
+    assert read(mark, [(4, "a"), (5, "b"), (6, "c")], again=True, start=5, lag=3)[0] == found
 
 
 def test_late_rows_are_found_as_far_back_as_the_lag() -> None:
