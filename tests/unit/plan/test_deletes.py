@@ -38,7 +38,7 @@ def test_the_schema_of_documents_knows_it() -> None:
 @pytest.mark.parametrize(
     ("plan", "options", "problem"),
     [
-        (datapipe.read("orders", source="sqlite:///crm.db"), UPSERT, "deletes is for an incremental source"),
+        (datapipe.read("orders", source="sqlite:///crm.db"), UPSERT, "deletes is for an incremental table or query"),
         (READ, {"strategy": "append"}, "deletes is for rows that are known by their keys"),
         (READ, {"strategy": "insert", "keys": ["id"]}, "deletes is for rows that are known by their keys"),
         (READ, {"strategy": "upsert"}, "upsert needs keys"),
