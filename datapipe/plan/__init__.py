@@ -5,34 +5,30 @@ from datapipe.plan.contract import CheckSpec, ColumnRule, Contract
 from datapipe.plan.document import build, load, loads, parse, read_file, to_dict, to_json, to_yaml
 from datapipe.plan.functions import FrameKind, FunctionRef, frame_kind
 from datapipe.plan.incremental import Incremental
-from datapipe.plan.model import (
-    QUEUE_NAME,
+from datapipe.plan.model import QUEUE_NAME, Plan, parameter_names
+from datapipe.plan.rewrite import functions, with_functions
+from datapipe.plan.sources import (
+    FileSource,
+    FrameSource,
+    QuerySource,
+    Source,
+    TableSource,
+    incremental_of,
+    is_incremental,
+)
+from datapipe.plan.steps import (
     CodeConfig,
     CodeStep,
     ConfigStep,
     Feed,
-    FileSource,
-    FileTarget,
-    FrameSource,
-    Plan,
-    QuerySource,
-    SchemaMode,
-    Source,
     SqlConfig,
     SqlStep,
     Step,
-    TableSource,
-    TableTarget,
-    Target,
     ValidateConfig,
     ValidateStep,
-    WriteStrategy,
-    incremental_of,
-    is_incremental,
-    parameter_names,
 )
-from datapipe.plan.rewrite import functions, with_functions
 from datapipe.plan.stored import StoredTable
+from datapipe.plan.targets import FileTarget, SchemaMode, TableTarget, Target, WriteStrategy
 from datapipe.plan.transform import TransformConfig
 from datapipe.plan.urls import DatabaseUrl
 

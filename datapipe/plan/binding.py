@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 from datapipe.errors import PlanError, did_you_mean
 from datapipe.plan.document import build
-from datapipe.plan.model import Feed, Plan, QuerySource, Source, SqlStep, Step, parameter_names, texts
+from datapipe.plan.model import Plan, parameter_names, texts
+from datapipe.plan.sources import QuerySource, Source
 from datapipe.plan.sqltext import check_parameters, named_parameters
+from datapipe.plan.steps import Feed, SqlStep, Step
 from datapipe.plan.values import freeze
 
 P = TypeVar("P", Plan, Feed)

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 from datapipe.errors import NotPortableError, PlanError
 from datapipe.plan import problems
 from datapipe.plan.functions import FunctionRef
-from datapipe.plan.model import CodeStep, Feed, FrameSource, Plan, SqlStep, ValidateStep
+from datapipe.plan.model import Plan
+from datapipe.plan.sources import FrameSource
+from datapipe.plan.steps import CodeStep, Feed, SqlStep, ValidateStep
 
 M = TypeVar("M", bound=BaseModel)
 

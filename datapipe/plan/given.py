@@ -12,7 +12,9 @@ from typing import Any
 from datapipe.errors import PlanError
 from datapipe.plan import names
 from datapipe.plan.document import build, read_file
-from datapipe.plan.model import Feed, FileSource, FrameSource, Plan, QuerySource, TableSource
+from datapipe.plan.model import Plan
+from datapipe.plan.sources import FileSource, FrameSource, QuerySource, TableSource
+from datapipe.plan.steps import Feed
 from datapipe.plan.urls import DatabaseUrl
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")

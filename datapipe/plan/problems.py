@@ -9,18 +9,18 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from datapipe.errors import PlanError, did_you_mean
-from datapipe.plan import model
+from datapipe.plan import model, sources, steps, targets
 from datapipe.plan.contract import Contract
 
 _MODELS: dict[str, type[BaseModel]] = {
-    "query": model.QuerySource,
-    "table": model.TableSource,
-    "files": model.FileSource,
-    "sql": model.SqlStep,
-    "code": model.CodeStep,
-    "config": model.ConfigStep,
-    "validate": model.ValidateStep,
-    "file": model.FileTarget,
+    "query": sources.QuerySource,
+    "table": sources.TableSource,
+    "files": sources.FileSource,
+    "sql": steps.SqlStep,
+    "code": steps.CodeStep,
+    "config": steps.ConfigStep,
+    "validate": steps.ValidateStep,
+    "file": targets.FileTarget,
     "Contract": Contract,
 }
 
@@ -93,7 +93,7 @@ def _owner(root: type[BaseModel], path: list[Any]) -> type[BaseModel]:
     found = root
     for index, part in enumerate(path):
         if part == "table" and path[0] == "persistence":
-            found = model.TableTarget
+            found = targets.TableTarget
         elif part in found.model_fields:
             inner = _model_in(found.model_fields[str(part)].annotation)
             found = inner or found

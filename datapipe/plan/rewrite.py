@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from datapipe.plan.functions import FunctionRef
-from datapipe.plan.model import CodeStep, Feed, Plan, SqlStep, Step, ValidateStep
+from datapipe.plan.model import Plan
+from datapipe.plan.steps import CodeStep, Feed, SqlStep, Step, ValidateStep
 from datapipe.plan.values import freeze
 
 P = TypeVar("P", Plan, Feed)

@@ -20,7 +20,7 @@ from datapipe.data.connections import to_url
 from datapipe.errors import PlanError
 from datapipe.notebooks.leaks import texts_of
 from datapipe.plan import DatabaseUrl, FileSource, FileTarget, Plan, SqlStep, functions
-from datapipe.plan.model import Feed
+from datapipe.plan.steps import Feed
 from datapipe.plan.values import freeze
 from datapipe.settings import expand, named_connections, settings
 from datapipe.workers.envelope import check_function
