@@ -1,6 +1,6 @@
 """Writing: one transaction per run, every strategy, PostgreSQL, SQLite, DuckDB and files."""
 
-from datapipe.persistence.delivery import Claim
+from datapipe.persistence.claims import Claim
 from datapipe.persistence.ledger import Delivery, hashed
 from datapipe.persistence.leftovers import Leftover, drop_stages, remove_leftovers
 from datapipe.persistence.load import Loaded

@@ -7,12 +7,13 @@ from datapipe.data.stream import Workspace
 from datapipe.data.watermark import Position, Watermark
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.persistence import ledger
-from datapipe.persistence.delivery import create_internal, take_turn
+from datapipe.persistence.claims import create_internal
 from datapipe.persistence.internal import ledger_table
 from datapipe.persistence.ledger import Delivery
 from datapipe.persistence.session import CommitLost
 from datapipe.persistence.sessions import STEP, open_session
 from datapipe.persistence.tables import Table
+from datapipe.persistence.turns import take_turn
 from datapipe.plan import TableTarget
 
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.errors import DatapipeError, PlanError
 from datapipe.persistence import ledger
+from datapipe.persistence.claims import Claim, claimed
 from datapipe.persistence.deletes import Comparison
-from datapipe.persistence.delivery import Claim, claimed, deliver
+from datapipe.persistence.delivery import deliver
 from datapipe.persistence.ledger import Delivery
 from datapipe.persistence.load import Loaded, plan_load
 from datapipe.persistence.sessions import STEP, open_session
