@@ -94,6 +94,7 @@ def backfill(  # noqa: PLR0913  # the range, what loads it, and how
         If the plan is not incremental, the notebook does not take the slices, or the range cannot be cut so.
     """
     cut = slices(start, until, every)
+    _check_kind(plan)
     if isinstance(plan, NotebookJob):
         begin = _jobs(_within(plan, memory), name, into, cut[0], workers=workers)
     else:
@@ -106,6 +107,12 @@ def backfill(  # noqa: PLR0913  # the range, what loads it, and how
         found.append(_ended(each, end))
         tell(found[-1])
     return Backfill(tuple(found))
+
+
+def _check_kind(given: object) -> None:
+    if not isinstance(given, (Pipeline, NotebookJob)):
+        hint = "Give datapipe.load(file), datapipe.notebook(file), or a plan with .write()"
+        raise PlanError(f"a {type(given).__name__} cannot be loaded in slices", hint=hint)
 
 
 def _plans(pipeline: Pipeline, name: str, memory: str | int, *, workers: bool) -> Callable[[Slice], Ending]:
@@ -189,7 +196,7 @@ def _taking(job: NotebookJob, into: str | Sequence[str] | None) -> tuple[str, ..
     names = _ENDS if into is None else (into,) if isinstance(into, str) else tuple(into)
     known = [parameter.name for parameter in job.parameters]
     missing = [name for name in names if name not in known]
-    if not 1 <= len(names) <= len(_ENDS):
+    if not 1 <= len(set(names)) == len(names) <= len(_ENDS):
         raise PlanError("into names the parameter for a slice's start, and the one for its end", hint="Name one or two")
     if missing:
         has = f"It has {', '.join(known)}: name one for the start of a slice, or two" if known else "It has none"
@@ -210,6 +217,7 @@ def _ended(part: Slice, end: Ending) -> Slice:
         return replace(part, state="failed", error=error)
     except DatapipeError as error:
         run_id = error.result.run_id if error.result is not None else ""
+        error.with_traceback(None)  # whose frames hold the source open, and the error itself
         return replace(part, state="failed", error=str(error), run_id=run_id)
     rows = result.rows_written if isinstance(result, RunResult) else None
     return replace(part, state=result.state, rows=rows, replayed=result.replayed, run_id=result.run_id)

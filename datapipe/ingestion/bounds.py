@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from datapipe.data.asking import Bound
 from datapipe.data.names import quote
 
 _DAY = dt.timedelta(days=1)
+_NOUGHTS = re.compile(r"( 00)?(:00)+$")
 Spell = Callable[[str, Any, bool], tuple[str, str] | None]  # the column and the value, as they are compared
 
 
@@ -100,10 +102,14 @@ def _after(value: dt.date) -> str:
 
 
 def _before(value: dt.date) -> str:
-    if isinstance(value, dt.datetime):
-        text = value.isoformat(sep=" ")
-        return (value - _DAY).date().isoformat() if value.tzinfo else text.rstrip("0") if value.microsecond else text
-    return value.isoformat()
+    if not isinstance(value, dt.datetime):
+        return value.isoformat()
+    if value.tzinfo:
+        return (value - _DAY).date().isoformat()
+    text = value.isoformat(sep=" ")
+    if value.microsecond:
+        return text.rstrip("0")
+    return _NOUGHTS.sub("", text)  # what is not written is nought, and sorts before it
 
 
 _SPELLINGS: dict[str, Spell] = {

@@ -134,6 +134,8 @@ def _mark(value: Any, field: pa.Field) -> Mark:
         return value if isinstance(value, dt.date) else dt.date.fromisoformat(value)
     if pa.types.is_timestamp(t):
         return _moment(value, t.tz is not None)
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return value.isoformat()  # a prefix of the texts of its times, however they go on
     if not isinstance(value, str):
         raise TypeError
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,9 +109,13 @@ class NewFiles:
         from datapipe.ingestion.files import read_files  # loads DuckDB
 
         with self._whole(), read_files(self._source, work, choose, [self._folder / path for path in paths]) as stream:
-            whole = stream.asked.schema if stream.asked else stream.schema
+            whole, batches = stream.asked.schema if stream.asked else stream.schema, self._read(stream.batches)
+            first, known = next(batches, None), self._columns.get(self._rest)
+            if first is None and known is not None and _schema(known).names == whole.names:
+                yield _nothing(known, choose)  # files without rows tell no types
+                return
             self._columns[self._rest] = whole.serialize().to_pybytes()
-            yield replace(stream, batches=self._read(stream.batches))
+            yield replace(stream, batches=itertools.chain([] if first is None else [first], batches))
 
     def told(self) -> str:
         """What would be read, in a line; no file is opened.
@@ -242,10 +247,14 @@ def _stamp(path: Path) -> Stamp | None:
 
 def _nothing(columns: bytes, choose: Choose) -> Stream:
     """No rows of these columns."""
-    schema = pa.ipc.read_schema(pa.py_buffer(columns))
+    schema = _schema(columns)
     ask = choose(schema).granted(schema)
     read = pa.schema([schema.field(name) for name in ask.names(schema)])
     return Stream(read, iter(()), 0, asked=Asked(schema, ask))
+
+
+def _schema(columns: bytes) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(columns))
 
 
 def _listed(paths: Sequence[str]) -> str:

@@ -149,7 +149,7 @@ class Incremental(Value):
     @classmethod
     def _named(cls, data: Any) -> Any:
         if isinstance(data, bool):
-            hint = "Name the column whose values grow: incremental='updated_at'; or leave it out"
+            hint = "Name the column whose values grow: incremental='updated_at'. A folder of files is 'inbox/'"
             raise PlanError(f"incremental={data} is for files", step="ingestion", hint=hint)
         return {"cursor": data} if isinstance(data, str | Sequence) and not isinstance(data, Mapping) else data
 

@@ -74,6 +74,16 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 STRATEGIES = ("append", "insert", "upsert")
 
 
+@on_two
+def test_a_file_without_rows_changes_no_column(inbox: Inbox) -> None:
+    inbox.plan().run()
+    inbox.put("c.csv")
+    result = inbox.plan().run()
+    assert (result.rows_written, result.watermark["files"]) == (0, 1)
+    inbox.put("d.csv", (4, "four"))
+    assert inbox.plan().run().rows_written == 1
+
+
 def test_each_file_is_loaded_once(inbox: Inbox) -> None:
     plans = [(inbox.plan(strategy, table=f"by_{strategy}"), f"by_{strategy}") for strategy in STRATEGIES]
     for plan, _ in plans:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,7 @@ def job(folder: Path, parameters: str) -> NotebookJob:
     [
         ("day: int", {}, "daily.ipynb has no parameter start and no until"),
         ("day = 1", {"into": ("day", "night")}, "has no parameter night"),
+        ("day = 1", {"into": ("day", "day")}, "into names the parameter for a slice's start"),
         ("day = 1", {"into": ()}, "into names the parameter for a slice's start"),
         ("day = 1", {"into": "day"}, "parameter 'day' takes int, not the text '2024-01-01'"),
         ("from datetime import date\nday: date", {"into": "day", "every": "6h"}, "takes date, not the text"),
@@ -100,6 +103,24 @@ def test_a_notebook_that_cannot_take_the_slices_is_not_begun(
     with pytest.raises(PlanError, match=message):
         datapipe.backfill(job(tmp_path, parameters), DAY, "2024-01-03", **{"every": "1 day", **more})
     assert list(datapipe.runs()) == []
+
+
+def test_days_kept_as_text_are_cut_and_a_slice_that_fails_leaves_no_lock(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'crm.db'}"
+    with closing(sqlite3.connect(tmp_path / "crm.db", isolation_level=None)) as raw:
+        raw.execute("CREATE TABLE t (id INT, at TEXT)")
+        raw.execute("INSERT INTO t VALUES (1, '2024-01-01'), (2, '2024-01-02T09:30'), (3, '2024-01-03')")
+        plan = datapipe.read("t", source=url, incremental="at").write("copy", to=url)
+        failed = datapipe.backfill(plan, 1, 3, every=1, tell=lambda _: None)
+        assert [each.state for each in failed.slices] == ["failed", "failed"]
+        raw.execute("INSERT INTO t VALUES (4, '2024-01-03 10:00')")  # nobody holds the database
+        found = datapipe.backfill(plan, DAY, "2024-01-04", every="1 day", tell=lambda _: None)
+        assert [each.rows for each in found.slices] == [1, 1, 2]
+
+
+def test_a_path_is_neither_a_plan_nor_a_notebook() -> None:
+    with pytest.raises(PlanError, match="a str cannot be loaded in slices"):
+        datapipe.backfill("daily.ipynb", 1, 2, every=1)  # type: ignore[arg-type]  # as users may try
 
 
 def test_a_plan_takes_no_parameters_for_its_slices() -> None:

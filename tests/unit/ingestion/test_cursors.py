@@ -29,6 +29,7 @@ ZONE = dt.timezone(dt.timedelta(hours=2))
         (AT.replace(tzinfo=None), TIMESTAMPTZ, AT),
         (dt.date(2024, 1, 1), pa.timestamp("us"), dt.datetime(2024, 1, 1)),
         ("b", pa.string(), "b"),
+        (dt.date(2024, 1, 1), pa.string(), "2024-01-01"),
     ],
 )
 def test_a_mark_has_the_type_of_its_column(value: Any, type_: pa.DataType, mark: Any) -> None:
@@ -43,6 +44,7 @@ def test_a_mark_has_the_type_of_its_column(value: Any, type_: pa.DataType, mark:
         ("1.5", pa.int64()),
         ("NaN", pa.decimal128(9, 2)),
         (5, pa.string()),
+        (AT, pa.string()),
         (AT, pa.date32()),
         (AT, pa.timestamp("us")),
         ("yesterday", TIMESTAMPTZ),
