@@ -154,6 +154,8 @@ def gathers(sql: str) -> str | None:
 def keeps(sql: str, column: str) -> bool:
     """Whether each row of a query over ``input_data`` has in a column what a row of the input has there, unchanged.
 
+    What is no query has no rows: its run says what is wrong with it.
+
     Examples
     --------
     >>> keeps("SELECT *, upper(name) AS big FROM input_data WHERE id > 3", "id")
@@ -163,7 +165,7 @@ def keeps(sql: str, column: str) -> bool:
     """
     with duckdb.connect(":memory:") as con:
         tree = tree_of(con, sql)
-    return not tree.get("error") and hands_on(tree["statements"][0]["node"], "input_data", column)
+    return bool(tree.get("error")) or hands_on(tree["statements"][0]["node"], "input_data", column)
 
 
 def holds_rows(sql: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from datapipe.data.analysis import keeps
 from datapipe.data.stream import Stream, Workspace, scratch_directory
 from datapipe.engine.chain import step_name
 from datapipe.errors import PlanError
@@ -22,7 +21,6 @@ from datapipe.plan import (
     ValidateStep,
 )
 from datapipe.plan.sqltext import check_one_query, rewrite
-from datapipe.schemas.pandera_form import held_to
 
 _HINT = "Compute keys at the source, in its query or a view; or leave deletes out"
 
@@ -73,6 +71,8 @@ def keys_told(plan: Plan) -> str:
 def _keeps(step: Step, key: str) -> bool:
     """Whether each row that a step hands on has the key of a row that it was given, under the same name."""
     if isinstance(step, SqlStep):
+        from datapipe.data.analysis import keeps  # loads DuckDB
+
         return keeps(rewrite(check_one_query(step.config.sql_query), lambda name: f"${name}"), key)
     if isinstance(step, ConfigStep):
         config = step.config
@@ -83,6 +83,8 @@ def _keeps(step: Step, key: str) -> bool:
 
 def _only_looks(step: ValidateStep, key: str) -> bool:
     """Whether a contract neither converts a key nor fills it in."""
+    from datapipe.schemas.pandera_form import held_to  # loads what contracts need
+
     contract = held_to(step.config)
     for name, rule in contract.columns.items():
         is_meant = rule.regex or name.casefold() == key.casefold()

@@ -35,11 +35,12 @@ def files_of(pattern: str) -> list[Path]:
     files = found_files(pattern)
     if files:
         return files
-    path = Path(pattern).expanduser()
+    path, folder = Path(pattern).expanduser(), folder_of(pattern)[0]
+    looked = f"{'Looked in' if folder.is_dir() else 'There is no folder'} {folder.absolute()}"
     if path.is_dir() or glob.has_magic(pattern):
-        raise PlanError(f"no file matches {pattern!r}", hint=f"Looked in {path.parent.absolute()}")
-    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-    hint = did_you_mean(path.name, beside, what="there are") or f"Looked in {path.parent.absolute()}"
+        raise PlanError(f"no file matches {pattern!r}", hint=looked)
+    beside = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    hint = did_you_mean(path.name, beside, what="there are") or looked
     raise PlanError(f"there is no file {pattern!r}", hint=hint)
 
 

@@ -85,6 +85,7 @@ class NewFiles:
         self._marks: Mapping[str, FileMark] = known.marks if known else {}
         self._folder, self._rest = folder_of(source.files)
         self._there: dict[str, Stamp] = {}
+        self._looked = False
         self._loads: dict[str, FileMark] = {}
         self._touched: dict[str, FileMark] = {}
         self._columns = dict(known.columns) if known else {}
@@ -178,14 +179,14 @@ class NewFiles:
 
     def _look(self) -> None:
         """See which files are there; once, so that all are judged by one look."""
-        if self._there:
+        if self._looked:
             return
         found = found_files(self._source.files)
         is_expected = self._rest in self._columns and os.access(self._folder, os.R_OK | os.X_OK)
         if not found and not is_expected:
             files_of(self._source.files)  # says what is wrong
         stamps = ((path.relative_to(self._folder).as_posix(), _stamp(path)) for path in found)
-        self._there = {name: stamp for name, stamp in stamps if stamp is not None}
+        self._there, self._looked = {name: stamp for name, stamp in stamps if stamp is not None}, True
 
     def _name(self, path: str) -> str:
         return str(self._folder / path)

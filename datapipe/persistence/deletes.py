@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from datapipe.data import compute as pc
 from datapipe.data.casting import cast_batch
 from datapipe.data.names import quote, quoted
 from datapipe.data.stream import Stream, Workspace
