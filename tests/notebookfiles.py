@@ -55,7 +55,8 @@ def processes_of(folder: Path | str) -> list[psutil.Process]:
 
 def kernels_of(folder: Path | str) -> list[psutil.Process]:
     """The kernels among them."""
-    return [process for process in processes_of(folder) if "ipykernel" in " ".join(process.cmdline())]
+    # As it was when it was found: since then it may have ended.
+    return [process for process in processes_of(folder) if "ipykernel" in " ".join(process.info["cmdline"])]
 
 
 def _environment(process: psutil.Process) -> Mapping[str, str]:
