@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from datapipe.lazily import lazily
 
 if TYPE_CHECKING:
     from datapipe.backfilling import backfill
@@ -43,31 +44,23 @@ __all__ = [
 ]
 
 # Each name is loaded when it is first used, so that importing datapipe costs next to nothing.
-_HOMES = {
-    "DatapipeError": "errors",
-    "Pipeline": "pipeline",
-    "Plan": "plan",
-    "Run": "history",
-    "RunResult": "engine",
-    "Settings": "settings",
-    "WriteStrategy": "plan",
-    "attach": "history",
-    "backfill": "backfilling",
-    "connect": "settings",
-    "load": "reading",
-    "notebook": "notebooks.job",
-    "output": "notebooks.outputs",
-    "read": "reading",
-    "runs": "listing",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'datapipe' has no attribute {name!r}")
-    value = getattr(import_module(f"datapipe.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "backfilling": "backfill",
+            "engine": "RunResult",
+            "errors": "DatapipeError",
+            "history": "Run attach",
+            "listing": "runs",
+            "notebooks.job": "notebook",
+            "notebooks.outputs": "output",
+            "pipeline": "Pipeline",
+            "plan": "Plan WriteStrategy",
+            "reading": "load read",
+            "settings": "Settings connect",
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,21 +151,23 @@ def gathers(sql: str) -> str | None:
     return next((what for what in found if what), None)
 
 
-def keeps(sql: str, column: str) -> bool:
-    """Whether each row of a query over ``input_data`` has in a column what a row of the input has there, unchanged.
+def first_changed(sql: str, columns: Sequence[str]) -> str | None:
+    """The first column that a query over ``input_data`` may not hand on, row by row, as the input has it.
 
-    What is no query has no rows: its run says what is wrong with it.
+    None if it keeps all; and of what is no query, whose run says what is wrong with it.
 
     Examples
     --------
-    >>> keeps("SELECT *, upper(name) AS big FROM input_data WHERE id > 3", "id")
-    True
-    >>> keeps("SELECT id + 1 AS id FROM input_data", "id"), keeps("SELECT name AS id FROM input_data", "id")
-    (False, False)
+    >>> first_changed("SELECT *, upper(name) AS big FROM input_data WHERE id > 3", ["id", "name"])
+    >>> first_changed("SELECT id + 1 AS id FROM input_data", ["id"])
+    'id'
     """
     with duckdb.connect(":memory:") as con:
         tree = tree_of(con, sql)
-    return bool(tree.get("error")) or hands_on(tree["statements"][0]["node"], "input_data", column)
+    if tree.get("error"):
+        return None
+    node = tree["statements"][0]["node"]
+    return next((column for column in columns if not hands_on(node, "input_data", column)), None)
 
 
 def holds_rows(sql: str) -> bool:

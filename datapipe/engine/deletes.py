@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from datapipe.data.stream import Stream, Workspace, scratch_directory
@@ -41,7 +41,7 @@ def compared_keys(plan: Plan) -> tuple[str, ...]:
     if not isinstance(plan.ingestion, QuerySource | TableSource):
         raise PlanError("deletes needs the keys of a table or a query", step="persistence", hint="Leave it out")
     for number, step in enumerate(plan.transformation, 1):
-        changed = next((key for key in target.upsert_keys if not _keeps(step, key)), None)
+        changed = _changed(step, target.upsert_keys)
         if changed is not None:
             problem = f"with deletes={target.deletes!r}, the key {changed!r} must reach the target as the source has it"
             raise PlanError(f"{problem}, which this step does not promise", step=step_name(number, step), hint=_HINT)
@@ -68,17 +68,20 @@ def keys_told(plan: Plan) -> str:
     return f"; then all keys are read: {shown}; rows of the target without one are {done}"
 
 
-def _keeps(step: Step, key: str) -> bool:
-    """Whether each row that a step hands on has the key of a row that it was given, under the same name."""
+def _changed(step: Step, keys: Sequence[str]) -> str | None:
+    """The first key that rows may not have any more as they were given to a step; None if they keep all."""
     if isinstance(step, SqlStep):
-        from datapipe.data.analysis import keeps  # loads DuckDB
+        from datapipe.data.analysis import first_changed  # loads DuckDB
 
-        return keeps(rewrite(check_one_query(step.config.sql_query), lambda name: f"${name}"), key)
+        return first_changed(rewrite(check_one_query(step.config.sql_query), lambda name: f"${name}"), keys)
     if isinstance(step, ConfigStep):
         config = step.config
         named = {*config.rename, *config.rename.values(), *config.cast, *config.add_columns, *config.aggregations}
-        return key.casefold() not in {name.casefold() for name in named}
-    return isinstance(step, ValidateStep) and _only_looks(step, key)
+        touched = {name.casefold() for name in named}
+        return next((key for key in keys if key.casefold() in touched), None)
+    if isinstance(step, ValidateStep):
+        return next((key for key in keys if not _only_looks(step, key)), None)
+    return next(iter(keys), None)
 
 
 def _only_looks(step: ValidateStep, key: str) -> bool:

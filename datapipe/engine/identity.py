@@ -98,7 +98,8 @@ def _reading(plan: Plan, left: Watermark | Files | None) -> Increment | NewFiles
     if how is None:
         raise PlanError("the source is not incremental", step="ingestion")
     since = left if isinstance(left, Watermark) else None
-    return Increment(how, since, keyed=keyed, again=bool(compared_keys(plan)))
+    again = isinstance(target, TableTarget) and target.deletes is not None
+    return Increment(how, since, keyed=keyed, again=again)
 
 
 def foreseen(plan: Plan) -> tuple[Increment | NewFiles | None, str | None]:

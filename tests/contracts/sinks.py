@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,21 @@ def failing(table: pa.Table, error: BaseException) -> Stream:
 def table(**columns: Iterable[Any]) -> pa.Table:
     """An Arrow table; each column's type is found from its values."""
     return pa.table({name: pa.array(list(values)) for name, values in columns.items()})
+
+
+def errors_of_three_at_once(work: Callable[[], object]) -> list[Exception]:
+    """What fails when three threads do something at the same time."""
+    errors: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # looked at by the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=attempt) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors

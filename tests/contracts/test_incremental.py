@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from contracts.sinks import Sink
+from contracts.sinks import Sink, errors_of_three_at_once
 
 import datapipe
 from datapipe.errors import DataError, PlanError
@@ -218,19 +217,7 @@ def test_explain_shows_where_reading_begins(orders: Orders) -> None:
 
 
 def test_runs_at_once_load_each_row_once(orders: Orders) -> None:
-    plan, errors = orders.plan(), []
-
-    def run() -> None:
-        try:
-            plan.run()
-        except Exception as error:  # noqa: BLE001  # told below
-            errors.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    errors = errors_of_three_at_once(orders.plan().run)
     assert (errors, orders.ids()) == ([], [1, 2])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from contracts.sinks import Sink, on_two
+from contracts.sinks import Sink, errors_of_three_at_once, on_two
 from typer.testing import CliRunner
 
 import datapipe
@@ -299,19 +298,7 @@ def test_parquet_and_what_the_first_step_needs(inbox: Inbox) -> None:
 
 @on_two
 def test_runs_at_once_load_each_file_once(inbox: Inbox) -> None:
-    plan, errors = inbox.plan(), []
-
-    def run() -> None:
-        try:
-            plan.run()
-        except Exception as error:  # noqa: BLE001  # told below
-            errors.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    errors = errors_of_three_at_once(inbox.plan().run)
     assert (errors, inbox.rows()) == ([], [(1, "one"), (2, "two")])
 
 
