@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from datapipe.data.passthrough import hands_on, passthrough
 from datapipe.errors import PlanError, did_you_mean
+from datapipe.plan.sqltext import rewrite
 
 _QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _TABLE_FUNCTIONS = {"unnest", "range", "generate_series"}
@@ -140,6 +141,8 @@ def _first_lines(error: Exception) -> str:
 def gathers(sql: str) -> str | None:
     """What makes a row of a query's result depend on more than one row: an aggregate, a window, DISTINCT, LIMIT …
 
+    Of a text that does not parse nothing is known, so that it counts as such.
+
     Examples
     --------
     >>> gathers("SELECT upper(name) FROM input_data"), gathers("SELECT sum(price) AS total FROM input_data")
@@ -147,6 +150,8 @@ def gathers(sql: str) -> str | None:
     """
     with duckdb.connect(":memory:") as con:
         tree, aggregates = tree_of(con, sql), _aggregates(con)
+    if tree.get("error"):
+        return "a query that does not parse"
     found = (_gathering(node, aggregates) for node in nodes(tree))
     return next((what for what in found if what), None)
 
@@ -175,7 +180,7 @@ def holds_rows(sql: str) -> bool:
 
     Examples
     --------
-    >>> holds_rows("SELECT id + 1 FROM input_data WHERE id > 3"), holds_rows("SELECT * FROM input_data ORDER BY id")
+    >>> holds_rows("SELECT id + 1 FROM input_data WHERE id > :low"), holds_rows("SELECT * FROM input_data ORDER BY id")
     (False, True)
     """
     with duckdb.connect(":memory:") as con:
@@ -205,8 +210,9 @@ def _gathering(node: Tree, aggregates: set[str]) -> str | None:
 
 
 def tree_of(con: duckdb.DuckDBPyConnection, sql: str) -> Tree:
-    """The syntax tree of a text, as DuckDB's own parser has it."""
-    made = con.execute("SELECT json_serialize_sql($q::VARCHAR)", {"q": sql}).fetchall()
+    """The syntax tree of a text, as DuckDB's own parser has it; its parameters may be written ``:name``, too."""
+    text = rewrite(sql, lambda name: f"${name}")
+    made = con.execute("SELECT json_serialize_sql($q::VARCHAR)", {"q": text}).fetchall()
     found: Tree = json.loads(made[0][0])
     return found
 

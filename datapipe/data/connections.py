@@ -25,6 +25,8 @@ from datapipe.settings import connection, expand, named_connections, pool_option
 
 _PATIENCE = 30.0  # seconds to wait for a connection when all are in use
 _FRESH = 5.0  # seconds in which a connection that has been used need not be asked whether it answers
+PORTS = {"postgresql": 5432, "mysql": 3306}  # of the kinds of server that have one
+_FAMILIES = {"mariadb": "mysql", "postgres": "postgresql"}
 _EXTRAS = {"mysql": "mysql", "mariadb": "mysql"}
 _FOUND_ROWS, _LOCAL_FILES = 1 << 1, 1 << 7  # of MySQL's protocol
 _LONGEST_NAME = 64
@@ -115,7 +117,7 @@ class ConnectionManager:
             engine = sa.create_engine(url, **options)
         except ImportError as error:
             extra = _EXTRAS.get(url.get_backend_name())
-            install = f'pip install "datapipe-sdk[{extra}]"' if extra else f"install {error.name}"
+            install = f'pip install "datapipe-sdk[{extra}]"' if extra else f"pip install {error.name}"
             raise PlanError(f"the driver for {url.drivername} is missing", hint=f"Run: {install}") from None
         except sa.exc.ArgumentError as error:
             raise PlanError(f"no database driver is called {url.drivername!r}", hint=str(error)) from None
@@ -276,14 +278,34 @@ def complete(url: DatabaseUrl) -> DatabaseUrl:
             known = to_url(expand(str(candidate)))
         except PlanError:
             continue  # a connection this run does not use
-        if known.password is not None and _place(known) == _place(wanted):
+        if known.password is not None and place_of(known) == place_of(wanted):
             completed = wanted.set(password=known.password).render_as_string(hide_password=False)
             return dataclasses.replace(url, full=completed)
     return url
 
 
-def _place(url: URL) -> tuple[Any, ...]:
-    return url.get_backend_name(), url.host, url.port, url.database, url.username
+def family(url: URL) -> str:
+    """What kind of server a URL leads to, however it is spelt.
+
+    Examples
+    --------
+    >>> family(make_url("postgres://h/d")), family(make_url("mariadb+pymysql://h/d"))
+    ('postgresql', 'mysql')
+    """
+    name = url.get_backend_name()
+    return _FAMILIES.get(name, name)
+
+
+def place_of(url: URL) -> tuple[Any, ...]:
+    """Whose database a URL leads to, and as whom; without the password and the options.
+
+    Examples
+    --------
+    >>> place_of(make_url("postgres://ann@DB/crm")) == place_of(make_url("postgresql+psycopg://ann:pw@db:5432/crm"))
+    True
+    """
+    found = family(url)
+    return found, (url.host or "").lower(), url.port or PORTS.get(found), url.database, url.username
 
 
 def to_url(target: str | URL | DatabaseUrl) -> URL:

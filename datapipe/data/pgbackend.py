@@ -8,7 +8,7 @@ import selectors
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -20,12 +20,17 @@ from datapipe import logs
 from datapipe.data.cancel import CancelToken
 from datapipe.data.sockets import Line, leads_to
 from datapipe.data.watch import Deadline, Watch, watched
+from datapipe.errors import PlanError
+from datapipe.plan import DatabaseUrl
 from datapipe.settings import settings
 
-# Behind a pooler, only the server knows the process; and only within a transaction it stays the same.
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
 # How a read begins and ends: of all that a SELECT can do, only locks outlive a rollback.
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 END = "ROLLBACK; SELECT pg_advisory_unlock_all()"
+# Behind a pooler, only the server knows the process; and only within a transaction it stays the same.
 IDENTITY = "pg_backend_pid()::text, extract(epoch FROM pg_postmaster_start_time())::text"
 _LONGEST = 63  # bytes of a session's name
 _SLICE = 0.1  # seconds between two looks at a deadline
@@ -42,6 +47,21 @@ class Refused(Exception):  # noqa: N818  # an answer, though not the one to the 
 def session_name(owner: str | None = None) -> str:
     """What pg_stat_activity calls the sessions of the run that goes on here, or of ``owner``; it needs no quotes."""
     return logs.session_name(_LONGEST) if owner in {None, logs.ids().get("run_id")} else f"datapipe {owner}"
+
+
+def psycopg_of(conn: sa.Connection, url: DatabaseUrl) -> psycopg.Connection[Any]:
+    """psycopg's own connection under one of SQLAlchemy's.
+
+    Raises
+    ------
+    PlanError
+        If an engine that was lent has another driver.
+    """
+    raw = conn.connection.driver_connection
+    if not isinstance(raw, psycopg.Connection):
+        problem = f"the engine's driver is {url.engine.driver}; datapipe reads and writes PostgreSQL with psycopg 3"
+        raise PlanError(problem, hint="Make it with create_engine('postgresql+psycopg://…')")
+    return raw
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ _CLASSES: tuple[tuple[tuple[str, ...], type[DatapipeError], str], ...] = (
 )
 _DUPLICATE, _NO_PARENT = "23505", "23503"
 _SQLSTATE = re.compile(r"SQLSTATE:? ?\(?([0-9A-Z]{5})")
-_VALUE = re.compile(r':\s*".*"\s*$|"[^"]*"(?= is out of range)| with byte sequence [0-9a-fx ]+(?= in)', re.S)
+_VALUE = re.compile(r':\s*".*"\s*$| with byte sequence [0-9a-fx ]+(?= in)', re.S)
+_QUOTED = re.compile(r'(?<!role )".*"', re.S)  # a value may have quotes of its own; a role is none
 
 
 def translate(error: Exception, *, step: str | None = None) -> DatapipeError:
@@ -40,7 +41,7 @@ def translate(error: Exception, *, step: str | None = None) -> DatapipeError:
     column = getattr(diag, "column_name", None) or column
     where = f" (column {column!r}, row {row})" if row and column else f" (row {row})" if row else ""
     if state.startswith("22"):
-        message = _VALUE.sub("", message)
+        message = _QUOTED.sub("…", _VALUE.sub("", message))
     if message.startswith("cannot convert"):  # NaN and infinity, which the server calls an unsupported feature
         kind, hint = DataError, "Make it NULL in the query, or read the column as text"
     if state in {_DUPLICATE, _NO_PARENT}:

@@ -20,7 +20,7 @@ from datapipe.plan import (
     TableTarget,
     ValidateStep,
 )
-from datapipe.plan.sqltext import check_one_query, rewrite
+from datapipe.plan.sqltext import check_one_query
 
 _HINT = "Compute keys at the source, in its query or a view; or leave deletes out"
 
@@ -73,7 +73,7 @@ def _changed(step: Step, keys: Sequence[str]) -> str | None:
     if isinstance(step, SqlStep):
         from datapipe.data.analysis import first_changed  # loads DuckDB
 
-        return first_changed(rewrite(check_one_query(step.config.sql_query), lambda name: f"${name}"), keys)
+        return first_changed(check_one_query(step.config.sql_query), keys)
     if isinstance(step, ConfigStep):
         config = step.config
         named = {*config.rename, *config.rename.values(), *config.cast, *config.add_columns, *config.aggregations}

@@ -321,7 +321,8 @@ class _Run:
             loaded = sink(given, dataclasses.replace(work, holds=last.parts.append))
         last.rows_out, last.ended = loaded.rows, time.perf_counter()
         last.worked += last.ended - began
-        if target is not None and loaded.replayed is None and loaded.rows + loaded.deduplicated != last.rows_in:
+        taken = loaded.rows + loaded.deduplicated + loaded.unchanged
+        if target is not None and loaded.replayed is None and taken != last.rows_in:
             self._note(
                 f"the target took {loaded.rows:,} of the {last.rows_in:,} rows it was given: "
                 "a trigger or a rule of the table changes what is written"

@@ -72,11 +72,11 @@ def read_alchemy(query: str, parameters: Mapping[str, Any], url: DatabaseUrl, wo
     """
     with tempfile.TemporaryFile(dir=work.scratch) as spool:
         with _result(
-            lambda conn: conn.exec_driver_sql(*for_driver(query, parameters, conn.dialect.paramstyle)), url
+            lambda conn: conn.exec_driver_sql(*for_driver(query, parameters, conn.dialect.paramstyle)), url, work
         ) as result:
             names = list(result.keys())
             check_names(names, what="the query")
-            classes = _spooled(_fetching(result, url), spool, len(names), work)
+            classes = _spooled(_fetching(result, url, work), spool, len(names), work)
         schema = pa.schema([_observed(name, found) for name, found in zip(names, classes, strict=True)])
         spool.seek(0)
         yield Stream(schema, resized(_unspooled(spool, schema, work), size=work.batch_bytes))
@@ -100,8 +100,8 @@ def read_reflected(table: str, schema: str | None, url: DatabaseUrl, work: Works
             raise PlanError(f"{url.label}: there is no table {qualified(table, schema)!r}", hint=hint) from None
         native = conn.dialect.supports_native_decimal
     fields = pa.schema([_declared(column, native=native) for column in reflected.columns])
-    with _result(lambda conn: conn.execute(sa.select(reflected)), url) as result:
-        batches = batches_of(_fetching(result, url), fields, _to_array, work)
+    with _result(lambda conn: conn.execute(sa.select(reflected)), url, work) as result:
+        batches = batches_of(_fetching(result, url, work), fields, _to_array, work)
         yield Stream(fields, resized(batches, size=work.batch_bytes))
 
 
@@ -130,24 +130,34 @@ def for_driver(query: str, parameters: Mapping[str, Any], style: str) -> tuple[s
 
 @contextlib.contextmanager
 def _result(
-    execute: Callable[[sa.Connection], sa.CursorResult[Any]], url: DatabaseUrl
+    execute: Callable[[sa.Connection], sa.CursorResult[Any]], url: DatabaseUrl, work: Workspace
 ) -> Iterator[sa.CursorResult[Any]]:
     """The result of a statement, by a server-side cursor where the driver has one."""
-    with shared().connect(url) as conn:
+    with shared().connect(url, work.cancel) as conn, work.cancel.hook(lambda: _interrupt(conn)):
         streaming = conn.execution_options(stream_results=True, max_row_buffer=_ROWS)
         try:
             result = execute(streaming)
         except sa.exc.SQLAlchemyError as error:
+            work.cancel.check()
             raise _translated(error, url) from None
         with contextlib.closing(result):
             yield result
 
 
-def _fetching(result: sa.CursorResult[Any], url: DatabaseUrl) -> Fetch:
+def _interrupt(conn: sa.Connection) -> None:
+    """Stop the statement, if the driver can."""
+    raw: Any = conn.connection.driver_connection
+    stop = getattr(raw, "cancel", None) or getattr(raw, "interrupt", None)
+    if stop is not None:
+        stop()
+
+
+def _fetching(result: sa.CursorResult[Any], url: DatabaseUrl, work: Workspace) -> Fetch:
     def fetch(count: int) -> Sequence[Any]:
         try:
             return result.fetchmany(count)
         except sa.exc.SQLAlchemyError as error:
+            work.cancel.check()
             raise _translated(error, url) from None
 
     return fetch

@@ -100,7 +100,8 @@ def _blocks(raw: psycopg.Connection[Any], watch: Watch, size: int) -> Iterator[B
                 _check_end(raw)
         if is_first and messages:
             is_first, messages[0] = False, _without_header(bytes(messages[0]))
-        rows = messages[:-1] if not is_more and messages and messages[-1] == _TRAILER else messages
+        # The trailer may be the last message of a block that is full. No row begins with its two bytes.
+        rows = messages[:-1] if messages and messages[-1] == _TRAILER else messages
         if rows:
             yield Block(len(rows), b"".join(rows))
 

@@ -16,7 +16,7 @@ from psycopg.errors import error_from_result
 from datapipe.data.asking import Asked, Choose, everything, is_ordered, narrowed
 from datapipe.data.casting import check_names
 from datapipe.data.connections import shared
-from datapipe.data.pgbackend import IDENTITY, Road, results, session_name, watched_backend
+from datapipe.data.pgbackend import IDENTITY, Road, psycopg_of, results, session_name, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Block, Encoded, Stream, Workspace, limited
 from datapipe.errors import DataError, DatapipeError, PlanError, TransientError
@@ -163,7 +163,7 @@ def described(
         If it does not parse or names something that does not exist, or cannot be cut so.
     """
     with shared().connect(url, work.cancel) as conn:
-        raw: psycopg.Connection[Any] = conn.connection.driver_connection  # type: ignore[assignment]  # by our URL
+        raw = psycopg_of(conn, url)
         try:
             with watched_backend(raw, work.cancel) as (watch, backend), watch.waiting():
                 begun = f"{_BEGUN}, {_NAMED.format(session_name())}"

@@ -47,17 +47,21 @@ def claimed(target: TableTarget, delivery: Delivery, work: Workspace) -> Iterato
     with open_session(target, work, create=alone) as session:
         known = session.exists(ledger_table(session))
         if session.words.together or (known and not _lacks_rejects(session, delivery)):
-            delivery = dataclasses.replace(delivery, started=str(session.scalar(f"SELECT {session.words.now}")))
             if alone:
                 yield _alone(session, target, delivery, work, known=known)
                 return
-            claim = Claim(delivery, ledger.find_load(session, delivery) if known else None)
+            claim = Claim(_begun(session, delivery), ledger.find_load(session, delivery) if known else None)
     if claim is None:
         create_internal(target, delivery, work)
         with claimed(target, delivery, work) as again:
             yield again
     else:
         yield claim  # the connection is back in its pool while the source is read
+
+
+def _begun(session: Session, delivery: Delivery) -> Delivery:
+    """The delivery with the time; what is read from now on is newer than a load that began before."""
+    return dataclasses.replace(delivery, started=str(session.scalar(f"SELECT {session.words.now}")))
 
 
 def _done(session: Session, delivery: Delivery) -> Loaded | None:
@@ -72,7 +76,7 @@ def _alone(session: Session, target: TableTarget, delivery: Delivery, work: Work
             return Claim(delivery, Loaded(0, skipped=f"{holder} has the idempotency key"))
         done = _done(session, delivery)
         if done is not None or delivery.position is None:
-            return Claim(delivery, done)
+            return Claim(_begun(session, delivery), done)
     table = Table(target.table_name, target.schema_)
     place = session.place(table)
     stream = delivery.position.stream if delivery.position else ""
@@ -81,7 +85,7 @@ def _alone(session: Session, target: TableTarget, delivery: Delivery, work: Work
         return Claim(delivery, Loaded(0, skipped=f"{holder} has the increment"))
     known = known or session.exists(ledger_table(session))  # which a file may have got while this run waited
     position = _position(session, table, place, stream, work) if known else Position(stream)
-    return Claim(dataclasses.replace(delivery, position=position))
+    return Claim(_begun(session, dataclasses.replace(delivery, position=position)))
 
 
 def _held(session: Session, name: str, what: str, delivery: Delivery, work: Workspace) -> str | None:

@@ -10,6 +10,7 @@ from datapipe.errors import FatalError, OutcomeUnknown, PlanError, RunCancelled,
 from datapipe.persistence import ledger, rejects
 from datapipe.persistence.claims import internal_ddl
 from datapipe.persistence.deletes import Comparison, OpenKeys
+from datapipe.persistence.internal import ledger_table
 from datapipe.persistence.ledger import Delivery
 from datapipe.persistence.load import Load, Loaded, plan_load, run_load
 from datapipe.persistence.session import CommitLost, Session
@@ -21,6 +22,7 @@ from datapipe.persistence.turns import POLL_SECONDS, take_turn
 from datapipe.plan import TableTarget, WriteStrategy
 
 _RESOLVE_SECONDS = 60.0
+_LOST = "the connection broke at COMMIT, and whether the rows were written is unknown"
 
 
 def deliver(target: TableTarget, given: Stream | Staged, work: Workspace, delivery: Delivery | None) -> Loaded:
@@ -39,8 +41,10 @@ def deliver(target: TableTarget, given: Stream | Staged, work: Workspace, delive
         If the connection broke at COMMIT and the ledger cannot be asked.
     """
     loaded: Loaded | None = None
+    ledger_name = ""
     try:
         with open_session(target, work) as session:
+            ledger_name = str(ledger_table(session))
             table = Table(target.table_name, target.schema_)
             place, owner = session.place(table), delivery.run_id if delivery else "without a ledger"
             if take_turn(session, session.turn(place), owner, work):
@@ -62,8 +66,8 @@ def deliver(target: TableTarget, given: Stream | Staged, work: Workspace, delive
             return loaded
     except CommitLost:
         if delivery is None or loaded is None:
-            raise _unknown("there is no ledger to ask") from None
-        return _resolved(target, delivery, loaded, work)
+            raise OutcomeUnknown(f"{_LOST}: there is no ledger to ask", hint="Look into the target") from None
+        return _resolved(target, delivery, loaded, work, ledger_name)
 
 
 def _done_or_free(session: Session, place: str, target: TableTarget, delivery: Delivery) -> Loaded | None:
@@ -129,15 +133,15 @@ def _define(session: Session, load: Load) -> Layout:
     return found
 
 
-def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Workspace) -> Loaded:
-    """Whether a load whose COMMIT was lost took effect, from the ledger.
+def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Workspace, ledger_name: str) -> Loaded:
+    """Whether a load whose COMMIT was lost took effect, from the ledger, whose table is called ``ledger_name``.
 
     The lock of the target comes first: the old transaction holds it until it is over, one way or the other.
     """
     deadline, pause = time.monotonic() + _RESOLVE_SECONDS, POLL_SECONDS[0]
     while True:
         if work.cancel.cancelled:
-            raise _unknown(f"the run was cancelled before the ledger was asked; its key is {delivery.key}")
+            raise _unknown("the run was cancelled before the ledger was asked", delivery, ledger_name)
         try:
             with open_session(target, work) as session:
                 place = session.place(Table(target.table_name, target.schema_))
@@ -149,7 +153,7 @@ def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Wor
             continue
         except TransientError as error:
             if time.monotonic() > deadline:
-                raise _unknown(f"the server does not answer ({error.message}); its key is {delivery.key}") from None
+                raise _unknown(f"the server does not answer ({error.message})", delivery, ledger_name) from None
             work.cancel.wait(pause)
             pause = min(2 * pause, 2.0)
     if done is None:
@@ -161,8 +165,6 @@ def _resolved(target: TableTarget, delivery: Delivery, loaded: Loaded, work: Wor
     return loaded
 
 
-def _unknown(why: str) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"the connection broke at COMMIT, and whether the rows were written is unknown: {why}",
-        hint="Look for the key in the ledger (_datapipe.loads): if it is there, the load took effect",
-    )
+def _unknown(why: str, delivery: Delivery, ledger_name: str) -> OutcomeUnknown:
+    hint = f"Look for the key in the ledger ({ledger_name}): if it is there, the load took effect"
+    return OutcomeUnknown(f"{_LOST}: {why}; its key is {delivery.key}", hint=hint)

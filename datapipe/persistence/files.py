@@ -218,10 +218,25 @@ def _finite(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     row = 1
     for batch in batches:
         for name, values in zip(batch.schema.names, batch.columns, strict=True):
-            wrong = pc.invert(pc.is_finite(values)) if pa.types.is_floating(values.type) else None
-            if wrong is not None and pc.any(wrong).as_py():
-                at = row + wrong.index(True).as_py()
+            place = _infinite(values)
+            if place is not None:
+                at = row + place
                 message = f"column {name!r}, row {at}: JSON cannot write NaN or infinity"
                 raise DataError(message, column=name, row=at, hint="Make it NULL in SQL, or write Parquet")
         row += batch.num_rows
         yield batch
+
+
+def _infinite(values: pa.Array) -> int | None:
+    """The place of the first value that is NaN or infinity, or has one in it."""
+    t = pa.types
+    if t.is_floating(values.type):
+        wrong = pc.invert(pc.is_finite(values))
+        return wrong.index(True).as_py() if pc.any(wrong).as_py() else None
+    if t.is_list(values.type):
+        inner = _infinite(values.flatten())
+        return None if inner is None else pc.list_parent_indices(values)[inner].as_py()
+    if t.is_struct(values.type):
+        places = [place for part in values.flatten() if (place := _infinite(part)) is not None]
+        return min(places, default=None)
+    return None

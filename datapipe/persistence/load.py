@@ -33,6 +33,7 @@ class Loaded:
 
     rows: int
     deduplicated: int = 0
+    unchanged: int = 0  # rows that are nothing but a key, which is there
     deleted: int = 0  # rows whose keys the source no longer has
     created: bool = False
     replayed: Mapping[str, Any] | None = None  # the result of the run that did it, if it was another one
@@ -236,7 +237,9 @@ def merge_stage(session: Session, load: Load, rows: int, work: Workspace) -> Loa
         repeats = 0 if source == STAGE.sql else rows - int(session.scalar(f"SELECT COUNT(*) FROM {source}"))
         written = _merge(session, load, source, rows)
     work.cancel.check()
-    return Loaded(written, deduplicated=repeats, created=load.layout is None)
+    only_keys = load.strategy is WriteStrategy.UPSERT and len(load.keys) == len(load.columns)
+    unchanged = rows - repeats - written if only_keys else 0
+    return Loaded(written, deduplicated=repeats, unchanged=unchanged, created=load.layout is None)
 
 
 def _converted(session: Session, load: Load, stream: Stream) -> tuple[Load, Copy]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from datapipe.data.connections import shared
 from datapipe.data.names import quote, quoted
-from datapipe.data.pgbackend import IDENTITY, session_name, watched_backend
+from datapipe.data.pgbackend import IDENTITY, psycopg_of, session_name, watched_backend
 from datapipe.data.pgerrors import translate
 from datapipe.data.stream import Workspace
 from datapipe.data.types import INTERVAL, postgresql_type, tag
@@ -81,7 +81,7 @@ _NOW = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS
 # to_regclass() remembers that there was no such table, even after a wait for the transaction that created it.
 _EXISTS = """
 SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relname = ? AND n.nspname = COALESCE(?, current_schema())"""
+WHERE c.relname = ? AND n.nspname = ANY({schemas})"""
 _PLACE = """
 SELECT COALESCE((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE c.oid = to_regclass(%s)), current_schema())"""
@@ -190,7 +190,9 @@ class PostgresqlSession:
             raise
 
     def exists(self, table: Table) -> bool:
-        return bool(self.query(_EXISTS, table.name, table.schema))
+        if table.schema:
+            return bool(self.query(_EXISTS.format(schemas="ARRAY[?::name]"), table.name, table.schema))
+        return bool(self.query(_EXISTS.format(schemas="current_schemas(false)"), table.name))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         cursor = self._run(sql.replace("?", "%s"), values)
@@ -291,10 +293,7 @@ def _opening(version: int) -> bytes:
 def postgresql_session(url: DatabaseUrl, work: Workspace) -> Iterator[PostgresqlSession]:
     """A session on a pooled connection."""
     with shared().connect(url, work.cancel) as conn:
-        raw = conn.connection.driver_connection
-        if not isinstance(raw, psycopg.Connection):
-            hint = "Make it with create_engine('postgresql+psycopg://…')"
-            raise PlanError(f"the engine's driver is {url.engine.driver}; datapipe writes with psycopg 3", hint=hint)
+        raw = psycopg_of(conn, url)
         autocommit = raw.autocommit
         with watched_backend(raw, work.cancel) as (watch, backend):
             try:

@@ -79,7 +79,9 @@ class SqliteSession:
         self.raw.execute("COMMIT")
 
     def exists(self, table: Table) -> bool:
-        text = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
+        if table.schema:
+            self.create_schema(table.schema)
+        text = f"SELECT 1 FROM {table.prefix}sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
         return bool(self.query(text, table.name))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -93,8 +95,7 @@ class SqliteSession:
     def layout(self, table: Table, *, keyed: bool) -> Layout | None:  # noqa: ARG002  # it costs little
         if table.schema:
             self.create_schema(table.schema)
-        prefix = f"{quote(table.schema)}." if table.schema else ""
-        rows = self.raw.execute(f"PRAGMA {prefix}table_xinfo({quote(table.name)})").fetchall()
+        rows = self.raw.execute(f"PRAGMA {table.prefix}table_xinfo({quote(table.name)})").fetchall()
         if not rows:
             return None
         keys = [(name, type_) for _, name, type_, _, _, place, _ in rows if place]
@@ -102,12 +103,14 @@ class SqliteSession:
         rowid = keys[0][0] if len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
         unique = [frozenset(name for name, _ in keys)] if keys else []
         orders: dict[str, str] = {}  # of texts, which SQLite tells of indexes alone
-        for _, index, is_unique, _, partial in self.raw.execute(f"PRAGMA {prefix}index_list({quote(table.name)})"):
+        for _, index, is_unique, _, partial in self.raw.execute(
+            f"PRAGMA {table.prefix}index_list({quote(table.name)})"
+        ):
             if is_unique and not partial:
-                parts = [row[2:6] for row in self.raw.execute(f"PRAGMA {prefix}index_xinfo({quote(index)})")]
+                parts = [row[2:6] for row in self.raw.execute(f"PRAGMA {table.prefix}index_xinfo({quote(index)})")]
                 unique.append(frozenset(name for name, _, _, is_key in parts if is_key))
                 orders |= {name: order for name, _, order, is_key in parts if is_key and order != "BINARY"}
-        parents = {row[3] for row in self.raw.execute(f"PRAGMA {prefix}foreign_key_list({quote(table.name)})")}
+        parents = {row[3] for row in self.raw.execute(f"PRAGMA {table.prefix}foreign_key_list({quote(table.name)})")}
         fixed = parents.union(*unique)
         columns = tuple(
             Column(
@@ -116,6 +119,7 @@ class SqliteSession:
                 nullable=not required and not place,
                 optional=default is not None or name == rowid or hidden > 0,
                 collation=f"COLLATE {quote(orders[name])}" if name in orders else "",
+                compared=f"{{}} COLLATE {quote(orders[name])}" if name in orders else "{}",
                 generated=hidden > 0,
                 fixed=name in fixed,
             )
@@ -130,12 +134,11 @@ class SqliteSession:
         return sqlite_kind(column.name, column.type)
 
     def alter(self, table: Table, changes: Sequence[SchemaChange]) -> tuple[Ddl, ...]:
-        prefix = f"{quote(table.schema)}." if table.schema else ""
-        text = f"SELECT type, name, sql FROM {prefix}sqlite_master WHERE lower(tbl_name) = lower(?) AND sql IS NOT NULL"
-        found = self.query(text, table.name)
+        where = "lower(tbl_name) = lower(?) AND sql IS NOT NULL"
+        found = self.query(f"SELECT type, name, sql FROM {table.prefix}sqlite_master WHERE {where}", table.name)
         sql = next(sql for kind, _, sql in found if kind == "table")
         beside = tuple((kind, name, sql) for kind, name, sql in found if kind in {"index", "trigger"})
-        return alter(table, changes, Stored(sql, self.scalar(f"PRAGMA {prefix}schema_version"), beside))
+        return alter(table, changes, Stored(sql, self.scalar(f"PRAGMA {table.prefix}schema_version"), beside))
 
     def wire(self, field: pa.Field, column: Column) -> Wire:
         declared = sqlite_field(column.name, column.type)
@@ -176,9 +179,7 @@ class SqliteSession:
 
     def _affinities(self, table: Table) -> dict[str, bool]:
         """Whether each column turns text that looks like a number into one (SQLite's NUMERIC affinity)."""
-        rows = self.raw.execute(
-            f"PRAGMA {quote(table.schema) + '.' if table.schema else ''}table_info({quote(table.name)})"
-        )
+        rows = self.raw.execute(f"PRAGMA {table.prefix}table_info({quote(table.name)})")
         return {row[1]: is_numeric(row[2]) for row in rows}
 
     def copy(

@@ -91,15 +91,14 @@ def _retype(table: Table, changes: Sequence[SchemaChange], stored: Stored) -> li
     text = stored.sql
     for column, change in wide.items():
         text = retyped(text, column, str(change.after))
-    prefix = f"{quote(table.schema)}." if table.schema else ""
     aside = stored.beside if again else ()
     where = f"type = 'table' AND lower(name) = lower({_literal(table.name)})"
     statements = [
-        *(f"DROP {kind} {prefix}{quote(name)}" for kind, name, _ in aside),
+        *(f"DROP {kind} {table.prefix}{quote(name)}" for kind, name, _ in aside),
         "PRAGMA writable_schema = ON",
-        f"UPDATE {prefix}sqlite_master SET sql = {_literal(text)} WHERE {where}",
+        f"UPDATE {table.prefix}sqlite_master SET sql = {_literal(text)} WHERE {where}",
         # What other connections know of the schema is out of date.
-        f"PRAGMA {prefix}schema_version = {stored.version + 2 * len(aside) + 1}",
+        f"PRAGMA {table.prefix}schema_version = {stored.version + 2 * len(aside) + 1}",
         "PRAGMA writable_schema = RESET",
     ]
     if again:

@@ -24,9 +24,14 @@ class Table:
     schema: str | None = None
 
     @property
+    def prefix(self) -> str:
+        """The quoted schema and a dot; nothing, if none is named."""
+        return f"{quote(self.schema)}." if self.schema else ""
+
+    @property
     def sql(self) -> str:
         """The quoted name."""
-        return f"{quote(self.schema)}.{quote(self.name)}" if self.schema else quote(self.name)
+        return self.prefix + quote(self.name)
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}" if self.schema else self.name

@@ -14,7 +14,7 @@ _TOKEN = re.compile(
   | (?P<quoted>   "(?:[^"]|"")*" | `(?:[^`]|``)*` )
   | (?P<comment>  --[^\n]* | /\*.*?\*/ )
   | (?P<cast>     ::  | := )
-  | (?P<name>     (?<![\w\])]):(?P<parameter>[A-Za-z_]\w*) )
+  | (?P<name>     (?<![\w\])'"]):(?P<parameter>[A-Za-z_]\w*) )
   | (?P<word>     [A-Za-z_]\w* )
   | (?P<end>      ; )
   | (?P<other>    . )
@@ -34,11 +34,11 @@ def tokens(sql: str) -> Iterator[tuple[str, str]]:
 
 
 def named_parameters(sql: str) -> tuple[str, ...]:
-    """The ``:name`` parameters of a text, in order of first use; not those in strings, comments or casts.
+    """The ``:name`` parameters of a text, in order of first use; not those in strings, comments, casts or structs.
 
     Examples
     --------
-    >>> named_parameters("SELECT ':no', a::int FROM t WHERE b > :low AND c < :high AND d > :low")
+    >>> named_parameters("SELECT ':no', a::int, {'key':a} FROM t WHERE b > :low AND c < :high AND d > :low")
     ('low', 'high')
     """
     return tuple(dict.fromkeys(text[1:] for kind, text in tokens(sql) if kind == "name"))

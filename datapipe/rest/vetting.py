@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.engine import URL, Engine
 
-from datapipe.data.connections import to_url
+from datapipe.data.connections import PORTS, family, place_of, to_url
 from datapipe.errors import PlanError
 from datapipe.notebooks.leaks import texts_of
 from datapipe.plan import DatabaseUrl, FileSource, FileTarget, Plan, SqlStep, functions
@@ -26,8 +26,6 @@ from datapipe.settings import expand, named_connections, settings
 from datapipe.workers.envelope import check_function
 
 P = TypeVar("P", Plan, Feed)
-_PORTS = {"postgresql": 5432, "mysql": 3306}
-_FAMILIES = {"mariadb": "mysql", "postgres": "postgresql"}
 _WILD = re.compile(r"[*?\[]")
 _NAME_IT = "Set DATAPIPE_CONNECTION_<NAME> where the server and its workers run, and name it: source: name"
 
@@ -144,12 +142,12 @@ def _own(url: DatabaseUrl, allowed: Rules) -> DatabaseUrl:
         return _file(url, allowed)
     wanted = _parsed(url)
     for known in allowed.connections:
-        if _place(known) == _place(wanted):
+        if place_of(known) == place_of(wanted):
             if any(known.query.get(name) != value for name, value in wanted.query.items()):
                 raise PlanError(_OPTIONS, hint=f"Leave them out, or change those of the connection. {_NAME_IT}")
             return DatabaseUrl.parse(known._replace(password=None).render_as_string())
-    where = f"{wanted.host or 'localhost'}:{wanted.port or _PORTS.get(_family(wanted), '')}".lower()
-    if _family(wanted) not in _PORTS or not {where, where.rpartition(":")[0]} & allowed.databases:
+    where = f"{wanted.host or 'localhost'}:{wanted.port or PORTS.get(family(wanted), '')}".lower()
+    if family(wanted) not in PORTS or not {where, where.rpartition(":")[0]} & allowed.databases:
         hint = f"{_NAME_IT}; or set DATAPIPE_API_DATABASES to the servers that URLs may lead to"
         raise PlanError(f"no connection of this server leads to {url.label}, and requests may not", hint=hint)
     if wanted.query:
@@ -167,16 +165,6 @@ def _parsed(url: DatabaseUrl) -> URL:
     if not found.host:
         raise PlanError("the URL names no server", hint=_NAME_IT)
     return found
-
-
-def _family(url: URL) -> str:
-    name = url.get_backend_name()
-    return _FAMILIES.get(name, name)
-
-
-def _place(url: URL) -> tuple[Any, ...]:
-    family = _family(url)
-    return family, (url.host or "").lower(), url.port or _PORTS.get(family), url.database, url.username
 
 
 def _file(url: DatabaseUrl, allowed: Rules) -> DatabaseUrl:

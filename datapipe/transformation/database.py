@@ -75,6 +75,8 @@ def _restored(values: pa.Array, name: str, schema: pa.Schema) -> pa.Array:
 
 def _fill(conn: sa.Connection, table: pa.Table, type_of: Callable[[pa.Field], str]) -> None:
     columns = ", ".join(f"{quote(field.name)} {type_of(field)}" for field in table.schema)
+    if conn.dialect.paramstyle in {"format", "pyformat"}:
+        columns = columns.replace("%", "%%")
     conn.exec_driver_sql(f"CREATE TEMPORARY TABLE input_data ({columns})")
     marks = ", ".join(f":c{index}" for index in range(table.num_columns))
     insert = sa.text(f"INSERT INTO input_data VALUES ({marks})")  # marks only

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from contracts.sinks import Sink, errors_of_three_at_once
 
 import datapipe
@@ -276,3 +279,27 @@ def test_a_slice_that_fails_keeps_none_of_the_others_from_being_loaded(orders: O
     orders.sink.sql("UPDATE orders SET v = 'good' WHERE id = 3")
     assert datapipe.backfill(plan, "2024-01-01", "2024-01-04", every="1d", tell=lambda _: None).failed == ()
     assert orders.ids() == [1, 2, 3, 4]
+
+
+def test_a_watermark_counts_wherever_the_search_path_finds_the_table(postgresql_sink: Sink) -> None:
+    path = f"{postgresql_sink.url}?options=-csearch_path%3Down,public"
+    postgresql_sink.sql("CREATE SCHEMA own", "CREATE TABLE public.copy (id integer, moment timestamp, v text)")
+    made = Orders(postgresql_sink)
+    made.add(1, BASE)
+    plan = datapipe.read("orders", source=path, incremental="moment").write("copy", to=path)
+    assert [plan.run().rows_written for _ in range(2)] == [1, 0]
+    assert postgresql_sink.sql("SELECT id FROM public.copy") == [(1,)]
+
+
+def test_a_watermark_counts_in_a_file_that_an_engine_attaches(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/main.db")
+    attach = f"ATTACH '{tmp_path}/other.db' AS other"
+    sa.event.listen(engine, "connect", lambda raw, _: raw.execute(attach))
+    rows = pa.table({"id": [1], "moment": [BASE]})
+    datapipe.read(rows).write("orders", to=f"sqlite:///{tmp_path}/source.db").run()
+    source = datapipe.read("orders", source=f"sqlite:///{tmp_path}/source.db", incremental="moment")
+    plan = source.write("copy", to=engine, schema="other")
+    assert [plan.run().rows_written for _ in range(2)] == [1, 0]
+    with engine.connect() as conn:
+        assert conn.exec_driver_sql("SELECT count(*) FROM other.copy").scalar() == 1
+    engine.dispose()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,31 @@ def test_a_key_in_flight(sink: Sink, if_running: Any) -> None:
         runner.join()
     assert len(results) == 1
     assert len(sink.rows()) == 6
+
+
+def test_a_replace_that_waited_for_its_key_is_no_older_than_what_it_reads(sink: Sink) -> None:
+    plan(sink).run()
+    started, release, calls = threading.Event(), threading.Event(), []
+
+    def first_fails(frame):  # a user's function
+        calls.append(1)
+        if len(calls) == 1:
+            started.set()
+            release.wait(30)
+            raise ValueError("the first one fails")
+        return frame
+
+    keyed = datapipe.read(ROWS).apply(first_fails).write("t", to=sink.url, strategy="replace")
+    with ThreadPoolExecutor(2) as pool:
+        failing = pool.submit(lambda: keyed.run(idempotency_key="k"))
+        assert started.wait(30)
+        waiting = pool.submit(lambda: keyed.run(idempotency_key="k"))
+        time.sleep(0.5)
+        plan(sink, pa.table({"id": [7]}), strategy="replace").run()
+        release.set()
+        assert isinstance(failing.exception(), datapipe.DatapipeError)
+        assert waiting.result().rows_written == 3
+    assert len(sink.rows()) == 3
 
 
 @pytest.mark.parametrize("happened", [True, False])

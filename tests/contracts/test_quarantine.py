@@ -352,16 +352,18 @@ def test_a_replay_needs_the_ledger(sink: Sink, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    "step",
+    ("step", "parameters"),
     [
-        "SELECT name, SUM(price) AS price FROM input_data GROUP BY name",
-        "SELECT DISTINCT * FROM input_data",
-        "SELECT * FROM input_data LIMIT 2",
+        ("SELECT name, SUM(price) AS price FROM input_data GROUP BY name", {}),
+        ("SELECT name, SUM(price) AS price FROM input_data WHERE price > :low GROUP BY name", {"low": 0}),
+        ("SELECT DISTINCT * FROM input_data", {}),
+        ("SELECT * FROM input_data LIMIT 2", {}),
     ],
 )
-def test_what_was_made_of_all_rows_is_not_made_of_some(sqlite_url: str, step: str) -> None:
+def test_what_was_made_of_all_rows_is_not_made_of_some(sqlite_url: str, step: str, parameters: Any) -> None:
     def summed(schema: Any) -> datapipe.Pipeline:
-        return datapipe.read(PEOPLE).validate(schema, on_error="quarantine").sql(step).write("t", to=sqlite_url)
+        good = datapipe.read(PEOPLE).validate(schema, on_error="quarantine")
+        return good.sql(step, parameters).write("t", to=sqlite_url)
 
     first = summed(STRICT).run()
     with pytest.raises(PlanError, match="would see the rejected rows alone"):

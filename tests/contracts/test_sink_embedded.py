@@ -55,6 +55,15 @@ def test_a_unique_index_over_part_of_the_rows_decides_nothing(sqlite: Sink) -> N
         sqlite.write(USERS, strategy="upsert", upsert_keys=["id"])
 
 
+def test_keys_that_the_table_takes_for_one_are_one(sqlite: Sink) -> None:
+    sqlite.sql("CREATE TABLE t (k TEXT COLLATE NOCASE PRIMARY KEY, n INTEGER)")
+    both = table(k=["a", "A"], n=[1, 2])
+    with pytest.raises(DataError, match="different rows"):
+        sqlite.write(both, strategy="upsert", upsert_keys=["k"])
+    sqlite.write(both, strategy="upsert", upsert_keys=["k"], latest="n")
+    assert sqlite.sql("SELECT n FROM t") == [(2,)]
+
+
 def test_values_are_stored_as_sqlite_users_expect(sqlite: Sink) -> None:
     data = {
         "b": pa.array([True]),

@@ -109,8 +109,13 @@ def test_a_type_the_format_has_not_is_refused(tmp_path: Path, ending: str, value
 @pytest.mark.parametrize("ending", ["json", "jsonl"])
 @pytest.mark.parametrize("number", [math.nan, -math.inf])
 def test_json_has_no_nan(tmp_path: Path, ending: str, number: float) -> None:
-    with pytest.raises(DataError, match=r"column 'v', row 3: JSON cannot write NaN"):
-        put(table(v=[1.0, None, number]), tmp_path / f"a.{ending}")
+    for rows in (
+        [1.0, None, number],
+        [[1.0], None, [2.0, number]],
+        [[{"a": [1.0]}], [], [{"a": None}, {"a": [number]}]],
+    ):
+        with pytest.raises(DataError, match=r"column 'v', row 3: JSON cannot write NaN"):
+            put(table(v=rows), tmp_path / f"a.{ending}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from contracts.sinks import Sink, failing, streamed, table
 
+import datapipe
 from datapipe.errors import DataError, PlanError
 
 USERS = table(id=[1, 2], name=["ann", "bob"])
@@ -88,8 +89,10 @@ def test_upsert_twice_is_the_same_as_once(sink: Sink) -> None:
 def test_upsert_of_nothing_but_keys_leaves_rows_as_they_are(sink: Sink) -> None:
     sink.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)", "INSERT INTO t VALUES (1, 'kept')")
     loaded = sink.write(table(id=[1, 2]), strategy="upsert", upsert_keys=["id"])
-    assert loaded.deduplicated == 0
+    assert (loaded.rows, loaded.deduplicated, loaded.unchanged) == (1, 0, 1)
     assert sink.rows() == [(1, "kept"), (2, None)]
+    again = datapipe.read(table(id=[1, 2])).write("t", to=sink.url, strategy="upsert", keys=["id"]).run()
+    assert not any("trigger" in note for note in again.notices)
 
 
 def test_equal_rows_count_once(sink: Sink) -> None:

@@ -1,11 +1,12 @@
 """datapipe beside its peers: the same jobs, in turns, each in a process of its own.
 
     python -m tests.benchmarks.peers.install FOLDER         # the peers, each in an environment of its own
-    python -m tests.benchmarks.peers --peers FOLDER --scale 0.1 --out results.json
-    python -m tests.benchmarks.peers.report results.json --docs PAGE --picture SVG
+    python -m tests.benchmarks.peers --peers FOLDER --scale 0.1
+    python -m tests.benchmarks.peers.report                 # the page and the picture in docs
 
 ``jobs.py`` says what is measured, ``tools.py`` with what, ``programs/`` how each tool does it, and ``data.py`` makes what
-they read. ``rounds.py`` is one run, ``__main__.py`` the order of all, ``report.py`` and ``picture.py`` what is read in the end.
+they read. ``rounds.py`` is one run, ``__main__.py`` the order of all, ``report.py`` and ``picture.py`` what is read in the end,
+and ``measured.json`` has every single run.
 """
 
 import sys

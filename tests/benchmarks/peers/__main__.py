@@ -1,4 +1,4 @@
-"""Measure: python -m tests.benchmarks.peers --peers FOLDER --scale 0.1 --rounds 5 --out results.json"""
+"""Measure: python -m tests.benchmarks.peers --peers FOLDER --scale 0.1"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import machine
 from .checks import expected
 from .data import Data, prepared
 from .jobs import JOBS, Job
-from .results import Results
+from .results import MEASURED, Results
 from .rounds import Round, run
 from .tools import TOOLS, Tool
 
@@ -99,7 +99,7 @@ def _options() -> Options:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="jobs, with commas between them")
     parser.add_argument("--tools", default="", help="tools, with commas between them; dlt means its fastest alone")
-    parser.add_argument("--out", type=Path, default=Path("results.json"), help="results of earlier runs are kept in it")
+    parser.add_argument("--out", type=Path, default=MEASURED, help="results of earlier runs are kept in it")
     parser.add_argument("--data", type=Path, default=Path("build/benchmarks"), help="where files are kept")
     parser.add_argument("--limit", type=float, default=900, help="seconds that one run may take")
     parser.add_argument("--slow", type=float, default=20, help="what takes longer has three rounds")

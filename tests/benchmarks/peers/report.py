@@ -1,4 +1,4 @@
-"""Results as a page and a picture: python -m tests.benchmarks.peers.report results.json --docs PAGE --picture SVG"""
+"""Results as a page of the docs with a picture: python -m tests.benchmarks.peers.report"""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 
 from .jobs import JOBS
 from .picture import drawn
-from .results import Median, Results
+from .results import MEASURED, Median, Results
 from .tools import TOOLS
 
 OURS, WIRE, NONE = "datapipe", "psql", "\u2013"
 COLUMNS = tuple(tool.name for tool in TOOLS if not tool.only)
 PEERS = tuple(name for name in COLUMNS if name != OURS)
 VARIANTS = tuple(tool.name for tool in TOOLS if tool.only)
+_DOCS = Path(__file__).parents[3] / "docs"
 
 HEAD = """# Benchmarks
 
@@ -28,13 +29,14 @@ This page is written by a program, from measurements:
 
 ```text
 python -m tests.benchmarks.peers.install build/peers
-python -m tests.benchmarks.peers --peers build/peers --scale 0.1 --out results.json
-python -m tests.benchmarks.peers --peers build/peers --scale 1 --out results.json
-python -m tests.benchmarks.peers.report results.json --docs docs/reference/benchmarks.md --picture docs/images/benchmarks.svg
+python -m tests.benchmarks.peers --peers build/peers --scale 0.1
+python -m tests.benchmarks.peers --peers build/peers --scale 1
+python -m tests.benchmarks.peers.report
 ```
 
 It needs PostgreSQL, `psql` and MariaDB on the machine, and starts private servers. `--only copy,upsert` and
-`--tools datapipe,psql` measure a part, and the file keeps the rest.
+`--tools datapipe,psql` measure a part. Every single run is in `tests/benchmarks/peers/measured.json`, which keeps what
+is not measured anew.
 
 ## How it is measured
 
@@ -53,13 +55,13 @@ It needs PostgreSQL, `psql` and MariaDB on the machine, and starts private serve
 """
 
 
-def page(results: Results, picture: str, note: str = "") -> str:
-    """The whole page; ``note`` is about this measurement."""
+def page(results: Results, picture: str) -> str:
+    """The whole page."""
     scales = sorted({one.scale for one in results.runs}, reverse=True)
     rounds = max((one.round for one in results.runs), default=0)
     parts = [HEAD.format(rounds=rounds), *_machine(results), f"![Times of the tools beside datapipe's]({picture})\n"]
-    if note:
-        parts.append(f"{note}\n")
+    if results.note:
+        parts.append(f"{results.note}\n")
     for scale in scales:
         parts += _scale(results, scale)
     parts.append("## What is left out\n")
@@ -79,14 +81,14 @@ def ratios(results: Results, scale: float) -> dict[str, dict[str, float]]:
     return found
 
 
-def faster(results: Results, scale: float) -> list[str]:
-    """A sentence for each job in which a peer was faster, the wire aside."""
-    return [
-        f"{title}: {tool} took {ratio:.2f} times datapipe's time"
-        for title, found in ratios(results, scale).items()
-        for tool, ratio in sorted(found.items(), key=lambda one: one[1])
-        if tool != WIRE and ratio < 1
-    ]
+def faster(results: Results, scale: float) -> Iterator[str]:
+    """A line for each peer: how many jobs took it longer than datapipe, and those that did not. The wire is no peer."""
+    found = ratios(results, scale)
+    for tool in PEERS:
+        told = {title: of_job[tool] for title, of_job in found.items() if tool in of_job}
+        if told and tool != WIRE:
+            ahead = [f"{title} ({ratio:.2f} x)" for title, ratio in told.items() if ratio < 1]
+            yield f"{tool}: {len(told) - len(ahead)} of {len(told)}" + (f"; not {', '.join(ahead)}" if ahead else "")
 
 
 def _machine(results: Results) -> Iterator[str]:
@@ -109,10 +111,8 @@ def _scale(results: Results, scale: float) -> Iterator[str]:
         yield "The copy with each way of dlt; its column above has the first.\n"
         rows = [f"| {tool} | {one.seconds:.2f} | {one.peak_mb:.0f} |" for tool, one in variants.items()]
         yield "\n".join(["| | seconds | MB |", "|---|---|---|", *rows]) + "\n"
-    slower = faster(results, scale)
-    if slower:
-        yield "A peer was faster here:\n"
-        yield "\n".join(f"- {line}" for line in slower) + "\n"
+    yield "In how many of the jobs that a peer does datapipe was faster:\n"
+    yield "\n".join(f"- {line}" for line in faster(results, scale)) + "\n"
 
 
 def _table(results: Results, scale: float, told: Callable[[dict[str, Median]], dict[str, str]]) -> str:
@@ -164,21 +164,19 @@ def _without_paths(error: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", type=Path)
-    parser.add_argument("--docs", type=Path)
-    parser.add_argument("--picture", type=Path)
-    parser.add_argument("--note", default="", help="what a reader has to know of this measurement")
+    parser.add_argument("results", type=Path, nargs="?", default=MEASURED, help="what peers --out has written")
+    parser.add_argument("--docs", type=Path, default=_DOCS / "reference" / "benchmarks.md", help="the page")
+    parser.add_argument("--picture", type=Path, default=_DOCS / "images" / "benchmarks.svg", help="an SVG file")
+    parser.add_argument("--note", help="what a reader has to know of this measurement; kept in the results")
     asked = parser.parse_args()
     results = Results.read(asked.results)
+    if asked.note is not None:
+        results.note = asked.note
+        results.write(asked.results)
     scale = max((one.scale for one in results.runs), default=1.0)
-    if asked.picture:
-        title = f"Whole-process time beside datapipe's, scale {scale:g} (medians)"
-        asked.picture.write_text(drawn(title, ratios(results, scale), PEERS), encoding="utf-8")
-    if asked.docs:
-        picture = os.path.relpath(asked.picture, asked.docs.parent) if asked.picture else ""
-        asked.docs.write_text(page(results, picture, asked.note), encoding="utf-8")
-    for each in sorted({one.scale for one in results.runs}):
-        print(f"scale {each:g}:", *faster(results, each), sep="\n  ")
+    title = f"Whole-process time beside datapipe's, scale {scale:g} (medians)"
+    asked.picture.write_text(drawn(title, ratios(results, scale), PEERS), encoding="utf-8")
+    asked.docs.write_text(page(results, os.path.relpath(asked.picture, asked.docs.parent)), encoding="utf-8")
 
 
 if __name__ == "__main__":

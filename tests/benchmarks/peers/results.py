@@ -6,9 +6,10 @@ import json
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from .rounds import Round
+
+MEASURED = Path(__file__).with_name("measured.json")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     runs: list[Round] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Results:
@@ -39,18 +41,20 @@ class Results:
             return cls()
         found = json.loads(path.read_text(encoding="utf-8"))
         runs = [Round(**one) for one in found["runs"]]
-        return cls(found["machine"], found["versions"], runs, found["left_out"])
+        return cls(found["machine"], found["versions"], runs, found["left_out"], found.get("note", ""))
 
     def write(self, path: Path) -> None:
-        """Replace the file; a run that is interrupted leaves it whole."""
-        document: dict[str, Any] = {
+        """Replace the file, with a line for each run; one that is interrupted leaves it whole."""
+        others = {
             "machine": self.machine,
             "versions": self.versions,
             "left_out": self.left_out,
-            "runs": [one.document() for one in self.runs],
+            "note": self.note,
         }
+        head = json.dumps(others, indent=1).removesuffix("\n}")
+        runs = ",\n".join(f"  {json.dumps(one.document())}" for one in self.runs)
         part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        part.write_text(f'{head},\n "runs": [\n{runs}\n ]\n}}\n', encoding="utf-8")
         part.replace(path)
 
     def replace(self, rounds: list[Round]) -> None:

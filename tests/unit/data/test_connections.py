@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from datapipe.data.connections import ConnectionManager, complete, resolve, to_url
+from datapipe.data.pgbackend import psycopg_of
 from datapipe.errors import FatalError, PlanError, TransientError
 from datapipe.plan import DatabaseUrl
 from datapipe.settings import connections as settings_module
@@ -50,6 +51,13 @@ def test_a_lent_engine_is_not_disposed(manager):
 def test_postgresql_always_means_psycopg_3(manager):
     for text in ("postgresql://h/d", "postgres://h/d", "postgresql+psycopg2://h/d"):
         assert manager.engine(text).driver == "psycopg"
+
+
+def test_an_engine_of_another_driver_is_named():
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as conn, pytest.raises(PlanError, match="the engine's driver is pysqlite"):
+        psycopg_of(conn, DatabaseUrl("postgresql://h/d", engine=engine))
+    engine.dispose()
 
 
 def test_health_check(manager):
@@ -104,6 +112,8 @@ def test_a_travelled_url_gets_its_password_from_our_own_connection(monkeypatch):
     monkeypatch.setenv("DATAPIPE_CONNECTION_CRM", "postgresql+psycopg://ann:s3cret@db:5432/crm")
     found = complete(DatabaseUrl.parse("postgresql://ann@db:5432/crm"))
     assert to_url(found).password == "s3cret" and "s3cret" not in repr(found)
+    for text in ("postgresql://ann@db/crm", "postgres://ann@DB/crm", "postgresql+psycopg://ann@db:5432/crm"):
+        assert to_url(complete(DatabaseUrl.parse(text))).password == "s3cret"
     other = complete(DatabaseUrl.parse("postgresql://ann@db:5432/other"))
     assert to_url(other).password is None
 

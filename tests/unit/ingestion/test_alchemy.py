@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,3 +207,13 @@ def test_times_with_a_zone_are_instants() -> None:
     field = _observed("a", {dt.datetime, "with a time zone", type(None)})
     assert field.type == TIMESTAMPTZ
     assert _to_array([noon, None], field, 1).to_pylist() == [noon, None]
+
+
+def test_a_statement_is_interrupted(url: DatabaseUrl) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    work = Workspace()
+    timer = threading.Timer(0.2, work.cancel.cancel)
+    timer.start()
+    with pytest.raises(RunCancelled):
+        read(url, endless, work)
+    timer.join()
