@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read(  # noqa: PLR0913  # what users name, by keyword
-    source_: Any,
+    what: Any,
     /,
     source: Any = None,
     *,
@@ -40,7 +40,7 @@ def read(  # noqa: PLR0913  # what users name, by keyword
 
     Parameters
     ----------
-    source_ : str, pandas.DataFrame, polars.DataFrame or pyarrow.Table
+    what : str, pandas.DataFrame, polars.DataFrame or pyarrow.Table
         A query, a table's name, a path or glob of Parquet, CSV or JSON files, or the rows themselves.
     source : str or sqlalchemy.Engine, optional
         A database URL, a named connection, or an engine; SOURCE_DB_URL if left out.
@@ -86,7 +86,7 @@ def read(  # noqa: PLR0913  # what users name, by keyword
     """
     how: dict[str, Any] = {"zero_dates": zero_dates, "partition_on": partition_on, "partitions": partitions}
     how["incremental"] = incremental_form(incremental, {"lag": lag, "start": start, "until": until, "nulls": nulls})
-    found = source_of(source_, source, params, schema, columns, format, how)
+    found = source_of(what, source, params, schema, columns, format, how)
     return Pipeline(build(Plan, {"ingestion": found}), (call_site(),))
 
 

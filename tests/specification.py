@@ -49,6 +49,7 @@ status = requests.get(f"http://localhost:8000/pipelines/{pipeline_id}/status")
 print(status.json())
 """
 _USERS = """
+DROP TABLE IF EXISTS orders, users;
 CREATE TABLE users (id int PRIMARY KEY, name text, created_at date);
 INSERT INTO users VALUES (1, 'ann', '2023-12-31'), (2, 'bob', '2024-01-02'), (3, 'eve', '2024-02-01');
 GRANT SELECT ON users TO "user";

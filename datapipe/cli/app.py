@@ -54,9 +54,9 @@ def program(
     """Build, look at and run data pipelines.
 
     \b
-    datapipe explain recipes/users.yaml
-    datapipe preview recipes/users.yaml --rows 5
-    datapipe run recipes/users.yaml --param day=2024-01-01
+    datapipe explain recipes/upsert_users.yaml
+    datapipe preview recipes/upsert_users.yaml --rows 5
+    datapipe run recipes/upsert_users.yaml --param since=2024-01-01
     """
     if version:
         typer.echo(f"datapipe {__version__}")
@@ -90,7 +90,7 @@ def run(
     A notebook runs as by datapipe notebook run, which has more options and exit codes.
 
     \b
-    datapipe run recipes/users.yaml --param day=2024-01-01
+    datapipe run recipes/upsert_users.yaml --param since=2024-01-01
     datapipe run --query "SELECT * FROM users" --source-db-url sqlite:///crm.db \\
         --transform-type sql --transform-config '{"sql_query": "SELECT id, upper(name) AS name FROM input_data"}' \\
         --table-name users --strategy upsert --upsert-keys id --dest-db-url postgresql://localhost/mart
@@ -134,7 +134,7 @@ def preview(
     """Show the first rows of a plan, from a sample; nothing is written.
 
     \b
-    datapipe preview recipes/users.yaml --rows 5 --step 0
+    datapipe preview recipes/upsert_users.yaml --rows 5 --step 0
     datapipe preview --query "SELECT * FROM users" --source-db-url sqlite:///crm.db
     """
     options = PlanOptions(query, source_db_url, transform_type, transform_config)
@@ -163,7 +163,7 @@ def explain(
     """Show what a plan would do: the SQL, the columns, the statements of the write.
 
     \b
-    datapipe explain recipes/users.yaml
+    datapipe explain recipes/upsert_users.yaml
     """
     options = PlanOptions(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
@@ -177,7 +177,8 @@ def explain(
 @app.command()
 def cleanup(
     to: Annotated[
-        str | None, typer.Option(metavar="URL", help="A database to look in; DEST_DB_URL if left out.")
+        str | None,
+        typer.Option(metavar="URL", help="A database to look in, or a connection's name; DEST_DB_URL if left out."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
     as_json: Json = False,
@@ -192,14 +193,13 @@ def cleanup(
     with reported(debug=debug, as_json=as_json):
         from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
         from datapipe.persistence import Leftover, drop_stages, remove_leftovers
-        from datapipe.plan import DatabaseUrl
         from datapipe.settings import settings
         from datapipe.workers.spool import sweep_spool  # needs no further library for a folder
 
         # What is elsewhere first: where it cannot be asked, nothing is removed.
         tables: tuple[Leftover, ...] = ()
         if to or settings().dest_db_url:
-            tables = drop_stages(DatabaseUrl.parse(to) if to else None, dry_run=dry_run)
+            tables = drop_stages(to, dry_run=dry_run)
         notebooks = old_notebooks(dry_run=dry_run)
         found = (*remove_leftovers(dry_run=dry_run), *sweep_spool(dry_run=dry_run), *tables, *notebooks)
         lines = cleanup_lines(found, dry_run=dry_run)

@@ -26,9 +26,12 @@ PlanOrNotebook = Annotated[
 ]
 Config = Annotated[str | None, typer.Option("--config", help="The same as FILE.", autocompletion=plan_files)]
 Query = Annotated[str | None, typer.Option(help="The query to read.")]
-SourceUrl = Annotated[str | None, typer.Option(help="The source database; SOURCE_DB_URL if left out.")]
-TYPES = among("sql", "code", "config")
-TransformType = Annotated[str | None, typer.Option(help="sql, code or config.", autocompletion=TYPES)]
+SourceUrl = Annotated[
+    str | None, typer.Option(help="The source database, or a connection's name; SOURCE_DB_URL if left out.")
+]
+TYPES = among("sql", "code", "config")  # of a single stage
+_STEPS = among("sql", "code", "config", "validate")
+TransformType = Annotated[str | None, typer.Option(help="sql, code, config or validate.", autocompletion=_STEPS)]
 TransformConfig = Annotated[
     str | None, typer.Option(help='JSON such as {"sql_query": "SELECT …"}, or a YAML or JSON file.')
 ]
@@ -39,7 +42,9 @@ Keys = Annotated[
     list[str] | None,
     typer.Option("--upsert-keys", metavar="COLUMNS", help="Key columns: id,day, or repeat the option."),
 ]
-DestUrl = Annotated[str | None, typer.Option(help="The destination database; DEST_DB_URL if left out.")]
+DestUrl = Annotated[
+    str | None, typer.Option(help="The destination database, or a connection's name; DEST_DB_URL if left out.")
+]
 Params = Annotated[
     list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="For the plan's :name; repeat for more.")
 ]

@@ -49,10 +49,13 @@ class PlanOptions:
         PlanError
             If an option is given without the one it belongs to.
         """
+        from datapipe.plan.given import connection_of
+
         if not self.query:
             raise PlanError("no plan is given", hint="Give a FILE, or --query and --table-name")
         self._check_pairs()
-        found: dict[str, Any] = {"ingestion": _set(query=self.query, source_db_url=self.source_db_url)}
+        source = connection_of(self.source_db_url, "source_db_url", "source")
+        found: dict[str, Any] = {"ingestion": _set(query=self.query, **source)}
         if self.transform_config:
             config = config_of(self.transform_config)
             found["transformation"] = {"type": self.transform_type or "sql", "config": config}
@@ -61,7 +64,7 @@ class PlanOptions:
                 table_name=self.table_name,
                 strategy=self.strategy,
                 upsert_keys=columns(self.upsert_keys),
-                dest_db_url=self.dest_db_url,
+                **connection_of(self.dest_db_url, "dest_db_url", "destination"),
             )
         return found
 

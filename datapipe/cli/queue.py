@@ -64,7 +64,7 @@ def submit(
     """Send a plan, or a notebook, to the workers, and print the run's id.
 
     \b
-    datapipe submit recipes/users.yaml --param day=2024-01-01 --wait
+    datapipe submit recipes/upsert_users.yaml --param since=2024-01-01 --wait
     """
     options = PlanOptions(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url

@@ -48,7 +48,7 @@ def runs(
         if as_json:
             typer.echo(json.dumps([dataclasses.asdict(row) for row in found], indent=2))
         elif not found:
-            typer.echo("no runs yet")
+            typer.echo("no runs yet" if state is None else f"no {state} runs")
         for row in () if as_json else found:
             typer.echo(_line(row))
 

@@ -340,7 +340,7 @@ def _unreachable(url: URL, error: sa.exc.OperationalError) -> FatalError | Trans
     said: tuple[object, ...] = getattr(error.orig, "args", ())
     text = str(said[1] if len(said) > 1 else error.orig)  # PyMySQL's errors begin with their number
     reason = re.search(r"FATAL:\s*(.+)", text) or re.search(r".*failed: ([^\n]+)", text)
-    sentence = reason.group(1).strip() if reason else text.strip().splitlines()[0]
+    sentence = reason.group(1).strip() if reason else next(iter(text.strip().splitlines()), type(error.orig).__name__)
     where = (f"{url.host or 'local'}:{url.port}" if url.port else url.host or "local") + f"/{url.database or ''}"
     if url.get_backend_name() == "sqlite":
         return FatalError(

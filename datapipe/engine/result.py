@@ -13,6 +13,8 @@ from datapipe.schemas import ColumnSpec
 if TYPE_CHECKING:
     from datapipe.display import RunView
 
+_TIMED, _COUNTED = 0.5, 1000  # seconds and rows of a run, below which its speed says nothing
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -26,8 +28,6 @@ class StepResult:
         From its first row to its last.
     version : str, optional
         The content hash of a transformation.
-    deleted : int
-        Rows of the target that were removed, or marked, as the source no longer has their keys.
     rejected : int
         Rows that a validation has kept from the next step.
     busy : float
@@ -67,8 +67,12 @@ class RunResult:
         Rows inserted or updated in the target.
     deduplicated : int
         Rows handed to the target that were equal to, or older than, another row of the run.
+    deleted : int
+        Rows of the target that were removed, or marked, as the source no longer has their keys.
     rejected : int
         Rows that validations have kept out, all steps together.
+    created : bool
+        Whether the run made the target's table or file.
     schema_version : str, optional
         The fingerprint of the target's schema after the load, as the ledger and the schema registry have it.
     subject : str, optional
@@ -78,6 +82,8 @@ class RunResult:
     seconds : float
     started : str
         ISO 8601, UTC.
+    name : str, optional
+        The plan's.
     error : str, optional
     attempts : int
         How often the run began, retries included.
@@ -176,7 +182,9 @@ class RunResult:
         return f"<run {self.run_id[:8]}: {self}>"
 
     def __str__(self) -> str:
-        rate = f", {self.rows_read / self.seconds:,.0f} rows/s" if self.seconds and self.rows_read else ""
+        # Of a moment, or of a few rows, it would say how long everything but the rows takes.
+        is_told = self.seconds >= _TIMED and self.rows_read >= _COUNTED
+        rate = f", {self.rows_read / self.seconds:,.0f} rows/s" if is_told else ""
         head = f"{self.state}: {self.rows_read:,} rows read, {self.rows_written:,} written to {self.target}"
         gone = f", {self.deleted:,} deleted" if self.deleted else ""
         refused = f", {self.rejected:,} rejected" if self.rejected else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from math import inf
+from pathlib import Path
 
 import pandas as pd
 import psycopg
@@ -14,6 +15,8 @@ from rich.table import Table
 import datapipe
 from datapipe.local.flights import flight_files, load_flights
 from datapipe.local.postgres import embedded_postgres
+
+_SAMPLE = Path(__file__).with_name("sample.sql")
 
 
 def rate(days: pd.DataFrame) -> pd.DataFrame:
@@ -95,10 +98,12 @@ def demo(console: Console) -> int:
 
 
 def prepare(url: str, console: Console) -> None:
-    """Load the flights, if they are not there, and make the schema that the pipelines write to."""
+    """Load the flights and the two small tables of the docs, if they are not there, and make the schema to write to."""
     load_flights(url, lambda line: show(console, line))
     with psycopg.connect(url) as conn:
         conn.execute("CREATE SCHEMA IF NOT EXISTS mart")
+        if conn.execute("SELECT coalesce(to_regclass('users'), to_regclass('orders'))").fetchone() == (None,):
+            conn.execute(_SAMPLE.read_bytes())
 
 
 def show(console: Console, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Writing: one transaction per run, every strategy, PostgreSQL, SQLite, DuckDB and files."""
+"""Writing: one transaction per run, every strategy: PostgreSQL, MySQL and MariaDB, SQLite, DuckDB, files."""
 
 from datapipe.persistence.claims import Claim
 from datapipe.persistence.ledger import Delivery, hashed

@@ -58,7 +58,7 @@ class Delivery:
     versions : mapping of str to str
         The content hash of each transformation.
     started : str
-        When the run began, by the destination's clock.
+        When this attempt may begin to read, by the destination's clock.
     report : callable
         The run's result, as JSON values, for what was loaded.
     quarantines : bool

@@ -19,7 +19,8 @@ from datapipe.persistence.session import STAGE, CommitLost, Session
 from datapipe.persistence.sessions import open_session
 from datapipe.persistence.stages import lock_of
 from datapipe.persistence.tables import Table
-from datapipe.plan import DatabaseUrl, TableTarget
+from datapipe.plan import DatabaseUrl, TableTarget, build
+from datapipe.plan.given import connection_of
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,15 @@ def _size(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def drop_stages(url: DatabaseUrl | None = None, *, dry_run: bool = False) -> tuple[Leftover, ...]:
+def drop_stages(to: str | DatabaseUrl | None = None, *, dry_run: bool = False) -> tuple[Leftover, ...]:
     """Drop tables that dead runs used as stages: those that several workers wrote, and those of older versions.
 
     All other stages are temporary tables, which end with their session.
 
     Parameters
     ----------
-    url : DatabaseUrl, optional
-        DEST_DB_URL if left out.
+    to : str or DatabaseUrl, optional
+        A URL, or a connection's name; DEST_DB_URL if left out.
     dry_run : bool
         Only look.
 
@@ -136,10 +137,10 @@ def drop_stages(url: DatabaseUrl | None = None, *, dry_run: bool = False) -> tup
 
     Examples
     --------
-    >>> drop_stages(DatabaseUrl.parse("sqlite:///none.db"))
+    >>> drop_stages("sqlite:///none.db")
     ()
     """
-    target = TableTarget(table_name=STAGE.name, dest_db_url=url)
+    target = build(TableTarget, {"table_name": STAGE.name, **connection_of(to, "dest_db_url", "destination")})
     with scratch_directory() as scratch, open_session(target, Workspace(scratch=scratch), create=False) as session:
         tables = [Table(name, schema) for schema, name in session.query(session.words.stages)]
         turns = {table: _lock(session, table) for table in tables}

@@ -39,7 +39,7 @@ class CommitLost(Exception):  # noqa: N818  # a question, which the ledger answe
 
 @dataclass(frozen=True)
 class Words:
-    """What the ledger needs to know of a database's language."""
+    """What the ledger, stages, comparisons of keys and cleanup need to know of a database's language."""
 
     now: str  # the time in UTC as ISO 8601 text with microseconds and a Z
     moment: str = "CURRENT_TIMESTAMP"  # the time as a value of a column for moments

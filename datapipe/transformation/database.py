@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -12,6 +13,7 @@ from datapipe.data.casting import cast_column, check_names
 from datapipe.data.connections import shared
 from datapipe.data.frames import from_frame
 from datapipe.data.names import quote
+from datapipe.data.pgerrors import translate
 from datapipe.data.types import postgresql_type, sqlite_type
 from datapipe.errors import DataError, PlanError
 from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
@@ -19,7 +21,7 @@ from datapipe.plan.sqltext import check_one_query, check_parameters, rewrite
 _TYPES: dict[str, Callable[[pa.Field], str]] = {"postgresql": postgresql_type, "sqlite": sqlite_type}
 
 
-def run_in_database(url: str, table: pa.Table, sql: str, parameters: Mapping[str, Any]) -> pa.Table:
+def run_in_database(url: str | sa.Engine, table: pa.Table, sql: str, parameters: Mapping[str, Any]) -> pa.Table:
     """A query's rows, run where ``url`` leads, with ``table`` as the temporary table ``input_data``.
 
     Raises
@@ -29,8 +31,8 @@ def run_in_database(url: str, table: pa.Table, sql: str, parameters: Mapping[str
     DataError
         If it refuses a value.
     """
-    check_parameters(sql, parameters, step="sql")
-    query = rewrite(check_one_query(sql, step="sql"), lambda name: f":{name}", lambda text: text.replace(":", r"\:"))
+    check_parameters(sql, parameters)
+    query = rewrite(check_one_query(sql), lambda name: f":{name}", lambda text: text.replace(":", r"\:"))
     with shared().connect(url) as conn:
         type_of = _TYPES.get(conn.dialect.name)
         if type_of is None:
@@ -44,8 +46,10 @@ def run_in_database(url: str, table: pa.Table, sql: str, parameters: Mapping[str
         except sa.exc.IntegrityError as error:
             raise DataError(f"the database refuses a row: {type(error.orig).__name__}") from None
         except sa.exc.DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error):
+                raise translate(error.orig) from None
             reason = str(error.orig).splitlines()[0]
-            raise PlanError(f"the database refuses the query: {reason}", step="sql") from None
+            raise PlanError(f"the database refuses the query: {reason}") from None
         finally:
             # SQLite keeps a temporary table through a rollback, and the pool keeps the connection.
             conn.rollback()

@@ -37,7 +37,7 @@ from datapipe.rest import create_app
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
-SAMPLE = ROOT / "docs" / "sample.sql"
+SAMPLE = ROOT / "datapipe" / "local" / "sample.sql"
 
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```[ \t]*(?:\n|\Z)", re.M | re.S)
 _CELL = re.compile(r"^# %%(.*)\n", re.M)
@@ -199,7 +199,7 @@ def timeless(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def source_url(postgresql_server: str) -> Iterator[str]:
-    """A database with the tables of docs/sample.sql, which no page changes."""
+    """A database with the tables of datapipe/local/sample.sql, which no page changes."""
     yield from database_of(postgresql_server, SAMPLE.read_text(encoding="utf-8"))
 
 

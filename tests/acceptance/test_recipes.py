@@ -29,7 +29,7 @@ def url(postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A database with the sample tables in one schema; the URL leads to another schema, the target."""
     target = urlsplit(postgresql_url)._replace(query="options=-csearch_path%3Dtarget").geturl()
     with psycopg.connect(postgresql_url) as conn:
-        conn.execute((ROOT / "docs" / "sample.sql").read_text(encoding="utf-8"))
+        conn.execute((ROOT / "datapipe" / "local" / "sample.sql").read_text(encoding="utf-8"))
         conn.execute("CREATE SCHEMA target")
     for name in [name for name in os.environ if name.startswith("DATAPIPE_")]:
         monkeypatch.delenv(name)

@@ -151,6 +151,8 @@ def test_plan_runs_with_the_environment_that_is_written(home: Path, tmp_path: Pa
         assert done.stdout.strip() == "16", done.stderr
         with psycopg.connect(str(variables["DEST_DB_URL"])) as conn:
             assert conn.execute("SELECT count(*) FROM loud WHERE name = upper(name)").fetchone() == (16,)
+            sample = "SELECT count(*) FROM users UNION ALL SELECT count(*) FROM orders"
+            assert conn.execute(sample).fetchall() == [(4,), (5,)]
 
         found = re.search(r"Flower: (\S+), user and password (\S+)", up.said)
         assert found is not None

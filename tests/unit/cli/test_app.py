@@ -48,7 +48,7 @@ def test_wrong_usage_ends_with_2_and_a_sentence(arguments: tuple[str, ...], word
 def test_help_has_an_example(command: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*command, "--help"])
     assert done.exit_code == 0
-    assert f"\n  datapipe {command[0] if command else 'run'} recipes/users.yaml" in done.stdout
+    assert f"\n  datapipe {command[0] if command else 'run'} recipes/upsert_users.yaml" in done.stdout
 
 
 PARTS = dict(vars(typer.main.get_command(app))["commands"])

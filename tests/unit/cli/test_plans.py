@@ -47,6 +47,16 @@ def test_options_are_the_same_plan_as_the_document() -> None:
     )
 
 
+def test_a_connection_may_have_a_name() -> None:
+    given = PlanOptions(query="SELECT 1 AS a", source_db_url="shop", table_name="t", dest_db_url="${MART_URL}")
+    assert plan(given) == parse(
+        {
+            "ingestion": {"query": "SELECT 1 AS a", "source": "shop"},
+            "persistence": {"table_name": "t", "dest_db_url": "${MART_URL}"},
+        }
+    )
+
+
 @pytest.mark.parametrize("keys", [("id,day",), ("id", "day"), ("id, day",), ("id,", ",day")])
 def test_keys_are_separated_by_commas_or_repeated(keys: tuple[str, ...]) -> None:
     target = plan(PlanOptions(query="SELECT 1", table_name="t", strategy="upsert", upsert_keys=keys)).persistence

@@ -4,6 +4,7 @@ import datetime as dt
 from decimal import Decimal
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -40,12 +41,26 @@ def test_columns_keep_their_types_through_a_database():
     table = pa.table({"d": [dt.date(2024, 1, 1)], "p": pa.array([Decimal("1.10")], pa.decimal128(5, 2)), "b": [True]})
     out = SQLTransformer("sqlite:///:memory:").transform(table, "SELECT d, p, b FROM input_data")
     assert (
-        out["d"].tolist() == [dt.date(2024, 1, 1)]
-        and out["p"].tolist() == [Decimal("1.10")]
-        and out["b"].tolist() == [True]
+        out["d"].to_pylist() == [dt.date(2024, 1, 1)]
+        and out["p"].to_pylist() == [Decimal("1.10")]
+        and out["b"].to_pylist() == [True]
     )
 
 
 def test_an_unknown_column_is_named():
     with pytest.raises(PlanError, match="nam"):
         SQLTransformer("sqlite:///:memory:").transform(FRAME, "SELECT nam FROM input_data")
+
+
+@pytest.mark.parametrize("url", [None, "sqlite:///:memory:"])
+def test_the_result_is_of_the_kind_that_was_given(url):
+    query = "SELECT id FROM input_data"
+    for given in (FRAME, pl.from_pandas(FRAME), pa.Table.from_pandas(FRAME)):
+        assert type(SQLTransformer(url).transform(given, query)) is type(given)
+
+
+@pytest.mark.parametrize("url", [None, "sqlite:///:memory:"])
+def test_an_error_says_which_step(url):
+    with pytest.raises(PlanError) as caught:
+        SQLTransformer(url).transform(FRAME, "SELECT nam FROM input_data")
+    assert caught.value.step == "sql"

@@ -1,0 +1,34 @@
+"""SQLTransformer in PostgreSQL: names of any kind, an engine that is lent, errors without values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from datapipe.errors import DataError
+from datapipe.transformation import SQLTransformer
+
+
+@pytest.fixture
+def engine(postgresql_url: str) -> Iterator[sa.Engine]:
+    made = sa.create_engine(postgresql_url.replace("postgresql://", "postgresql+psycopg://"))
+    yield made
+    made.dispose()
+
+
+def test_names_are_taken_literally(postgresql_url: str, engine: sa.Engine) -> None:
+    frame = pd.DataFrame({"margin %": [1, 2], "per%s": ["a", "b"]})
+    for database in (postgresql_url, engine):
+        found = SQLTransformer(database).transform(frame, 'SELECT "margin %" + 1 AS m, "per%s" FROM input_data')
+        assert found.to_dict("list") == {"m": [2, 3], "per%s": ["a", "b"]}
+
+
+def test_a_value_that_the_server_refuses_is_not_in_the_message(postgresql_url: str) -> None:
+    frame = pd.DataFrame({"text": ["secret"]})
+    with pytest.raises(DataError, match="invalid input syntax for type integer") as caught:
+        SQLTransformer(postgresql_url).transform(frame, "SELECT CAST(text AS integer) FROM input_data")
+    assert "secret" not in str(caught.value)
+    assert caught.value.step == "sql"
