@@ -132,9 +132,17 @@ class Recorder:
             error = error.unknown or error
         steps = [
             StepRow(
-                i, s.name, s.version, s.rows_in, s.rows_out, None, s.seconds if s.done else None, s.rejected, s.busy
+                number=number,
+                name=step.name,
+                version=step.version,
+                rows_in=step.rows_in,
+                rows_out=step.rows_out,
+                total=None,
+                seconds=step.seconds if step.done else None,
+                rejected=step.rejected,
+                busy=step.busy,
             )
-            for i, s in enumerate(result.steps if result else ())
+            for number, step in enumerate(result.steps if result else ())
         ]
         register = None
         if result is not None and result.subject and result.columns and error is None:

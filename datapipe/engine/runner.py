@@ -439,7 +439,15 @@ class _Run:
             target=target.label if target else "nowhere",
             steps=tuple(
                 StepResult(
-                    c.name, c.rows_in, c.rows_out, c.seconds, c.version, c.rejected, c.busy, bool(c.ended), c.peak
+                    name=c.name,
+                    rows_in=c.rows_in,
+                    rows_out=c.rows_out,
+                    seconds=c.seconds,
+                    version=c.version,
+                    rejected=c.rejected,
+                    busy=c.busy,
+                    done=bool(c.ended),
+                    peak_bytes=c.peak,
                 )
                 for c in self.counters
             ),

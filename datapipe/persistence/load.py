@@ -147,18 +147,18 @@ def plan_load(session: Session, target: TableTarget, schema: pa.Schema, created:
         ddl = session.alter(table, found.changes) if found.changes else ()
         mark = mark_name(found.layout) if target.deletes == "mark" else None
         load = Load(
-            table,
-            target.strategy,
-            ddl,
-            columns,
-            wires,
-            keys,
-            latest,
-            names,
-            found.layout,
-            found.changes,
-            left_out,
-            mark,
+            table=table,
+            strategy=target.strategy,
+            ddl=ddl,
+            columns=columns,
+            wires=wires,
+            keys=keys,
+            latest=latest,
+            names=names,
+            layout=found.layout,
+            changes=found.changes,
+            left_out=left_out,
+            mark=mark,
         )
         if keyed:
             check_unique(found.layout, load.target_keys, table, target.strategy, session.words.mark)

@@ -307,5 +307,5 @@ def test_a_wrong_url_is_refused_before_anything_is_removed(temporary: Path, clea
     (temporary / "datapipe-scratch-12345678").mkdir()
     done = cleanup("--to", "out")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "driver://" in done.stderr
+    assert "no connection is called 'out'" in done.stderr
     assert len(remove_leftovers()) == 1
