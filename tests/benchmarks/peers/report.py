@@ -52,6 +52,9 @@ is not measured anew.
 - Each tool is used in the fastest way that its documentation shows. "Between read and write" means that the tool itself computes;
   "in the source's query", that PostgreSQL does, and the tool moves the answer.
 - dlt makes its tables of state in each run, sling none, datapipe has a ledger that exists. datapipe loads exactly once; the others do not.
+- To replace rows, datapipe deletes the old ones in the load's transaction: readers see them until it commits, and the table keeps its
+  keys, grants and views. psql, dlt and DuckDB truncate the table, which readers wait for or find empty; polars and ConnectorX drop
+  it, and make one without a key.
 """
 
 
