@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from datapipe.data.connections import resolve, to_url
+from datapipe.data.connections import PORTS, resolve, to_url
 from datapipe.data.names import find_name
 from datapipe.data.stream import Workspace
 from datapipe.errors import DatapipeError, SchemaError
@@ -22,7 +22,6 @@ from datapipe.plan import DatabaseUrl, FileTarget, TableTarget, Target
 from datapipe.schemas import ColumnSpec, SchemaChange, columns_of
 from datapipe.schemas.kinds import kind_of
 
-_PORTS = {"postgresql": "5432", "mysql": "3306"}
 _HERE = {None, "", "127.0.0.1", "::1"}
 
 
@@ -143,5 +142,5 @@ def where(url: DatabaseUrl) -> str:
     host = ",".join(host) if isinstance(host, tuple) else host
     host = "localhost" if host in _HERE else host if host.startswith("/") else host.lower()
     port = found.port or found.query.get("port")
-    shown = f":{port}" if port and str(port) != _PORTS.get(url.driver) else ""
+    shown = f":{port}" if port and str(port) != str(PORTS.get(url.driver)) else ""
     return f"{url.driver} {host}{shown}/{found.database or ''}"

@@ -175,8 +175,8 @@ def table(**columns: Iterable[Any]) -> pa.Table:
     return pa.table({name: pa.array(list(values)) for name, values in columns.items()})
 
 
-def errors_of_three_at_once(work: Callable[[], object]) -> list[Exception]:
-    """What fails when three threads do something at the same time."""
+def errors_at_once(work: Callable[[], object], threads: int = 3) -> list[Exception]:
+    """What fails when several threads do something at the same time."""
     errors: list[Exception] = []
 
     def attempt() -> None:
@@ -185,9 +185,9 @@ def errors_of_three_at_once(work: Callable[[], object]) -> list[Exception]:
         except Exception as error:  # noqa: BLE001  # looked at by the test
             errors.append(error)
 
-    threads = [threading.Thread(target=attempt) for _ in range(3)]
-    for thread in threads:
+    started = [threading.Thread(target=attempt) for _ in range(threads)]
+    for thread in started:
         thread.start()
-    for thread in threads:
+    for thread in started:
         thread.join()
     return errors

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from contracts.sinks import Sink, errors_of_three_at_once
+from contracts.sinks import Sink, errors_at_once
 
 import datapipe
 from datapipe.errors import DataError, PlanError
@@ -220,7 +220,7 @@ def test_explain_shows_where_reading_begins(orders: Orders) -> None:
 
 
 def test_runs_at_once_load_each_row_once(orders: Orders) -> None:
-    errors = errors_of_three_at_once(orders.plan().run)
+    errors = errors_at_once(orders.plan().run)
     assert (errors, orders.ids()) == ([], [1, 2])
 
 

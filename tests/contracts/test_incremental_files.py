@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from contracts.sinks import Sink, errors_of_three_at_once, on_two
+from contracts.sinks import Sink, errors_at_once, on_two
 from typer.testing import CliRunner
 
 import datapipe
@@ -298,7 +298,7 @@ def test_parquet_and_what_the_first_step_needs(inbox: Inbox) -> None:
 
 @on_two
 def test_runs_at_once_load_each_file_once(inbox: Inbox) -> None:
-    errors = errors_of_three_at_once(inbox.plan().run)
+    errors = errors_at_once(inbox.plan().run)
     assert (errors, inbox.rows()) == ([], [(1, "one"), (2, "two")])
 
 

@@ -6,11 +6,11 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 import sqlalchemy as sa
+from contracts.sinks import errors_at_once
 
 from datapipe.errors import FatalError, PlanError
 from datapipe.store import RunStore, StepRow, open_store
@@ -105,20 +105,8 @@ def test_a_run_that_nobody_knows(store: RunStore) -> None:
 
 
 def test_many_open_a_new_store_at_once(store_url: str) -> None:
-    ids, errors = [], []
-
-    def opening() -> None:
-        try:
-            engine = engine_of(store_url)
-            ids.append(RunStore(engine).id)
-        except Exception as error:  # noqa: BLE001  # looked at below
-            errors.append(error)
-
-    threads = [threading.Thread(target=opening) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    ids: list[str] = []
+    errors = errors_at_once(lambda: ids.append(RunStore(engine_of(store_url)).id), threads=8)
     assert errors == []
     assert len(ids) == 8
     assert len(set(ids)) == 1
