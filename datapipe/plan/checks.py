@@ -14,7 +14,8 @@ def one_connection(url: DatabaseUrl | None, name: str | None, url_field: str, na
     if url is not None and name is not None:
         raise PlanError(f"both {url_field} and {name_field} are given", hint="Give one of them")
     if name is not None and not name.isidentifier():  # not repeated: it may hold a password
-        raise PlanError(f"{name_field} is not the name of a connection", hint=f"Give a URL in {url_field}, or a name")
+        hint = f"Give a name, or in {url_field} a URL such as postgresql://user@host/database"
+        raise PlanError(f"{name_field} is not the name of a connection", hint=hint)
 
 
 def check_partitions(column: str | None, count: int | None) -> None:
