@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from datapipe.engine import NotebookResult, RunResult, run_options, run_recorded, stream_of
-from datapipe.errors import DatapipeError, IdempotencyConflict, PlanError
+from datapipe.errors import DatapipeError, IdempotencyConflict, Interrupted, PlanError
 from datapipe.history import Run
 from datapipe.hosts import host
 from datapipe.notebooks.job import NotebookJob
@@ -101,12 +101,32 @@ def backfill(  # noqa: PLR0913  # the range, what loads it, and how
         if into is not None:
             raise PlanError("into is for notebooks", hint="A plan is cut by its cursor: leave it out")
         begin = _plans(plan, name, memory or "512MB", workers=workers)
-    begun = [(each, begin(each)) for each in cut]
-    found = []
+    begun = _begun(cut, begin)
+    found: list[Slice] = []
     for each, end in begun:
-        found.append(_ended(each, end))
+        try:
+            found.append(_ended(each, end))
+        except KeyboardInterrupt:
+            rest = "; those that are queued go on" if workers else ""
+            loaded = sum(one.state == "succeeded" for one in found)
+            text = (
+                f"interrupted: {loaded:,} of {len(cut):,} slices are loaded{rest}. Called again, it does what is left"
+            )
+            raise Interrupted(text) from None
         tell(found[-1])
     return Backfill(tuple(found))
+
+
+def _begun(cut: Sequence[Slice], begin: Callable[[Slice], Ending]) -> list[tuple[Slice, Ending]]:
+    found: list[tuple[Slice, Ending]] = []
+    for each in cut:
+        try:
+            found.append((each, begin(each)))
+        except DatapipeError as error:
+            if found:
+                error.hint = f"Slices that are queued, and go on: {len(found):,}. Call it again for the others"
+            raise
+    return found
 
 
 def _check_kind(given: object) -> None:

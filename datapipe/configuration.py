@@ -17,11 +17,12 @@ from datapipe.secrets import MASK, names_secret, redactor
 from datapipe.settings import Settings, connection, connection_names, environment, expand, pool_options
 from datapipe.settings.connections import PREFIX, pools_without_connection
 from datapipe.settings.environ import IN_FILE
-from datapipe.settings.model import text_of
+from datapipe.settings.model import redis_url, text_of
 from datapipe.settings.page import Entry, entries
 
 _OWN = "DATAPIPE_"
 _DATABASES = {"source_db_url", "dest_db_url", "metadata_url"}
+_BROKERS = {"redis_url", "celery_broker_url"}
 _FINITE = ConfigDict(allow_inf_nan=False)  # as of Settings
 _LIKE = 0.85  # from here on a name is taken for a setting's, mistyped
 
@@ -135,6 +136,8 @@ def _setting(entry: Entry, known: Mapping[str, str], here: set[str]) -> ShownSet
         value = TypeAdapter[Any](info.rebuild_annotation(), config=_FINITE).validate_python(text)
         if entry.field in _DATABASES and text != "off":
             DatabaseUrl.parse(expand(text))
+        if entry.field in _BROKERS:
+            redis_url(text, entry.variable)
     except (PlanError, ValidationError) as error:
         shown = None if isinstance(error, PlanError) else text if info.repr else MASK
         return dataclasses.replace(

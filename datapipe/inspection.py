@@ -124,7 +124,7 @@ def _output(plan: Plan) -> pa.Schema:
 
 def _in_file(plan: Plan) -> tuple[ColumnSpec, ...]:
     """The columns of the file that a plan writes, if it is there."""
-    path = Path(getattr(plan.persistence, "path", ""))
+    path = Path(getattr(plan.persistence, "path", "")).expanduser()
     if not path.is_file() and not (path.is_dir() and any(path.iterdir())):
         return ()
     return columns_of(_output(build(Plan, {"ingestion": {"files": str(path)}})))

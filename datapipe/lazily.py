@@ -15,7 +15,8 @@ def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     ----------
     package : str
     homes : mapping of str to str
-        The names that each module of the package gives, separated by spaces.
+        The names that each module of the package gives, separated by spaces; a module beside it has a dot before its
+        name.
 
     Examples
     --------
@@ -28,7 +29,7 @@ def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     def load(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{modules[name]}"), name)
+        value = getattr(import_module(f".{modules[name]}", package), name)
         setattr(sys.modules[package], name, value)
         return value
 

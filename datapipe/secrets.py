@@ -81,11 +81,14 @@ def _in_file(name: str) -> str:
 
 def _in_files() -> Iterator[str]:
     """The secrets that are files, as a container has them: anybody may ask for them by their names."""
-    with suppress(OSError, PlanError, UnicodeDecodeError):
+    files: list[Path] = []
+    with suppress(OSError, PlanError):
         folder = place(expand(settings().secrets_dir))
-        for file in sorted(folder.iterdir())[:_MOST_FILES] if folder.is_dir() else ():
+        files = sorted(folder.iterdir())[:_MOST_FILES] if folder.is_dir() else []
+    for file in files:
+        with suppress(OSError, UnicodeDecodeError):  # of this one: those after it are secrets all the same
             if file.is_file() and file.stat().st_size <= LARGEST:
-                yield file.read_text().strip()
+                yield file.read_text("utf-8").strip()
 
 
 def _known() -> Mapping[str, str]:
@@ -188,7 +191,10 @@ def redactor(names: Iterable[str] = (), folders: Iterable[Path] = ()) -> Redacto
         with suppress(PlanError):
             sure.add(secret(name))
     sure |= set(_in_files())
-    others = [line for folder in folders for line in lines_of(folder / ".env").items()]
+    others: list[tuple[str, str]] = []
+    for folder in folders:
+        with suppress(PlanError):  # as above
+            others += lines_of(folder / ".env").items()
     sure |= {value for name, value in others if name in wanted and value}
     known = _known()
     for name, value in (*known.items(), *_of_files(known), *others):

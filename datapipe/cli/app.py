@@ -35,7 +35,7 @@ from datapipe.cli.options import (
     given_pipeline,
 )
 from datapipe.cli.plans import PlanOptions, with_values
-from datapipe.cli.reporting import Debug, Json, only_json, reported
+from datapipe.cli.reporting import Debug, Json, only_json, reported, stoppable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,7 +98,7 @@ def run(
     options = PlanOptions(
         query, source_db_url, transform_type, transform_config, table_name, strategy, upsert_keys or (), dest_db_url
     )
-    with reported(debug=debug, as_json=as_json):
+    with stoppable(), reported(debug=debug, as_json=as_json):
         from datapipe.cli.starting import RUN, settle
 
         settle(RUN)
@@ -180,6 +180,10 @@ def cleanup(
         str | None,
         typer.Option(metavar="URL", help="A database to look in, or a connection's name; DEST_DB_URL if left out."),
     ] = None,
+    runs_older_than: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", min=0, help="Also remove runs from the record that ended so many days ago."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -189,9 +193,10 @@ def cleanup(
     \b
     datapipe cleanup --dry-run
     datapipe cleanup --to postgresql://localhost/mart
+    datapipe cleanup --runs-older-than 90
     """
     with reported(debug=debug, as_json=as_json):
-        from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks
+        from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks, old_records
         from datapipe.persistence import Leftover, drop_stages, remove_leftovers
         from datapipe.settings import settings
         from datapipe.workers.spool import sweep_spool  # needs no further library for a folder
@@ -200,8 +205,9 @@ def cleanup(
         tables: tuple[Leftover, ...] = ()
         if to or settings().dest_db_url:
             tables = drop_stages(to, dry_run=dry_run)
+        records = () if runs_older_than is None else old_records(runs_older_than, dry_run=dry_run)
         notebooks = old_notebooks(dry_run=dry_run)
-        found = (*remove_leftovers(dry_run=dry_run), *sweep_spool(dry_run=dry_run), *tables, *notebooks)
+        found = (*remove_leftovers(dry_run=dry_run), *sweep_spool(dry_run=dry_run), *tables, *notebooks, *records)
         lines = cleanup_lines(found, dry_run=dry_run)
         typer.echo(cleanup_json(found, dry_run=dry_run) if as_json else "\n".join(lines))
 

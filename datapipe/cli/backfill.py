@@ -11,7 +11,7 @@ import typer
 
 from datapipe.cli.options import AnyParams, Memory, PlanOrNotebook
 from datapipe.cli.plans import PlanOptions, columns, pipeline_or_job, texts_of, with_values
-from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.cli.reporting import Debug, Json, only_json, reported, stoppable
 
 if TYPE_CHECKING:
     from datapipe.notebooks.job import NotebookJob
@@ -45,21 +45,22 @@ def backfill(
     datapipe backfill orders.yaml --from 2024-01-01 --to 2025-01-01 --every 1d --workers
     datapipe backfill daily.ipynb --from 2024-01-01 --to 2024-02-01 --every 1d --into day
     """
-    with reported(debug=debug, as_json=as_json):
+    with stoppable(), reported(debug=debug, as_json=as_json):
         from datapipe.backfilling import backfill as load  # loads pyarrow
 
         tell = (lambda _: None) if as_json else lambda each: typer.echo(str(each), err=True)
-        found = load(
-            _given(plan, param or ()),
-            start,
-            until,
-            every=every,
-            name=name,
-            into=columns([into]) if into else None,
-            workers=workers,
-            memory=memory,
-            tell=tell,
-        )
+        with only_json(as_json=as_json):
+            found = load(
+                _given(plan, param or ()),
+                start,
+                until,
+                every=every,
+                name=name,
+                into=columns([into]) if into else None,
+                workers=workers,
+                memory=memory,
+                tell=tell,
+            )
         typer.echo(json.dumps([_plain(each) for each in found.slices], indent=2) if as_json else str(found))
         raise typer.Exit(bool(found.failed))
 

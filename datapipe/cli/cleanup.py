@@ -1,4 +1,4 @@
-"""What cleanup removed, for people and for programs; and what notebooks have left that is old."""
+"""What cleanup removed, for people and for programs; what notebooks have left, and the record has, that is old."""
 
 from __future__ import annotations
 
@@ -36,6 +36,23 @@ def old_notebooks(*, dry_run: bool) -> tuple[Leftover, ...]:
     for name in {name for name, _ in old} if not dry_run else ():
         swept(name)
     return leftovers
+
+
+def old_records(days: float, *, dry_run: bool) -> tuple[Leftover, ...]:
+    """Remove runs from the record that ended so many days ago.
+
+    Raises
+    ------
+    DatapipeError
+        If there is no record, or it cannot be asked.
+    """
+    from datapipe.history import store_of_runs
+    from datapipe.persistence import Leftover  # loads pyarrow
+    from datapipe.store import forget_runs, old_runs
+
+    count = (old_runs if dry_run else forget_runs)(store_of_runs(), days)
+    name = f"of {count:,} run{'s' if count > 1 else ''} that ended more than {days:g} days ago"
+    return (Leftover("record", name),) if count else ()
 
 
 def _bytes(folder: str) -> int:

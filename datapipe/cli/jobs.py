@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,13 +12,11 @@ import typer
 
 from datapipe.cli.options import IfRunning
 from datapipe.cli.plans import texts_of
-from datapipe.cli.reporting import CANCELLED, goes_on, only_json, reported
+from datapipe.cli.reporting import CANCELLED, goes_on, only_json, reported, stoppable
 
 if TYPE_CHECKING:
     from datapipe.engine import NotebookResult
     from datapipe.notebooks.job import NotebookJob
-
-_TERMINATED = 143
 
 
 @dataclass(frozen=True)
@@ -100,24 +96,9 @@ def completed(job: NotebookJob, params: Sequence[str] | None, spec: Mapping[str,
 
 @contextlib.contextmanager
 def _ending(how: How) -> Iterator[None]:
-    """Exit codes that tell apart how a notebook did not succeed; SIGTERM stops it as Ctrl-C does."""
-    told = threading.Event()
-
-    def terminate(*_: object) -> None:
-        told.set()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        with reported(debug=how.debug, as_json=how.as_json, cancelled=CANCELLED):
-            yield
-    except (typer.Exit, SystemExit) as end:
-        code = end.exit_code if isinstance(end, typer.Exit) else end.code
-        if not told.is_set() or code != CANCELLED:
-            raise
-        raise typer.Exit(_TERMINATED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    """Exit codes that tell apart how a notebook did not succeed."""
+    with stoppable(), reported(debug=how.debug, as_json=how.as_json, cancelled=CANCELLED):
+        yield
 
 
 def _print(result: NotebookResult, how: How) -> None:

@@ -30,7 +30,7 @@ from datapipe.cli.options import (
     given,
 )
 from datapipe.cli.plans import PlanOptions, with_values
-from datapipe.cli.reporting import CANCELLED, Debug, Json, ReadyJson, goes_on, ready_line, reported
+from datapipe.cli.reporting import CANCELLED, Debug, Json, ReadyJson, goes_on, only_json, ready_line, reported
 from datapipe.hosts import part
 
 
@@ -72,7 +72,8 @@ def submit(
     with reported(debug=debug, as_json=as_json):
         from datapipe.notebooks.job import NotebookJob
 
-        found = given(file, config, options)
+        with only_json(as_json=as_json):
+            found = given(file, config, options)
         if isinstance(found, NotebookJob):
             how = How(idempotency_key, if_running, as_json=as_json, debug=debug)
             load = lambda: completed(found, param, {"memory": memory})  # noqa: E731  # it fails where errors are told

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +22,33 @@ if TYPE_CHECKING:
     from datapipe.store import RunRow
 
 CANCELLED = 130
+TERMINATED = 143
 _CODES = {"timed_out": 124, "kernel_died": 137, "out_of_memory": 137}  # of a notebook, as shells have them
 _ENDED = {"failed", "cancelled", "lost"}  # badly
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ReadyJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON once it is ready.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM, which systemd and Kubernetes send, stops a run as Ctrl-C does; around :func:`reported`."""
+    told = threading.Event()
+
+    def terminate(*_: object) -> None:
+        told.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except (typer.Exit, SystemExit) as end:
+        code = end.exit_code if isinstance(end, typer.Exit) else end.code
+        if not told.is_set() or code != CANCELLED:
+            raise
+        raise typer.Exit(TERMINATED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -54,7 +78,8 @@ def reported(
         result = getattr(error, "result", None)
         unknown = getattr(result, "state", None) == "failed"  # COMMIT was lost
         told = unknown or _of_notebook(error) is not None  # of which pipelines may have ended before
-        text = str(error) if told else "cancelled; the target is unchanged"
+        unchanged = "cancelled; the target is unchanged" if result is not None else "interrupted"
+        text = (str(error) if told or result is None else "") or unchanged
         _report(error, text, debug=debug, as_json=as_json, state="cancelled")
         sys.exit(CANCELLED)
     except Exception as error:  # noqa: BLE001  # nobody wants a traceback who did not ask for one

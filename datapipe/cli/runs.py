@@ -10,6 +10,7 @@ import typer
 
 from datapipe.cli.completing import run_ids, states
 from datapipe.cli.reporting import CANCELLED, Debug, Json, code_of, goes_on, reported
+from datapipe.display.words import unmoving
 from datapipe.errors import PlanError, TransientError
 from datapipe.hosts import part
 
@@ -54,10 +55,12 @@ def runs(
 
 
 def _line(row: RunRow) -> str:
-    """A run in a line; a notebook's has no rows and no target of its own."""
+    """A run in a line, its time in UTC; a notebook's has no rows and no target of its own."""
     is_notebook = row.kind == "notebook"
     what = f"{'notebook':>17}" if is_notebook else f"{row.rows_written:>12,} rows"
-    return f"{row.created[:19]}  {row.state:<9}  {what}  {row.id}  {row.source if is_notebook else row.target}"
+    called = row.name or (row.pipeline_id if row.pipeline_id != row.id else None)
+    about = row.source if is_notebook else row.target if called is None else f"{row.target} ({called})"
+    return unmoving(f"{row.created[:19]}Z  {row.state:<9}  {what}  {row.id}  {about}")
 
 
 def status(

@@ -20,7 +20,7 @@ from datapipe.hosts import part
 Previous = Annotated[
     str, typer.Argument(metavar="ID", help="The task whose rows it reads: ingest or transform.", autocompletion=run_ids)
 ]
-_GOES_ON = {"queued", "running", "unknown"}  # a task that was just queued may not be known yet
+_GOES_ON = {"queued", "running"}
 _POLL = 0.25  # seconds
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the rows it reads to other tasks, too.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the task before and for this one; print its result.")]
@@ -51,7 +51,7 @@ def ingest(
         How(wait, as_json, debug),
         query=query,
         source_db_url=source_db_url,
-        parameters=named_values(param or ()),
+        parameters=param or (),
     )
 
 
@@ -107,6 +107,8 @@ def _queue(stage: str, previous: str | None, how: How, **fields: Any) -> None:
         stages = part("datapipe.workers.stages", "workers")
         if stage == "transform":
             fields["config"] = config_of(fields["config"])
+        if stage == "ingest":
+            fields["parameters"] = named_values(fields["parameters"])
         try:
             if previous is not None and how.wait and stages.task_status(previous)["state"] in _GOES_ON:
                 _show(stages, previous)
@@ -121,8 +123,13 @@ def _queue(stage: str, previous: str | None, how: How, **fields: Any) -> None:
         typer.echo(json.dumps(dict(result), indent=2) if how.as_json else task_id)
 
 
-def _show(stages: Any, task_id: str) -> None:
+def _show(stages: Any, task_id: str, *, known: bool = False) -> None:
     """Show how a task goes until it ends, if somebody looks: once a worker has begun it, it is on record.
+
+    Parameters
+    ----------
+    known : bool
+        Whether there is such a task for sure, which was just queued and may be known nowhere yet.
 
     Raises
     ------
@@ -136,7 +143,7 @@ def _show(stages: Any, task_id: str) -> None:
         try:
             run = attach(task_id)
         except PlanError:  # it is not on record yet, or nothing is
-            if stages.task_status(task_id)["state"] not in _GOES_ON:
+            if stages.task_status(task_id)["state"] not in (_GOES_ON | {"unknown"} if known else _GOES_ON):
                 return
             time.sleep(_POLL)
             continue
@@ -147,7 +154,7 @@ def _show(stages: Any, task_id: str) -> None:
 
 def _waited(stages: Any, task_id: str) -> Mapping[str, Any]:
     try:
-        _show(stages, task_id)
+        _show(stages, task_id, known=True)
         result: Mapping[str, Any] = stages.task_result(task_id, wait=True, known=True)
     except KeyboardInterrupt:
         typer.echo(f"the task goes on; datapipe status {task_id} tells how it ends", err=True)

@@ -9,7 +9,7 @@ import typer
 
 from datapipe.cli.options import Params, PlanFile
 from datapipe.cli.plans import PlanOptions, pipeline_of
-from datapipe.cli.reporting import Debug, Json, reported
+from datapipe.cli.reporting import Debug, Json, only_json, reported
 
 if TYPE_CHECKING:  # loads pyarrow
     from datapipe.watermarks import PlanWatermark
@@ -38,7 +38,9 @@ def show(plan: PlanFile, param: Params = None, as_json: Json = False, debug: Deb
     datapipe watermark show orders.yaml
     """
     with reported(debug=debug, as_json=as_json):
-        _print(pipeline_of(plan, PlanOptions(), param or ()).watermark, as_json=as_json)
+        with only_json(as_json=as_json):
+            found = pipeline_of(plan, PlanOptions(), param or ()).watermark
+        _print(found, as_json=as_json)
 
 
 def set_(plan: PlanFile, value: Values, param: Params = None, as_json: Json = False, debug: Debug = False) -> None:
@@ -48,7 +50,9 @@ def set_(plan: PlanFile, value: Values, param: Params = None, as_json: Json = Fa
     datapipe watermark set orders.yaml 2024-01-01T00:00:00
     """
     with reported(debug=debug, as_json=as_json):
-        _print(pipeline_of(plan, PlanOptions(), param or ()).watermark.set(value), as_json=as_json)
+        with only_json(as_json=as_json):
+            found = pipeline_of(plan, PlanOptions(), param or ()).watermark.set(value)
+        _print(found, as_json=as_json)
 
 
 def reset(plan: PlanFile, param: Params = None, as_json: Json = False, debug: Debug = False) -> None:
@@ -58,7 +62,9 @@ def reset(plan: PlanFile, param: Params = None, as_json: Json = False, debug: De
     datapipe watermark reset orders.yaml
     """
     with reported(debug=debug, as_json=as_json):
-        _print(pipeline_of(plan, PlanOptions(), param or ()).watermark.reset(), as_json=as_json)
+        with only_json(as_json=as_json):
+            found = pipeline_of(plan, PlanOptions(), param or ()).watermark.reset()
+        _print(found, as_json=as_json)
 
 
 def _print(found: PlanWatermark, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from datapipe.data.casting import cast_column
 from datapipe.data.duck import left
-from datapipe.data.names import quote
+from datapipe.data.names import quote, text_literal
 from datapipe.data.types import INTERVAL, duckdb_type, tag
 from datapipe.errors import SchemaError
 
@@ -37,7 +37,7 @@ def to_json(batch: pa.RecordBatch, schema: pa.Schema, con: duckdb.DuckDBPyConnec
         return pa.array([], pa.string())
     plain = _plain(batch)
     pairs = ", ".join(
-        f"{_text(field.name)}, {_written(f'c{index}', given.type)}"
+        f"{text_literal(field.name)}, {_written(f'c{index}', given.type)}"
         for index, (field, given) in enumerate(zip(schema, plain.schema, strict=True))
     )
     with nullcontext(con) if con is not None else _duck() as duck:
@@ -79,10 +79,6 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=[f"c{index}" for index in range(len(columns))])
 
 
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _written(value: str, type_: pa.DataType) -> str:
     """A value for json_object."""
     if pa.types.is_binary(type_):
@@ -96,7 +92,8 @@ def _written(value: str, type_: pa.DataType) -> str:
     if pa.types.is_list(type_):
         return f"to_json(list_transform({value}, lambda x: to_json({_written('x', type_.value_type)})))"
     if pa.types.is_struct(type_):
-        pairs = (f"{_text(f.name)}, {_written(f'struct_extract({value}, {_text(f.name)})', f.type)}" for f in type_)
+        names = ((text_literal(f.name), f.type) for f in type_)
+        pairs = (f"{name}, {_written(f'struct_extract({value}, {name})', inner)}" for name, inner in names)
         return f"CASE WHEN {value} IS NOT NULL THEN json_object({', '.join(pairs)}) END"
     return f"CAST({value} AS VARCHAR)"
 
@@ -118,7 +115,8 @@ def _read(value: str, type_: pa.DataType) -> str:
         return f"list_transform(CAST({value} AS JSON[]), lambda x: {_read('x', type_.value_type)})"
     if pa.types.is_struct(type_):
         fields = (
-            f"{quote(f.name)} := {_read(f'json_extract({value}, {_text(_path(f.name))})', f.type)}" for f in type_
+            f"{quote(f.name)} := {_read(f'json_extract({value}, {text_literal(_path(f.name))})', f.type)}"
+            for f in type_
         )
         return f"CASE WHEN json_type({value}) = 'OBJECT' THEN struct_pack({', '.join(fields)}) END"
     try:

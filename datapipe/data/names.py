@@ -1,4 +1,4 @@
-"""Names in SQL: always quoted, matched exactly first."""
+"""Names and texts in SQL: always quoted; names are matched exactly first."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ def quote(name: str) -> str:
 def quoted(names: Sequence[str]) -> str:
     """Names as a list in SQL."""
     return ", ".join(quote(name) for name in names)
+
+
+def text_literal(text: str) -> str:
+    """A text as SQL takes it.
+
+    Examples
+    --------
+    >>> print(text_literal("it's"))
+    'it''s'
+    """
+    return "'" + text.replace("'", "''") + "'"
 
 
 def find_name(name: str, names: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ from html import escape
 
 from datapipe.display.html import Html, line, table
 from datapipe.display.runs import is_of_notebook
-from datapipe.display.words import aligned, count, duration, shortened, state_words
+from datapipe.display.words import aligned, count, duration, shortened, state_words, unmoving
 from datapipe.store import RunRow, StepRow
 
 _HEAD = ("state", "name", "started", "took", "rows written", "change", "by", "run")
@@ -32,7 +32,7 @@ def runs_html(rows: Sequence[RunRow]) -> str:
 
 def runs_text(rows: Sequence[RunRow]) -> str:
     """The same in plain text."""
-    return aligned([_HEAD, *_rows(rows)]) if rows else "no runs yet"
+    return "\n".join(map(unmoving, aligned([_HEAD, *_rows(rows)]).split("\n"))) if rows else "no runs yet"
 
 
 def compared_html(before: RunRow, after: RunRow) -> str:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from datapipe.engine.record import Record
     from datapipe.engine.recorder import begin_recorded, described, place, run_claimed, run_recorded, told
     from datapipe.engine.result import RunResult, StepResult
-    from datapipe.engine.retry import policy, retry_with_backoff
     from datapipe.engine.runner import Outline, Taker, collect_plan, outline_plan, run_plan, stream_plan
     from datapipe.engine.spread import Sharing, fingerprint, outcome_of, outline_of_partitions
+    from datapipe.retries import policy, retry_with_backoff
 else:
     __getattr__ = lazily(
         __name__,
@@ -34,9 +34,9 @@ else:
             "record": "Record",
             "recorder": "begin_recorded described place run_claimed run_recorded told",
             "result": "RunResult StepResult",
-            "retry": "policy retry_with_backoff",
             "runner": "Outline Taker collect_plan outline_plan run_plan stream_plan",
             "spread": "Sharing fingerprint outcome_of outline_of_partitions",
+            ".retries": "policy retry_with_backoff",
         },
     )
 

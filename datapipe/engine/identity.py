@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from datapipe.data.connections import resolve
+from datapipe.data.connections import resolve, to_url
 from datapipe.data.filemarks import Files
 from datapipe.data.stream import Workspace, scratch_directory
 from datapipe.data.watermark import Position, Watermark
@@ -17,6 +17,7 @@ from datapipe.errors import PlanError
 from datapipe.ingestion import Increment, NewFiles, place_of
 from datapipe.persistence import Delivery, Loaded, hashed, position_at, where
 from datapipe.plan import (
+    DatabaseUrl,
     FileSource,
     FileTarget,
     FrameSource,
@@ -148,9 +149,16 @@ def stream_of(source: QuerySource | TableSource | FileSource) -> str:
     if isinstance(source, FileSource):
         return hashed("datapipe stream 1", "files", place_of(source.files))
     url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step="ingestion")
+    place = (where(url), *_options(url))
     cursor = json.dumps(source.incremental.cursor if source.incremental else ())
     if isinstance(source, TableSource):
-        return hashed("datapipe stream 1", where(url), "table", source.schema_ or "", source.table, cursor)
+        return hashed("datapipe stream 1", *place, "table", source.schema_ or "", source.table, cursor)
     words = [text for kind, text in tokens(source.query) if kind != "comment" and not text.isspace()]
     given = json.dumps(encode_each(source.parameters), sort_keys=True)
-    return hashed("datapipe stream 1", where(url), "query", " ".join(words), given, cursor)
+    return hashed("datapipe stream 1", *place, "query", " ".join(words), given, cursor)
+
+
+def _options(url: DatabaseUrl) -> tuple[str, ...]:
+    """What a URL sets for its sessions, such as a search path, by which the same name may be another table."""
+    found = to_url(url).query.get("options", ())
+    return (found,) if isinstance(found, str) else found

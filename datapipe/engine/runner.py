@@ -29,7 +29,6 @@ from datapipe.engine.identity import advancing, delivery_of, foreseen
 from datapipe.engine.interrupts import interruption
 from datapipe.engine.options import RunOptions
 from datapipe.engine.result import RunResult, StepResult
-from datapipe.engine.retry import policy
 from datapipe.engine.shares import shares
 from datapipe.engine.spread import spread
 from datapipe.engine.telling import Telling
@@ -46,6 +45,7 @@ from datapipe.ingestion import Increment, NewFiles, content_hash
 from datapipe.logs import bound, carried, ids, of_run
 from datapipe.persistence import Loaded, Staged, begin_write, describe_write, hashed, write
 from datapipe.plan import Feed, FrameSource, Plan, SqlStep, TableTarget, Target, check_bound
+from datapipe.retries import policy
 from datapipe.schemas import version_of
 from datapipe.settings import settings
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from datapipe.data.asking import Bound
-from datapipe.data.names import quote
+from datapipe.data.names import quote, text_literal
 
 _DAY = dt.timedelta(days=1)
 _NOUGHTS = re.compile(r"( 00)?(:00)+$")
@@ -74,7 +74,7 @@ def _postgresql(column: str, value: Any, _: bool) -> tuple[str, str]:
 
 def _duckdb(column: str, value: Any, below: bool) -> tuple[str, str]:
     if isinstance(value, str):
-        return column, "'" + value.replace("'", "''") + "'"
+        return column, text_literal(value)
     return _postgresql(column, value, below)
 
 
@@ -88,7 +88,7 @@ def _mysql(column: str, value: Any, _: bool) -> tuple[str, str]:
 def _sqlite(column: str, value: Any, below: bool) -> tuple[str, str] | None:
     """Times are text there, with a blank or a T and in any zone: they are held to a text that is before them all."""
     if isinstance(value, str):
-        return f"{column} COLLATE BINARY", "'" + value.replace("'", "''") + "'"
+        return f"{column} COLLATE BINARY", text_literal(value)
     if isinstance(value, dt.date):
         with contextlib.suppress(OverflowError):  # at the end of all days there is no bound
             return column, f"'{_after(value) if below else _before(value)}'"

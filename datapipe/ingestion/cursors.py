@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from datapipe.plan.incremental import Span
 _KINDS = "a timestamp, date, whole number, decimal or text column"
 _DAY = dt.timedelta(days=1)
 _NUMERIC = pa.decimal256(76, 38)  # a numeric without precision, while it is compared
+_WIDE = Context(prec=100)  # digits, more than any has
 
 
 def cursor_fields(cursor: Sequence[str], schema: pa.Schema) -> list[pa.Field]:
@@ -193,12 +194,25 @@ def at_least(
     found: pa.Array | None = None
     for place in reversed(range(len(values))):
         column = cursor[place]
-        value = pa.scalar(values[place], _NUMERIC if _is_numeric(fields[place]) else column.type)
+        value = _scalar(values[place], _NUMERIC if _is_numeric(fields[place]) else column.type)
         if found is None:
             found = pc.greater(column, value) if strict else pc.greater_equal(column, value)
         else:
             found = pc.or_kleene(pc.greater(column, value), pc.and_kleene(pc.equal(column, value), found))
     return found
+
+
+def _scalar(value: Mark, type_: pa.DataType) -> pa.Scalar:
+    """A mark as a value of a type; what lies before all of them, as a lag may reach, is the least of them."""
+    if pa.types.is_integer(type_):
+        bits = type_.bit_width
+        least = 0 if pa.types.is_unsigned_integer(type_) else -(1 << bits - 1)
+        return pa.scalar(max(int(value), least), type_)  # type: ignore[arg-type]  # a mark of whole numbers is one
+    if isinstance(value, Decimal) and pa.types.is_decimal(type_):
+        least_decimal = Decimal(-(10**type_.precision - 1)).scaleb(-type_.scale, _WIDE)
+        found = value.quantize(Decimal(1).scaleb(-type_.scale), ROUND_FLOOR, _WIDE)
+        return pa.scalar(max(found, least_decimal), type_)
+    return pa.scalar(value, type_)
 
 
 def greatest(cursor: Sequence[pa.Array], fields: Sequence[pa.Field]) -> tuple[Mark, ...] | None:

@@ -15,7 +15,7 @@ from datapipe.data import duck
 from datapipe.data.asking import Asked, Choose, everything, is_table, narrowed
 from datapipe.data.connections import to_url
 from datapipe.data.duckerrors import translate
-from datapipe.data.names import quote
+from datapipe.data.names import quote, text_literal
 from datapipe.data.stream import MIB, Stream, Workspace, resized
 from datapipe.errors import DatapipeError, PlanError, TransientError
 from datapipe.ingestion.bounds import bound_sql
@@ -78,10 +78,9 @@ def _is_stored(con: duckdb.DuckDBPyConnection, query: str) -> bool:
 
 def _attach(con: duckdb.DuckDBPyConnection, path: str | None) -> None:
     if path and path != ":memory:":
-        file = path.replace("'", "''")
         # Else under the name DuckDB gives it, which views may mention; "memory" is taken.
         alias = " AS memory_db" if Path(path).stem.lower() == "memory" else ""
-        con.execute(f"ATTACH '{file}'{alias} (READ_ONLY)").complete()
+        con.execute(f"ATTACH {text_literal(path)}{alias} (READ_ONLY)").complete()
         names = con.execute("SELECT database_name FROM duckdb_databases() WHERE path IS NOT NULL").fetchall()
         con.execute(f"USE {quote(names[0][0])}").complete()
     for setting in ("enable_external_access=false", "lock_configuration=true"):

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from datapipe.data.asking import Asked, Choose, everything
 from datapipe.data.duckerrors import translate
-from datapipe.data.names import quote
+from datapipe.data.names import quote, text_literal
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import tag
 from datapipe.errors import DataError, DatapipeError
@@ -129,7 +129,7 @@ def _forms(structure: Any, columns: Mapping[str, str] | None, files: Sequence[Pa
 
 
 def _query(forms: Mapping[str, Any], declared: Mapping[str, Field]) -> str:
-    types = [f"{_text(key)}: {_text(_read_as(form, declared.get(key)))}" for key, form in forms.items()]
+    types = [f"{text_literal(key)}: {text_literal(_read_as(form, declared.get(key)))}" for key, form in forms.items()]
     items = [quote(key) if key in declared else _exact(key, form) for key, form in forms.items()]
     options = "format='auto', records='true', auto_detect=false, hive_partitioning=false"
     source = f"read_json($files, columns={{{', '.join(types)}}}, {options})"
@@ -140,7 +140,7 @@ def _read_as(form: Any, declared: Field | None) -> str:
     """The DuckDB type a key is read as: text if its type is declared, since text keeps every digit."""
     if declared is not None and isinstance(form, str) and form != "JSON":
         return "VARCHAR"
-    if form == "DOUBLE" or (declared is not None and tag(declared) == "json"):
+    if _doubles(form) or (declared is not None and tag(declared) == "json"):
         return "JSON"
     return _type(form)
 
@@ -156,19 +156,35 @@ def _type(form: Any) -> str:
 def _exact(key: str, form: Any) -> str:
     """How a key is selected: a whole number among fractions is refused if no double holds it."""
     name = quote(key)
-    if form != "DOUBLE":
+    doubles = _doubles(form)
+    if not doubles:
         return name
-    whole = f"json_type({name}) IN ('BIGINT', 'UBIGINT') AND abs(CAST({name} AS HUGEINT)) > {MOST_EXACT}"
-    message = _text(f"column {key!r}: a whole number does not fit double exactly")
-    return f"CASE WHEN {whole} THEN error({message}) ELSE CAST({name} AS DOUBLE) END AS {name}"
+    inexact = f"json_type(v) IN ('BIGINT', 'UBIGINT') AND abs(CAST(v AS HUGEINT)) > {MOST_EXACT}"
+    # A path with [*] gives a list, and one without a single value.
+    values = [f"json_extract({name}, {text_literal(path)})" for path in doubles]
+    lists = [value if "[*]" in path else f"[{value}]" for path, value in zip(doubles, values, strict=True)]
+    found = " OR ".join(f"len(list_filter({each}, lambda v: {inexact})) > 0" for each in lists)
+    message = text_literal(f"column {key!r}: a whole number does not fit double exactly")
+    return f"CASE WHEN {found} THEN error({message}) ELSE CAST({name} AS {_type(form)}) END AS {name}"
+
+
+def _doubles(form: Any, path: str = "$") -> list[str]:
+    """The paths of the doubles in a form.
+
+    Examples
+    --------
+    >>> _doubles("DOUBLE"), _doubles({"a": ["DOUBLE"], "b": "BIGINT", 'c"d': {"e": "DOUBLE"}})
+    (['$'], ['$."a"[*]', '$."c\\\\"d"."e"'])
+    """
+    if isinstance(form, dict):
+        return [found for key, inner in form.items() for found in _doubles(inner, f"{path}.{json.dumps(key)}")]
+    if isinstance(form, list):
+        return _doubles(form[0], f"{path}[*]")
+    return [path] if form == "DOUBLE" else []
 
 
 def _own(field: Field, forms: Mapping[str, Any]) -> Field:
     return pa.field(field.name, pa.null()) if forms[field.name] == "NULL" else field
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _explained(error: Exception) -> DatapipeError:

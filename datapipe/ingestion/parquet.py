@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from datapipe.data.asking import Asked, Choose, everything
 from datapipe.data.casting import cast_batch, check_names
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import normal_field
-from datapipe.errors import DataError, SchemaError
+from datapipe.errors import DataError, FatalError, SchemaError
 
 _BUFFERS, _LEAST_BUFFER = 16 << 20, 16 << 10  # bytes for all columns, and for one
 
@@ -26,33 +27,53 @@ def read_parquet(files: Sequence[Path], work: Workspace, choose: Choose = everyt
     ------
     DataError
         If a file is damaged or is not Parquet, or its columns differ from those of the first.
+    FatalError
+        If a file cannot be opened.
     """
-    with ExitStack() as stack:
-        opened = [(file, stack.enter_context(_open(file))) for file in files]
-        first, head = opened[0]
-        check_names(head.schema_arrow.names, what=str(first))
-        schema = _normal(head.schema_arrow)
-        for file, other in opened[1:]:
-            _check_same(schema, _normal(other.schema_arrow), first, file)
-        total = sum(parquet.metadata.num_rows for _, parquet in opened)
-        ask = choose(schema).granted(schema)
-        read = pa.schema([schema.field(name) for name in ask.names(schema)])
-        yield Stream(
-            read, resized(_batches(opened, read, work), size=work.batch_bytes), total, asked=Asked(schema, ask)
-        )
+    first, *others = files
+    total, head = _looked_at(first)
+    check_names(head.names, what=str(first))
+    optional = [field.nullable for field in head]
+    for file in others:
+        rows, other = _looked_at(file)
+        _check_same(head, other, first, file)
+        total, optional = total + rows, [some or field.nullable for some, field in zip(optional, other, strict=True)]
+    # A column is required if it is so in each file.
+    schema = pa.schema([field.with_nullable(may) for field, may in zip(head, optional, strict=True)])
+    ask = choose(schema).granted(schema)
+    read = pa.schema([schema.field(name) for name in ask.names(schema)])
+    batches = _batches(files, head, read, work)
+    yield Stream(read, resized(batches, size=work.batch_bytes), total, asked=Asked(schema, ask))
+
+
+def _looked_at(file: Path) -> tuple[int, pa.Schema]:
+    """A file's rows and columns. It does not stay open: a folder may have more files than a process may open."""
+    with _named(file):
+        footer = pq.read_metadata(file)
+        return footer.num_rows, _normal(footer.schema.to_arrow_schema())
 
 
 @contextmanager
 def _open(file: Path) -> Iterator[pq.ParquetFile]:
-    try:
+    with _named(file):
         footer = pq.read_metadata(file)
         # Each column has a buffer of its own.
         size = max(_LEAST_BUFFER, min(1 << 20, _BUFFERS // max(1, footer.num_columns)))
         opened = pq.ParquetFile(file, metadata=footer, memory_map=False, pre_buffer=False, buffer_size=size)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{file} is not a Parquet file", hint="Name its format: format='csv'") from error
     with opened:
         yield opened
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """What keeps a file from being opened, in words."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            reason = os.strerror(error.errno)
+            raise FatalError(f"{file} cannot be read: {reason}", hint="Check the file, and who may read it") from error
+        raise DataError(f"{file} is not a Parquet file", hint="Name its format: format='csv'") from error
 
 
 def _normal(schema: pa.Schema) -> pa.Schema:
@@ -60,7 +81,7 @@ def _normal(schema: pa.Schema) -> pa.Schema:
 
 
 def _check_same(schema: pa.Schema, other: pa.Schema, first: Path, file: Path) -> None:
-    if other.equals(schema):
+    if [(f.name, f.type) for f in other] == [(f.name, f.type) for f in schema]:
         return
     for known, found in zip(schema, other, strict=False):
         if known.name != found.name:
@@ -69,7 +90,7 @@ def _check_same(schema: pa.Schema, other: pa.Schema, first: Path, file: Path) ->
                 column=found.name,
                 hint=_ONE,
             )
-        if known != found:
+        if known.type != found.type:
             raise SchemaError(
                 f"column {known.name!r} is {found.type} in {file} and {known.type} in {first}",
                 column=known.name,
@@ -81,25 +102,30 @@ def _check_same(schema: pa.Schema, other: pa.Schema, first: Path, file: Path) ->
 _ONE = "Files read together have the same columns; read them apart otherwise"
 
 
-def _batches(
-    opened: Sequence[tuple[Path, pq.ParquetFile]], schema: pa.Schema, work: Workspace
-) -> Iterator[pa.RecordBatch]:
+def _batches(files: Sequence[Path], head: pa.Schema, schema: pa.Schema, work: Workspace) -> Iterator[pa.RecordBatch]:
     first_row = 1
-    for file, parquet in opened:
-        size = _size(parquet) * len(schema) // len(parquet.schema_arrow)
-        rows = max(1, min(1 << 16, work.batch_bytes * parquet.metadata.num_rows // max(1, size)))
-        batches = parquet.iter_batches(batch_size=rows, columns=schema.names, use_threads=False)
-        while True:
-            work.cancel.check()
-            try:
-                batch = next(batches, None)
-            except (pa.ArrowException, OSError) as error:
-                raise DataError(f"{file} is damaged", hint="Write it again") from error
-            if batch is None:
-                break
-            # A name with a dot may have brought a field of another column along.
-            yield cast_batch(batch.select(schema.names), schema, first_row=first_row)
-            first_row += batch.num_rows
+    for file in files:
+        with _open(file) as parquet:
+            _check_same(head, _normal(parquet.schema_arrow), files[0], file)  # another may have taken its place
+            for batch in _batches_of(file, parquet, schema.names, work):
+                # A name with a dot may have brought a field of another column along.
+                yield cast_batch(batch.select(schema.names), schema, first_row=first_row)
+                first_row += batch.num_rows
+
+
+def _batches_of(file: Path, parquet: pq.ParquetFile, names: list[str], work: Workspace) -> Iterator[pa.RecordBatch]:
+    size = _size(parquet) * len(names) // len(parquet.schema_arrow)
+    rows = max(1, min(1 << 16, work.batch_bytes * parquet.metadata.num_rows // max(1, size)))
+    batches = parquet.iter_batches(batch_size=rows, columns=names, use_threads=False)
+    while True:
+        work.cancel.check()
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{file} is damaged", hint="Write it again") from error
+        if batch is None:
+            return
+        yield batch
 
 
 def _size(parquet: pq.ParquetFile) -> int:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from datapipe.data import compute as pc
 from datapipe.data.casting import cast_column, check_names
 from datapipe.data.duckerrors import FirstError
+from datapipe.data.names import text_literal
 from datapipe.data.stream import MIB, Stream, Workspace
 from datapipe.errors import DataError, FatalError, PlanError, SchemaError
 from datapipe.persistence.load import Loaded
@@ -86,7 +87,7 @@ def describe_files(target: FileTarget) -> tuple[str, ...]:
 
 
 def _path(target: FileTarget, run_id: str) -> Path:
-    path = Path(target.path)
+    path = Path(target.path).expanduser()
     if target.strategy is WriteStrategy.REPLACE:
         if path.is_dir():
             raise PlanError(f"{target.path!r} is a directory", hint="Name a file, or use strategy='append'")
@@ -198,12 +199,11 @@ def _json(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], work
         if _has_bytes(field.type):
             raise _inexact(field, "JSON", "to_base64")
     first = FirstError()
-    place = str(path).replace("'", "''")
     with private(work) as con, work.cancel.hook(con.interrupt):
         try:
             con.register("batches", pa.RecordBatchReader.from_batches(schema, first.guard(_finite(batches))))
             form = f"FORMAT json, ARRAY {str(array).lower()}"
-            con.execute(f"COPY (SELECT * FROM batches) TO '{place}' ({form})").complete()
+            con.execute(f"COPY (SELECT * FROM batches) TO {text_literal(str(path))} ({form})").complete()
         except (duckdb.Error, OSError, RuntimeError) as error:
             raise first.explain(error, work.cancel) from None
 

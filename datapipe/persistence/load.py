@@ -256,7 +256,10 @@ def _encoded(session: Session, load: Load, layout: Layout, stream: Stream) -> tu
     declared = {column.name: column for column in layout.columns}
     columns = [declared[column.name] for column in load.columns]
     keys = {column.name for column in columns if column.name in load.target_keys}
-    is_checked = load.strategy is WriteStrategy.UPSERT or not any(c.nullable for c in columns if c.name in keys)
+    is_upsert = load.strategy is WriteStrategy.UPSERT
+    if is_upsert and any(column.type.removesuffix("[]") == "json" for column in columns):
+        return None  # of which PostgreSQL cannot tell whether two are equal, so that they are staged as text
+    is_checked = is_upsert or not any(c.nullable for c in columns if c.name in keys)
     if not (is_checked and binary.takes(encoded.types, columns)):
         return None
     wires = tuple(Wire(pa.binary(), required=column.name in keys) for column in columns)

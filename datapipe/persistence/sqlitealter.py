@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datapipe.data.names import quote
+from datapipe.data.names import quote, text_literal
 from datapipe.data.types import describe, sqlite_field
 from datapipe.errors import SchemaError
 from datapipe.persistence.tables import Ddl, Table
@@ -92,11 +92,11 @@ def _retype(table: Table, changes: Sequence[SchemaChange], stored: Stored) -> li
     for column, change in wide.items():
         text = retyped(text, column, str(change.after))
     aside = stored.beside if again else ()
-    where = f"type = 'table' AND lower(name) = lower({_literal(table.name)})"
+    where = f"type = 'table' AND lower(name) = lower({text_literal(table.name)})"
     statements = [
         *(f"DROP {kind} {table.prefix}{quote(name)}" for kind, name, _ in aside),
         "PRAGMA writable_schema = ON",
-        f"UPDATE {table.prefix}sqlite_master SET sql = {_literal(text)} WHERE {where}",
+        f"UPDATE {table.prefix}sqlite_master SET sql = {text_literal(text)} WHERE {where}",
         # What other connections know of the schema is out of date.
         f"PRAGMA {table.prefix}schema_version = {stored.version + 2 * len(aside) + 1}",
         "PRAGMA writable_schema = RESET",
@@ -163,7 +163,3 @@ def _plain(name: str) -> str:
     if mark == "[":
         return name[1:-1]
     return name[1:-1].replace(mark * 2, mark) if mark in "\"`'" else name
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -120,7 +120,7 @@ def table_subject(target: TableTarget, place: str) -> str:
 
 def file_subject(target: FileTarget) -> str:
     """What the registry calls a file."""
-    return f"file {Path(target.path).resolve()}"
+    return f"file {Path(target.path).expanduser().resolve()}"
 
 
 def where(url: DatabaseUrl) -> str:

@@ -33,8 +33,11 @@ def create_keys(table: Table, columns: Sequence[Column], lookup: str, options: s
 
 def is_among(table: Table, among: Table, keys: Sequence[Column], casts: Sequence[str | None]) -> str:
     """Whether the keys of a table's row are in another table, by the order that the first one's texts have."""
-    same = (f"{table.sql}.{quote(key.name)} = {_cast(key, cast, 's.')}" for key, cast in zip(keys, casts, strict=True))
-    return f"EXISTS (SELECT 1 FROM {among.sql} AS s WHERE {' AND '.join(same)})"
+    # A name that no table has: one that the target has, too, would stand for both sides.
+    alias = quote("_datapipe_k")
+    pairs = zip(keys, casts, strict=True)
+    same = (f"{table.sql}.{quote(key.name)} = {_cast(key, cast, f'{alias}.')}" for key, cast in pairs)
+    return f"EXISTS (SELECT 1 FROM {among.sql} AS {alias} WHERE {' AND '.join(same)})"
 
 
 def create_part(table: Table, columns: Sequence[Column]) -> str:

@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyarrow as pa
+import tenacity
 
 from datapipe.data.stream import Stream, Workspace, scratch_directory
-from datapipe.errors import DatapipeError, PlanError
+from datapipe.errors import DatapipeError, PlanError, TransientError
 from datapipe.persistence import ledger
 from datapipe.persistence.claims import Claim, claimed
 from datapipe.persistence.deletes import Comparison
@@ -20,6 +21,7 @@ from datapipe.persistence.sessions import STEP, open_session
 from datapipe.persistence.stages import Staged
 from datapipe.persistence.tables import Table
 from datapipe.plan import DatabaseUrl, FileTarget, SchemaMode, TableTarget, Target, WriteStrategy, build
+from datapipe.retries import policy
 
 
 def write(target: Target, given: Stream | Staged, work: Workspace, delivery: Delivery | None = None) -> Loaded:
@@ -114,6 +116,8 @@ class BatchWriter:
     ) -> int:
         """Write a pandas or polars DataFrame or an Arrow table, in one transaction.
 
+        A failure that may pass, such as a lost connection, is followed by further attempts, as in a run: MAX_RETRIES.
+
         Returns
         -------
         int
@@ -121,8 +125,10 @@ class BatchWriter:
 
         Raises
         ------
-        PlanError, SchemaError, DataError
+        PlanError, SchemaError, DataError, TransientError, FatalError
             Naming what is wrong; the table is then unchanged.
+        OutcomeUnknown
+            If the connection broke at COMMIT, which is not tried again: there is no ledger to ask. A plan has one.
         """
         from datapipe.data.frames import from_frame  # loads pandas
 
@@ -132,6 +138,10 @@ class BatchWriter:
         form |= {"rename": dict(rename or {}), "dest_db_url": url}
         target = build(TableTarget, form, step=STEP)
         table = from_frame(data, None)
-        with scratch_directory() as scratch:
-            stream = Stream(table.schema, iter(table.to_batches()), table.num_rows)
-            return write(target, stream, Workspace(scratch=scratch)).rows
+        return tenacity.Retrying(**policy(on=(TransientError,)))(_write_table, target, table)
+
+
+def _write_table(target: TableTarget, table: pa.Table) -> int:
+    with scratch_directory() as scratch:
+        stream = Stream(table.schema, iter(table.to_batches()), table.num_rows)
+        return write(target, stream, Workspace(scratch=scratch)).rows

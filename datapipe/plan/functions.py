@@ -66,7 +66,9 @@ class FunctionRef:
                 hint="Give a function, a class with a transform method, or 'package.module:function'",
             )
         home, qualname = getattr(given, "__module__", None), getattr(given, "__qualname__", None)
-        if home and qualname and home != "__main__" and _look_up(sys.modules.get(home), qualname) is given:
+        found = sys.modules.get(home) if home and home != "__main__" else None
+        # A module without a spec, such as a script with a plan, was not imported, and cannot be elsewhere.
+        if qualname and getattr(found, "__spec__", None) and _look_up(found, qualname) is given:
             return cls(f"{home}:{qualname}")
         return cls(qualname or type(given).__qualname__, given)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
@@ -136,7 +137,13 @@ def variable_of(script: Path, name: str) -> Any:
         raise PlanError(f"cannot read {str(script)!r}: no such file", hint="Check the path")
     module = ModuleType(script.stem)
     module.__file__ = str(script)
-    exec(compile(script.read_text("utf-8"), str(script), "exec"), vars(module))  # noqa: S102  # the user's own script
+    code = compile(script.read_text("utf-8"), str(script), "exec", dont_inherit=True)
+    known = sys.modules.setdefault(module.__name__, module)  # where a dataclass looks for the types of its fields
+    try:
+        exec(code, vars(module))  # noqa: S102  # the user's own script
+    finally:
+        if known is module:
+            del sys.modules[module.__name__]
     return vars(module).get(name)
 
 

@@ -84,6 +84,8 @@ def check_parameters(sql: str, given: Mapping[str, Any], *, step: str | None = N
     for name in given:
         if name not in wanted:
             hint = did_you_mean(name, wanted, what="used") or "The text uses none; remove it"
+            if "\\'" in sql:
+                hint = "A quote within a text is written '', not with a backslash"
             raise PlanError(f"parameter {name!r} is not used", step=step, hint=hint)
 
 

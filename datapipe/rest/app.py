@@ -28,6 +28,7 @@ from datapipe.rest.vetting import listed
 from datapipe.settings import settings
 from datapipe.store import RunStore, open_store
 from datapipe.store.apikeys import has_keys, list_keys
+from datapipe.workers.metrics import texts
 from datapipe.workers.monitor import WorkerMonitor
 
 _ABOUT = """Plans and notebooks sent to workers; runs, workers, schemas.
@@ -70,6 +71,7 @@ def create_app(address: str = "127.0.0.1") -> FastAPI:
     app.include_router(page)
     app.state.is_open = terms.is_open
     app.state.together = Together()
+    app.state.metrics = texts()
     app.state.streams = Streams()
     app.state.health = Recent(lambda: WorkerMonitor().health(), _FRESH)
     app.add_middleware(Gate, terms=terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -48,7 +49,8 @@ def serve(host: str, port: int, ready: Callable[[str, bool], object]) -> None:
             timeout_graceful_shutdown=5,
         )
         ready(f"http://{name}:{listener.getsockname()[1]}", app.state.is_open)
-        uvicorn.Server(config).run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # it has stopped, and raises again what has stopped it
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -16,7 +16,6 @@ from datapipe.rest.needs import Asking, Store, answers, needs, reading
 from datapipe.rest.problems import Refused
 from datapipe.schemas import SchemaRegistry
 from datapipe.store import RunStore
-from datapipe.workers.metrics import metrics_text
 from datapipe.workers.monitor import WorkerMonitor
 from datapipe.workers.values import Overview, WorkerStatus
 
@@ -60,7 +59,7 @@ async def health(request: Request) -> JSONResponse:
 )
 async def metrics(request: Request) -> Response:
     """Runs, queues, workers and servers in the form that Prometheus reads."""
-    text = await request.app.state.together("metrics", metrics_text)
+    text = await request.app.state.together("metrics", request.app.state.metrics)
     return Response(text, media_type="text/plain; version=0.0.4")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datapipe.data import duck
+from datapipe.data.casting import check_cases
 from datapipe.data.jsonrows import to_json
 from datapipe.data.memory import checked
 from datapipe.data.rejects import SCHEMA as REJECTS
@@ -62,6 +63,8 @@ def run_validate(
     """
     bound = bind(held_to(config), stream.schema)
     names = bound.schema.names
+    if bound.unique or any(check.spec.sql is not None for check in bound.checks):
+        check_cases(names, what="the table")  # which DuckDB takes for one
     with duck.private(work) as con:
         con.execute("SET enable_external_access=false").complete()
         filtered = [name for name in stream.schema.names if name not in names]

@@ -51,7 +51,7 @@ def _made() -> Settings:
         finding = error.errors(include_url=False, include_input=False)[0]
         name = str(finding["loc"][0]).upper()
         raise PlanError(
-            f"the environment variable {name} is wrong: {finding['msg']}",
+            f"the environment variable {name} is wrong: {finding['msg'].removeprefix('Value error, ')}",
             step="settings",
             hint="datapipe config show tells where each setting comes from",
         ) from None

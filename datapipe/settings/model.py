@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from datapipe.errors import PlanError
 from datapipe.settings.environ import IN_FILE, environment, place, variable
 
 _QUEUE = r"^[A-Za-z0-9_.-]{1,64}$"
+# What other programs that read LOG_LEVEL say for the same: a variable that is meant for them must not stop a run.
+_LEVELS = {"TRACE": "DEBUG", "NOTSET": "DEBUG", "NOTICE": "INFO", "WARN": "WARNING", "FATAL": "CRITICAL"}
 
 
-def _redis_url(text: str) -> str:
+def redis_url(text: str, variable: str) -> str:
+    """The URL of a Redis.
+
+    It is looked at where it is used: CELERY_BROKER_URL may be another program's, and most runs need no broker.
+
+    Raises
+    ------
+    PlanError
+        If it is one of something else.
+
+    Examples
+    --------
+    >>> redis_url("redis://localhost:6379/0", "REDIS_URL")
+    'redis://localhost:6379/0'
+    """
     if not re.match(r"(rediss?|redis\+socket|unix)://", text):
-        raise ValueError("it must begin with redis://, or rediss:// for TLS")
+        problem = f"{variable}: it must begin with redis://, or rediss:// for TLS"
+        raise PlanError(problem, step="settings", hint="datapipe config show tells where each setting comes from")
     return text
 
 
-def _case(change: Callable[[str], str]) -> Callable[[Any], Any]:
-    return lambda given: change(given) if isinstance(given, str) else given
+def _text(change: Callable[[str], str]) -> BeforeValidator:
+    return BeforeValidator(lambda given: change(given) if isinstance(given, str) else given)
 
 
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_case(str.upper))]
-LogFormat = Annotated[Literal["json", "text", "console"], BeforeValidator(_case(str.lower))]
+def _level(text: str) -> str:
+    named = logging.getLevelName(int(text)) if text.isdecimal() else text
+    return _LEVELS.get(named.upper(), named.upper())
+
+
+def _form(text: str) -> str:
+    return "json" if "%" in text or "{" in text else text.lower()  # a format of Python's own logging
+
+
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], _text(_level)]
+LogFormat = Annotated[Literal["json", "text", "console"], _text(_form)]
 
 
 def _setting(
@@ -173,13 +200,13 @@ class Settings(BaseModel):
         True,
         validation_alias="DATAPIPE_SHOW_VALUES",
     )
-    redis_url: RedisUrl = _setting(
+    redis_url: str = _setting(
         "Workers",
         "The Redis or Valkey that queues runs for the workers, keeps their results and idempotency hints.",
         "redis://localhost:6379/0",
         repr=False,
     )
-    celery_broker_url: RedisUrl | None = _setting(
+    celery_broker_url: str | None = _setting(
         "Workers",
         "Where Celery queues runs, if not there.",
         None,
@@ -322,12 +349,14 @@ class Settings(BaseModel):
     @property
     def broker_url(self) -> str:
         """Where Celery queues tasks."""
-        return self.celery_broker_url or self.redis_url
+        if self.celery_broker_url:
+            return redis_url(self.celery_broker_url, "CELERY_BROKER_URL")
+        return redis_url(self.redis_url, "REDIS_URL")
 
     @property
     def result_url(self) -> str:
         """Where Celery keeps results."""
-        return self.celery_result_backend or self.redis_url
+        return self.celery_result_backend or redis_url(self.redis_url, "REDIS_URL")
 
     def __init__(self, **given: Any) -> None:
         """What a call gives, over the variables as the rest of datapipe reads them: ``.env`` is read in one place."""

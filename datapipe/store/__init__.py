@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datapipe.store.forgetting import forget_runs, old_runs
 from datapipe.store.keys import take_key
 from datapipe.store.opening import open_store, store_at, store_or_none
 from datapipe.store.partitions import Board, Part, leave, shared_about
@@ -22,7 +23,9 @@ __all__ = [
     "SchemaRow",
     "StepRow",
     "add_schema",
+    "forget_runs",
     "leave",
+    "old_runs",
     "open_store",
     "schema_subjects",
     "schemas_of",

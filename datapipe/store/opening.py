@@ -36,6 +36,7 @@ def open_store() -> RunStore | None:
             file = folder / "runs.db"
             if not file.exists():
                 os.close(os.open(file, os.O_CREAT, 0o600))  # it holds what plans and functions hold
+                _opened.cache_clear()  # one that was there, and was removed, had tables
         except OSError as error:
             raise FatalError(f"cannot make {folder}/runs.db: {error.strerror}", hint=ELSEWHERE) from None
         named = f"sqlite:///{file}"

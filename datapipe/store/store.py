@@ -237,8 +237,14 @@ class RunStore:
             conn.execute(RUNS.update().where(*quiet, *ours).values(heartbeat=self._now))
 
     def cancel(self, run_id: str) -> bool:
-        """Ask a run to stop: one that is queued is cancelled at once. Whether it had not ended yet."""
-        waits = RUNS.c.state == "queued"
+        """Ask a run to stop: one that is queued, or lost where no worker takes it up again, is cancelled at once.
+
+        Returns
+        -------
+        bool
+            Whether it had not ended yet.
+        """
+        waits = sa.or_(RUNS.c.state == "queued", sa.and_(RUNS.c.state == "lost", RUNS.c.queue.is_(None)))
         values = {
             "cancel_requested": self._now,
             "state": sa.case((waits, "cancelled"), else_=RUNS.c.state),

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from datapipe.data.names import find_name, quote
+from datapipe.data.names import find_name, quote, text_literal
 from datapipe.errors import PlanError, did_you_mean
 from datapipe.plan.sqltext import tokens
 
@@ -154,7 +154,7 @@ def literal(value: Any, *, field: str) -> str:
     ("'it''s'", 'TRUE')
     """
     if isinstance(value, str) and "\0" not in value:
-        return "'" + value.replace("'", "''") + "'"
+        return text_literal(value)
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, int):

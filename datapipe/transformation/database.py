@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -52,15 +53,26 @@ def run_in_database(url: str | sa.Engine, table: pa.Table, sql: str, parameters:
             raise PlanError(f"the database refuses the query: {reason}") from None
         finally:
             # SQLite keeps a temporary table through a rollback, and the pool keeps the connection.
-            conn.rollback()
-            conn.exec_driver_sql(
-                "DROP TABLE IF EXISTS pg_temp.input_data"
-                if conn.dialect.name == "postgresql"
-                else "DROP TABLE IF EXISTS temp.input_data"
-            )
-            conn.rollback()
-    made = {name: _restored(pa.array(values), name, table.schema) for name, values in zip(names, columns, strict=True)}
+            with contextlib.suppress(sa.exc.SQLAlchemyError):  # a lost connection has lost it, too
+                conn.rollback()
+                conn.exec_driver_sql(
+                    "DROP TABLE IF EXISTS pg_temp.input_data"
+                    if conn.dialect.name == "postgresql"
+                    else "DROP TABLE IF EXISTS temp.input_data"
+                )
+                conn.rollback()
+    made = {
+        name: _restored(_array(values, name), name, table.schema) for name, values in zip(names, columns, strict=True)
+    }
     return from_frame(pa.table(made), table.schema)
+
+
+def _array(values: Sequence[Any], name: str) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, TypeError, OverflowError):
+        kind = next((type(value).__name__ for value in values if value is not None), "NULL")
+        raise DataError(f"column {name!r} has values of type {kind}", column=name, hint="Cast it to text") from None
 
 
 def _restored(values: pa.Array, name: str, schema: pa.Schema) -> pa.Array:

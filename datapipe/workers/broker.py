@@ -46,8 +46,8 @@ def broker_client(timeout: float = 5.0) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
 
 
-def look(client: redis.Redis, queues: Sequence[str]) -> BrokerState:
-    """The state of some queues.
+def look(client: redis.Redis, queues: Sequence[str], most: int = _LOOK) -> BrokerState:
+    """The state of some queues, with so many of the messages at their heads.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def look(client: redis.Redis, queues: Sequence[str]) -> BrokerState:
     pipe = client.pipeline(transaction=True)
     for queue in queues:
         pipe.llen(queue)
-        pipe.lrange(queue, -_LOOK, -1)
+        pipe.lrange(queue, -most, -1)
     pipe.hgetall(_HELD)
     pipe.zrange(_HELD_SINCE, 0, -1, withscores=True)
     *lists, held, since = pipe.execute()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from datapipe.display.html import line, table, titled
 from datapipe.display.words import aligned
+from datapipe.settings import settings
 
 if TYPE_CHECKING:
     from datapipe.workers.values import Health, Overview, Part, QueueStatus, WorkerStatus
@@ -83,7 +84,8 @@ def _online(found: Health) -> str:
         return "workers were not asked for"
     if not found.workers and any(part.name == "broker" and part.state != "ok" for part in found.parts):
         return "workers cannot be asked"
-    return f"{found.workers or 'no'} worker{'s are' if found.workers > 1 else ' is'} online"
+    where = "" if found.workers else f" for the queue {settings().queue}"
+    return f"{found.workers or 'no'} worker{'s are' if found.workers > 1 else ' is'} online{where}"
 
 
 def _count(number: int | None) -> str:

@@ -40,7 +40,9 @@ def health(*, workers: bool = True, timeout: float = 1.0) -> Health:
 
     asked = checks()
     outcomes = together({**asked, **({"workers": answers} if workers else {})}, timeout + PATIENCE)
-    online = len(outcomes["workers"].value or ()) if workers else None
+    # Another program's workers may answer, too, and some of ours take from other queues alone.
+    found = (outcomes["workers"].value or {}).values() if workers else ()
+    online = sum(settings().queue in answer.queues for answer in found) if workers else None
     return Health(tuple(_part(name, outcomes[name]) for name in asked), online)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ class Collector:
 
     def __init__(self, monitor: WorkerMonitor | None = None) -> None:
         self._monitor = monitor or WorkerMonitor()
-        self._highest: dict[tuple[str, str], float] = {}
+        self._counted: dict[tuple[str, str], tuple[float, float]] = {}
 
     def describe(self) -> list[Metric]:
         """Nothing: a registry would else collect everything once to learn the names."""
@@ -51,7 +52,7 @@ class Collector:
         }
         found = together(questions, _PATIENCE)
         if found["runs"].value:
-            yield from runs(found["runs"].value, self._highest)
+            yield from runs(found["runs"].value, self._counted)
         if found["overview"].value:
             yield from fleet(found["overview"].value)
         if found["health"].value:
@@ -59,8 +60,13 @@ class Collector:
 
 
 def metrics_text(monitor: WorkerMonitor | None = None) -> bytes:
-    """The metrics in the text form that Prometheus reads."""
-    return generate_latest(_registry(monitor))
+    """The metrics in the text form that Prometheus reads; :func:`texts` for who asks more than once."""
+    return texts(monitor)()
+
+
+def texts(monitor: WorkerMonitor | None = None) -> Callable[[], bytes]:
+    """What gives :func:`metrics_text` as often as it is called, with counters that never fall."""
+    return functools.partial(generate_latest, _registry(monitor))
 
 
 def metrics_list(monitor: WorkerMonitor | None = None) -> list[dict[str, Any]]:
@@ -121,13 +127,14 @@ def _totals() -> tuple[StateTotal, ...]:
     return totals(store) if store else ()
 
 
-def runs(found: Iterable[StateTotal], highest: dict[tuple[str, str], float]) -> Iterator[Metric]:
+def runs(found: Iterable[StateTotal], counted: dict[tuple[str, str], tuple[float, float]]) -> Iterator[Metric]:
     """Runs by state, and what those that have ended read, wrote and took.
 
     Parameters
     ----------
-    highest : dict
-        The counters' values so far, which this raises. A failed run that is tried again is failed no more, and
+    counted : dict
+        Of each counter, the total when it was last looked at, and its value, which this raises by what has come since.
+        A failed run that is tried again is failed no more, and old runs leave the record: a total may fall, but
         Prometheus takes a counter that falls for a new one, and all of it for an increase.
     """
     known = list(found)
@@ -137,8 +144,9 @@ def runs(found: Iterable[StateTotal], highest: dict[tuple[str, str], float]) -> 
         for total in known:
             if total.state in FINAL:
                 key = (name, total.state)
-                highest[key] = max(highest.get(key, 0.0), getattr(total, field))
-                family.add_metric([total.state], highest[key])
+                now, (before, value) = float(getattr(total, field)), counted.get(key, (0.0, 0.0))
+                counted[key] = (now, value + max(0.0, now - before))
+                family.add_metric([total.state], counted[key][1])
         yield family
 
 

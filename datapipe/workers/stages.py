@@ -28,6 +28,8 @@ _OPTIONS: Any = {
 }
 _STATES = {"SUCCESS": "succeeded", "FAILURE": "failed", "REVOKED": "cancelled"}
 
+_MOST_WAITING = 100_000  # messages of a queue that are searched for a task
+
 
 @app.task(name="datapipe.ingest", **_OPTIONS)  # type: ignore[untyped-decorator]  # Celery has no types
 def ingest(
@@ -228,7 +230,7 @@ def task_result(task_id: str, *, wait: bool = False, known: bool = False) -> Map
 
 def _waiting(task_id: str) -> str:
     with broker_client() as client:
-        state = look(client, [settings().queue])
+        state = look(client, [settings().queue], most=_MOST_WAITING)
     if task_id in state.held:
         return "running"
     return "queued" if any(task_id in queue.head for queue in state.queues.values()) else "unknown"

@@ -58,7 +58,7 @@ def test_upsert_users(url: str) -> None:
     with psycopg.connect(os.environ["SOURCE_DB_URL"]) as conn:
         conn.execute("UPDATE users SET status = 'left' WHERE id = 4")
     assert plan.bind(since="2024-02-28").run().rows_written == 1
-    assert rows(url, "SELECT id, status FROM users ORDER BY id") == [(2, "active"), (3, "left"), (4, "left")]
+    assert rows(url, "SELECT id, status FROM users_copy ORDER BY id") == [(2, "active"), (3, "left"), (4, "left")]
 
 
 def test_clean_users(url: str) -> None:

@@ -393,3 +393,12 @@ def test_a_key_that_the_target_takes_for_another_one_is_there(sink: Sink, type_:
         "copy", to=sink.url, strategy="upsert", keys=["k"], deletes="remove"
     )
     assert (plan.run().deleted, sink.sql("SELECT k FROM copy")) == (1, [("ann",)])
+
+
+@in_all
+def test_a_table_may_have_any_name(copying: Copying) -> None:
+    read = datapipe.read("things", source=copying.source.url, incremental="moment")
+    plan = read.write("s", to=copying.target.url, strategy="upsert", keys=["id", "k"], deletes="remove")
+    plan.run()
+    copying.drop(2)
+    assert (plan.run().deleted, copying.target.sql("SELECT count(*) FROM s")) == (1, [(2,)])

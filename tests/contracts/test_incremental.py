@@ -303,3 +303,30 @@ def test_a_watermark_counts_in_a_file_that_an_engine_attaches(tmp_path: Path) ->
     with engine.connect() as conn:
         assert conn.exec_driver_sql("SELECT count(*) FROM other.copy").scalar() == 1
     engine.dispose()
+
+
+def test_tables_of_one_name_on_two_search_paths_are_two_sources(postgresql_sink: Sink) -> None:
+    postgresql_sink.sql("CREATE SCHEMA a", "CREATE TABLE a.t AS SELECT generate_series(1, 3) AS id")
+    postgresql_sink.sql("CREATE SCHEMA b", "CREATE TABLE b.t AS SELECT generate_series(1, 2) AS id")
+    for schema, rows in (("a", 3), ("b", 2), ("a", 0), ("b", 0)):
+        source = f"{postgresql_sink.url}?options=-csearch_path%3D{schema}"
+        plan = datapipe.read("t", source=source, incremental="id").write("all_t", to=postgresql_sink.url)
+        assert plan.run().rows_written == rows
+
+
+@pytest.mark.parametrize("type_", ["SMALLINT", "DECIMAL(4,1)"])
+def test_a_lag_may_reach_below_all_that_a_type_can_hold(sink: Sink, type_: str) -> None:
+    orders = Orders(sink, type_)
+    plan = orders.plan(lag=2000)
+    orders.add(1, -32000 if type_ == "SMALLINT" else 5)
+    assert plan.run().rows_written == 1
+    orders.add(2, -31000 if type_ == "SMALLINT" else 6)
+    assert (plan.run().rows_written, orders.ids()) == (1, [1, 2])
+
+
+def test_a_lag_below_zero_of_an_unsigned_cursor(mysql_sink: Sink) -> None:
+    mysql_sink.sql(
+        "CREATE TABLE things (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY)", "INSERT INTO things VALUES (1), (2)"
+    )
+    plan = datapipe.read("things", source=mysql_sink.url, incremental="id", lag=1000).write("copy", to=mysql_sink.url)
+    assert (plan.run().rows_written, plan.run().rows_written) == (2, 0)

@@ -124,3 +124,15 @@ def test_another_kind_of_database_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DATAPIPE_METADATA_URL", "mysql://nobody@127.0.0.1:1/x")
     with pytest.raises(PlanError, match="runs cannot be recorded in mysql"):
         open_store()
+
+
+def test_a_lost_run_that_nobody_takes_up_is_cancelled_at_once(store: RunStore) -> None:
+    store.add("here", state="lost", reason="its process has ended")
+    store.add("worker", state="lost", queue="datapipe")
+    assert (store.cancel("here"), store.run("here").state, store.run("here").reason) == (
+        True,
+        "cancelled",
+        "its process has ended",
+    )
+    assert not store.cancel("here")
+    assert (store.cancel("worker"), store.run("worker").state) == (True, "lost")

@@ -260,16 +260,19 @@ def test_ctrl_c_ends_a_run_that_waits_for_the_server(folder: Path, postgresql_ur
         assert conn.execute(sleeping).fetchone() == (0,)
 
 
-def test_ctrl_c_ends_a_run_in_a_function(folder: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_in_a_function(folder: Path, number: signal.Signals, code: int) -> None:
     step = {"type": "code", "config": {"function": "recipes.users:slow"}}
     Path("plan.json").write_text(json.dumps(document(transformation=step)))
-    done = interrupted("plan.json", Path("started").exists)
-    check_interrupted(done)
+    done = interrupted("plan.json", Path("started").exists, number=number)
+    check_interrupted(done, code=code)
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         rows("copy")
 
 
-def interrupted(plan: str, ready: Any, *, as_json: bool = False) -> tuple[int, str, str, float]:
+def interrupted(
+    plan: str, ready: Any, *, as_json: bool = False, number: signal.Signals = signal.SIGINT
+) -> tuple[int, str, str, float]:
     """Start a run, press Ctrl-C when it is ready; its exit code, output, and the seconds it took to end."""
     command = [str(Path(sys.executable).with_name("datapipe")), "run", plan, *(["--json"] if as_json else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -278,15 +281,15 @@ def interrupted(plan: str, ready: Any, *, as_json: bool = False) -> tuple[int, s
             assert child.poll() is None, child.stderr.read() if child.stderr else ""
             assert time.monotonic() < limit
             time.sleep(0.05)
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         sent = time.monotonic()
         output, errors = child.communicate(timeout=30)
     return child.returncode, output, errors, time.monotonic() - sent
 
 
-def check_interrupted(done: tuple[int, str, str, float], *, as_json: bool = False) -> None:
-    code, output, errors, seconds = done
-    assert code == 130, errors
+def check_interrupted(done: tuple[int, str, str, float], *, as_json: bool = False, code: int = 130) -> None:
+    ended, output, errors, seconds = done
+    assert ended == code, errors
     assert seconds < patient(2)
     assert errors == "cancelled; the target is unchanged\n"
     assert (json.loads(output)["state"] if as_json else output) == ("cancelled" if as_json else "")

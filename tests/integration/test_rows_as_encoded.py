@@ -31,3 +31,11 @@ def test_a_row_may_fill_its_block_to_the_trailer(postgresql_url: str) -> None:
             plan = datapipe.read("SELECT * FROM long", source=postgresql_url)
             assert plan.write("texts", to=postgresql_url, strategy="replace").run().rows_written == 1
             assert conn.execute("SELECT length(v) FROM texts").fetchall() == [(length,)]
+
+
+@pytest.mark.parametrize("latest", [None, "at"])
+def test_rows_with_json_may_repeat_a_key(postgresql_url: str, latest: str | None) -> None:
+    rows = "(VALUES (1, 1, '{}'::json), (1, 1, '{}'), (2, 5, NULL)) AS r(id, at, j)"
+    plan = datapipe.read(f"SELECT * FROM {rows}", source=postgresql_url)
+    result = plan.write("t", to=postgresql_url, strategy="upsert", keys=["id"], latest=latest).run()
+    assert (result.rows_written, result.deduplicated) == (2, 1)

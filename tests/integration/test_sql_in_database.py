@@ -32,3 +32,10 @@ def test_a_value_that_the_server_refuses_is_not_in_the_message(postgresql_url: s
         SQLTransformer(postgresql_url).transform(frame, "SELECT CAST(text AS integer) FROM input_data")
     assert "secret" not in str(caught.value)
     assert caught.value.step == "sql"
+
+
+def test_a_type_that_python_alone_knows_is_named_without_its_value(postgresql_url: str) -> None:
+    transformer = SQLTransformer(database_url=postgresql_url)
+    with pytest.raises(DataError, match="column 'ip' has values of type IPv4Address") as caught:
+        transformer.transform(pd.DataFrame({"a": [1]}), "SELECT '10.1.2.3'::inet AS ip FROM input_data")
+    assert "10.1" not in str(caught.value)

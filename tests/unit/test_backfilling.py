@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import signal
 import sqlite3
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from notebookfiles import write_notebook
 
 import datapipe
 from datapipe.backfilling import Backfill
-from datapipe.errors import PlanError
+from datapipe.errors import PlanError, TransientError
 from datapipe.notebooks.job import NotebookJob
+from datapipe.pipeline import Pipeline
 from datapipe.slices import Slice, slices
 
 DAY = dt.date(2024, 1, 1)
@@ -116,6 +119,40 @@ def test_days_kept_as_text_are_cut_and_a_slice_that_fails_leaves_no_lock(tmp_pat
         raw.execute("INSERT INTO t VALUES (4, '2024-01-03 10:00')")  # nobody holds the database
         found = datapipe.backfill(plan, DAY, "2024-01-04", every="1 day", tell=lambda _: None)
         assert [each.rows for each in found.slices] == [1, 1, 2]
+
+
+def incremental(folder: Path) -> Pipeline:
+    url = f"sqlite:///{folder / 'crm.db'}"
+    datapipe.read(pd.DataFrame({"id": [1, 2, 3]})).write("t", to=url).run()
+    return datapipe.read("t", source=url, incremental="id")
+
+
+def test_ctrl_c_leaves_the_slices_that_are_loaded_and_says_so(tmp_path: Path) -> None:
+    def stopping(frame: pd.DataFrame) -> pd.DataFrame:
+        if frame["id"].tolist() == [2]:
+            signal.raise_signal(signal.SIGINT)
+        return frame
+
+    url = f"sqlite:///{tmp_path / 'crm.db'}"
+    plan = incremental(tmp_path).apply(stopping).write("copy", to=url)
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted: 1 of 3 slices are loaded\. Called again, it does what"):
+        datapipe.backfill(plan, 1, 4, every=1, tell=lambda _: None)
+    assert datapipe.read("copy", source=url).collect()["id"].tolist() == [1]
+
+
+def test_what_is_queued_before_the_broker_goes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+
+    def submit(*_: object, **__: object) -> None:
+        if sent:
+            raise TransientError("the broker cannot be reached", hint="Nothing was queued")
+        sent.append(1)
+
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", f"sqlite:///{tmp_path / 'runs.db'}")
+    monkeypatch.setattr("datapipe.workers.queue.submit", submit)
+    plan = incremental(tmp_path).write("copy", to=f"sqlite:///{tmp_path / 'crm.db'}")
+    with pytest.raises(TransientError, match="Slices that are queued, and go on: 1"):
+        datapipe.backfill(plan, 1, 4, every=1, workers=True, tell=lambda _: None)
 
 
 def test_a_path_is_neither_a_plan_nor_a_notebook() -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from datapipe.cli.app import app
 from datapipe.configuration import configuration
+from datapipe.errors import PlanError
 from datapipe.settings import Settings, connect
 from datapipe.settings.page import entries, table, written_anew
 
@@ -113,6 +114,14 @@ def test_a_wrong_value_is_shown_as_wrong_with_what_to_do(monkeypatch: pytest.Mon
     ]
 
 
+@pytest.mark.parametrize(
+    ("said", "level"), [("warn", "WARNING"), ("Fatal", "CRITICAL"), ("trace", "DEBUG"), ("error", "ERROR")]
+)
+def test_a_level_meant_for_another_program_stops_no_run(said: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", said)
+    assert Settings().log_level == level
+
+
 def test_variables_without_effect_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "DATAPIPE_QUEU",
@@ -154,3 +163,24 @@ def test_every_group_of_settings_has_its_table() -> None:
     text = SETTINGS.read_text(encoding="utf-8")
     for group in {entry.group for entry in entries()}:
         assert table(group) in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CELERY_BROKER_URL", "amqp://guest@rabbit//"),
+        ("REDIS_URL", "localhost:6379"),
+        ("LOG_FORMAT", "%(message)s"),
+        ("LOG_LEVEL", "20"),
+    ],
+)
+def test_what_another_program_needs_stops_no_run_without_a_broker(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    found = Settings()
+    assert (found.log_level, found.log_format) == ("INFO", "json")
+    if "URL" in name:
+        with pytest.raises(PlanError, match=f"{name}: it must begin with redis://"):
+            _ = found.broker_url
+        assert any(f"{name}: it must begin" in problem for problem in configuration().problems)

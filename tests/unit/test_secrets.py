@@ -313,3 +313,13 @@ def test_what_else_is_secret_is_left_out_where_the_file_cannot_be_read(
     (folder / ".env").write_bytes(b"NAME=\xff\n")
     monkeypatch.setenv("SHOP_TOKEN", "cnry-9f2!x")
     assert redactor().text("it is cnry-9f2!x") == "it is ***"
+
+
+def test_a_file_that_is_no_text_hides_none_after_it(folder: Path) -> None:
+    secrets = folder / "secrets"
+    secrets.mkdir(exist_ok=True)
+    (secrets / "aaa.p12").write_bytes(b"\xff\xfe\x00")
+    (secrets / "password").write_text("hunter2-very-secret")
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / ".env").write_bytes(b"NAME=\xe9")
+    assert redactor((), [folder / "elsewhere"]).text("x hunter2-very-secret y") == "x *** y"

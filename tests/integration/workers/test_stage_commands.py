@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from conftest import Site
 
@@ -49,7 +51,10 @@ def test_the_stages_one_after_the_other(site: Site) -> None:
     assert wrong.stderr.startswith("error: ingestion: ")
 
 
-def test_mistakes_are_told_at_once(site: Site) -> None:
+def test_mistakes_are_told_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPIPE_DISPLAY", "text")
+    waited = site.cli("persist", "nobody", "--table-name", "copy", "--wait")
+    assert (waited.returncode, "no task has the id 'nobody'" in waited.stderr) == (2, True)
     nobody = site.cli("transform", "nobody", "--transform-config", '{"sql_query": "SELECT 1"}')
     assert (nobody.returncode, "no task has the id 'nobody'" in nobody.stderr) == (2, True)
     waits = site.cli("ingest", "--query", "SELECT id FROM users")

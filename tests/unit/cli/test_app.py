@@ -9,7 +9,9 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
+import datapipe
 from datapipe.cli.app import app
+from datapipe.errors import NotPortableError
 from datapipe.store import open_store
 
 
@@ -180,3 +182,49 @@ def test_a_secret_that_a_function_says_in_its_error_is_told_and_kept_nowhere(
     assert "cnry" not in done.output
     kept = b"".join(path.read_bytes() for path in tmp_path.glob("runs.db*"))
     assert b"it is ***" in kept and b"cnry" not in kept
+
+
+SCRIPT = """
+from __future__ import annotations
+import dataclasses
+import datapipe
+print("building")
+
+@dataclasses.dataclass
+class Clean:
+    suffix: str = "x"
+
+    def transform(self, frame):
+        return frame
+
+def also(frame):
+    return frame
+
+read = datapipe.read("SELECT 1 AS id", source="sqlite://", incremental="id")
+plan = read.apply(Clean()).apply(also).write("t", to="sqlite:///t.db")
+"""
+
+
+def test_a_script_may_have_dataclasses_and_print(tmp_path: Path) -> None:
+    Path("scripted.py").write_text(SCRIPT)
+    done = CliRunner().invoke(app, ["watermark", "show", "scripted.py", "--json"])
+    assert done.exit_code == 0, done.output
+    assert (json.loads(done.stdout)["begin"], done.stderr) == (None, "building\n")
+    plan = datapipe.load("scripted.py")
+    assert isinstance(plan, datapipe.Pipeline)
+    with pytest.raises(NotPortableError):  # its functions are nowhere else
+        plan.to_yaml()
+
+
+def test_what_runs_are_called_moves_no_cursor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", f"sqlite:///{tmp_path / 'runs.db'}")
+    store = open_store()
+    assert store is not None
+    store.add("r1", state="queued", target="\x1b[2Jt", name="\x1b]0;pwned\x07")
+    assert "\x1b" not in CliRunner().invoke(app, ["runs"]).stdout + repr(datapipe.runs())
+
+
+def test_a_wrong_parameter_of_a_task_is_told_in_a_sentence() -> None:
+    done = CliRunner().invoke(app, ["ingest", "--query", "SELECT 1", "--param", "low"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "a --param is not name=value" in done.stderr

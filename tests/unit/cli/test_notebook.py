@@ -173,8 +173,10 @@ def test_of_a_plan_they_are_as_before() -> None:
 
 def test_runs_are_listed_with_what_they_are_about() -> None:
     recorded("aaaabbbb", "succeeded")
-    line = datapipe("runs").stdout.rstrip("\n")
-    assert line[19:] == "  succeeded           notebook  aaaabbbb  daily.ipynb"
+    store().add("plan1234", state="queued", name="nightly", source="a", target="table b")
+    plan, notebook = datapipe("runs").stdout.splitlines()
+    assert notebook[19:] == "Z  succeeded           notebook  aaaabbbb  daily.ipynb"
+    assert plan[19:] == "Z  queued                0 rows  plan1234  table b (nightly)"
 
 
 def test_the_history_of_a_notebook_shows_what_came_of_it() -> None:
@@ -262,3 +264,20 @@ def test_cleanup_sweeps_what_old_runs_have_left(tmp_path: Path, monkeypatch: pyt
     assert datapipe("cleanup").stdout == "there is nothing to remove\n"
     shutil.rmtree(root)
     assert datapipe("cleanup").stdout == "there is nothing to remove\n"
+
+
+def test_cleanup_forgets_old_runs_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("DEST_DB_URL", raising=False)
+    recorded("aaaabbbb", "succeeded")
+    time.sleep(0.01)  # so that it ended before now, by a clock of milliseconds
+    told = "removed record of 1 run that ended more than 0 days ago\nremoved 1 thing, 0 bytes\n"
+    assert datapipe("cleanup").stdout == "there is nothing to remove\n"
+    assert datapipe("cleanup", "--runs-older-than", "1").stdout == "there is nothing to remove\n"
+    assert datapipe("cleanup", "--runs-older-than", "0", "--dry-run").stdout == told.replace("removed", "would remove")
+    assert datapipe("runs").stdout
+    assert datapipe("cleanup", "--runs-older-than", "0").stdout == told
+    assert datapipe("runs").stdout == "no runs yet\n"
+    monkeypatch.setenv("DATAPIPE_METADATA_URL", "off")
+    done = datapipe("cleanup", "--runs-older-than", "1")
+    assert (done.exit_code, done.stderr.startswith("error: runs are not recorded")) == (2, True)

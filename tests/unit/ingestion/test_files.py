@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import resource
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from sourcefiles import read, write
 
 from datapipe.data.stream import Workspace
 from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ
-from datapipe.errors import DataError, DatapipeError, PlanError, SchemaError
+from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, SchemaError
 from datapipe.ingestion.files import read_files
 from datapipe.plan import FileSource
 
@@ -215,3 +216,34 @@ def test_nothing_is_left_in_the_scratch_directory(tmp_path: Path) -> None:
     scratch.mkdir()
     read(write("t.csv", "a\n1\n"), Workspace(scratch=scratch))
     assert list(scratch.iterdir()) == []
+
+
+def test_a_folder_may_have_more_parquet_files_than_a_process_may_open() -> None:
+    Path("many").mkdir()
+    for number in range(80):
+        pq.write_table(pa.table({"n": [number]}), f"many/{number:02}.parquet")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+    try:
+        assert read("many").column("n").to_pylist() == list(range(80))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_parquet_file_that_cannot_be_opened_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"n": [1]}), "a.parquet")
+
+    def refused(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied", "a.parquet")
+
+    monkeypatch.setattr(pq, "read_metadata", refused)
+    with pytest.raises(FatalError, match=r"a\.parquet cannot be read: Permission denied"):
+        read("a.parquet")
+
+
+def test_parquet_files_may_differ_in_what_they_require() -> None:
+    for name, required in (("a", True), ("b", False)):
+        schema = pa.schema([pa.field("id", pa.int64(), not required), pa.field("k", pa.int64(), False)])
+        pq.write_table(pa.table({"id": [1], "k": [2]}, schema), f"{name}.parquet")
+    found = read("*.parquet")
+    assert (found.num_rows, [field.nullable for field in found.schema]) == (2, [True, False])

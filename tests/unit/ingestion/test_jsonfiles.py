@@ -105,3 +105,21 @@ FORMS: list[tuple[Any, Any, Any]] = [
 @pytest.mark.parametrize(("a", "b", "both"), FORMS)
 def test_structures_merge_the_same_in_either_order(a: Any, b: Any, both: Any) -> None:
     assert merged(a, b) == both == merged(b, a)
+
+
+@pytest.mark.parametrize(
+    ("inner", "values"),
+    [
+        ('{{"b": {}}}', lambda rows: [row["b"] for row in rows]),
+        ("[{}]", lambda rows: [row[0] for row in rows]),
+        ('{{"l": [{{"x$.\\"[": {}}}]}}', lambda rows: [row["l"][0]['x$."['] for row in rows]),
+    ],
+    ids=["a key", "a list", "deeper"],
+)
+def test_no_digit_is_lost_in_a_number_further_within(inner: str, values: Any) -> None:
+    records = [f'{{"a": {inner.format(number)}}}' for number in ("9007199254740992", "1.5", "-3", "null")]
+    found = read(write("a.jsonl", "\n".join([*records, "{}"]))).column("a").to_pylist()
+    assert (values(found[:-1]), found[-1]) == ([9007199254740992.0, 1.5, -3.0, None], None)
+    write("b.jsonl", "\n".join([*records, f'{{"a": {inner.format(9007199254740993)}}}']))
+    with pytest.raises(DataError, match="column 'a': a whole number does not fit double exactly"):
+        read("b.jsonl")

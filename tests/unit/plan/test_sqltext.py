@@ -73,3 +73,8 @@ def test_a_missing_or_unused_parameter_is_named():
         check_parameters("SELECT :low", {}, step="x")
     with pytest.raises(PlanError, match=r"'lo' is not used. Did you mean 'low'"):
         check_parameters("SELECT :low", {"low": 1, "lo": 2}, step="x")
+
+
+def test_a_backslash_before_a_quote_is_told_of():
+    with pytest.raises(PlanError, match="A quote within a text is written ''"):
+        check_parameters(r"SELECT * FROM t WHERE a = 'O\'Brien' AND id > :id AND x = 'a'", {"id": 1})

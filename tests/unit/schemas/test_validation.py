@@ -12,6 +12,7 @@ import pandera.pandas as pandera
 import pyarrow as pa
 import pytest
 
+import datapipe
 from datapipe.data.rejects import SCHEMA as REJECTS
 from datapipe.data.rejects import Rejects
 from datapipe.data.spool import Spool
@@ -321,3 +322,14 @@ def test_a_check_among_rows_that_every_row_keeps(mode: str) -> None:
     checks = ["id <= (SELECT max(id) FROM input_data)", "row_number() OVER (PARTITION BY id) < 3"]
     rows, told, _ = go(T, {"checks": checks, "on_error": mode})
     assert (len(rows), told) == (4, [])
+
+
+def test_columns_that_differ_only_in_case_are_not_judged_as_one() -> None:
+    rows = pd.DataFrame({"a": [1, 2], "A": [7, 7]})
+    columns = {name: {"type": "int", "unique": True} for name in ("a", "A")}
+    for contract in (
+        {"columns": columns},
+        {"columns": {"a": {"type": "int"}, "A": {"type": "int"}}, "checks": ["A < 5"]},
+    ):
+        with pytest.raises(DataError, match="the table has both 'a' and 'A'"):
+            datapipe.read(rows).validate(contract).collect()

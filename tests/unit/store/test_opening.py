@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datapipe.errors import TransientError
-from datapipe.store import RunStore, store_at
+from datapipe.store import RunStore, open_store, store_at
 
 
 @pytest.fixture
@@ -48,3 +48,15 @@ def test_a_file_that_was_removed_is_no_place_to_write_to(store: RunStore, file: 
         path.unlink()
     with pytest.raises(TransientError, match="no such table"):
         store.add("s", state="running")
+
+
+def test_a_file_that_was_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATAPIPE_METADATA_URL", raising=False)
+    monkeypatch.setenv("DATAPIPE_HOME", str(tmp_path))
+    for run_id in ("r1", "r2"):
+        found = open_store()
+        assert found is not None
+        found.add(run_id, state="queued")
+        assert [row.id for row in found.runs()] == [run_id]
+        for file in tmp_path.glob("runs.db*"):
+            file.unlink()

@@ -19,19 +19,26 @@ def samples(families: Any) -> dict[tuple[str, str], float]:
 
 
 def test_a_counter_does_not_fall_when_a_failed_run_is_tried_again() -> None:
-    highest: dict[tuple[str, str], float] = {}
-    first = samples(runs([StateTotal("failed", 3, 30, 0, 9.0), StateTotal("running", 1)], highest))
+    counted: dict[tuple[str, str], tuple[float, float]] = {}
+    first = samples(runs([StateTotal("failed", 3, 30, 0, 9.0), StateTotal("running", 1)], counted))
     assert (first["runs", "failed"], first["runs_finished_total", "failed"], first["run_seconds_total", "failed"]) == (
         3,
         3,
         9,
     )
-    again = samples(runs([StateTotal("failed", 2, 20, 0, 6.0), StateTotal("queued", 1)], highest))
+    again = samples(runs([StateTotal("failed", 2, 20, 0, 6.0), StateTotal("queued", 1)], counted))
     assert (again["runs", "failed"], again["runs_finished_total", "failed"], again["rows_read_total", "failed"]) == (
         2,
         3,
         30,
     )
+
+
+def test_a_counter_goes_on_when_old_runs_have_left_the_record() -> None:
+    counted: dict[tuple[str, str], tuple[float, float]] = {}
+    for total, value in ((10, 10), (0, 10), (1, 11), (3, 13)):
+        found = samples(runs([StateTotal("succeeded", total)], counted))
+        assert found["runs_finished_total", "succeeded"] == value
 
 
 def test_there_is_a_series_for_each_state() -> None:
