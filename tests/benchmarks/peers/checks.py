@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -40,6 +41,18 @@ def arrived(job: Job, data: Data, out: Path) -> tuple[str, ...]:
         return told(duckdb.execute(query.replace("FROM target", f"FROM {files}")).fetchone() or ())
     with psycopg.connect(data.target) as conn:
         return told(conn.execute(query).fetchone() or ())
+
+
+def alike(found: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether facts are the same, sums to twelve digits: some tools keep decimals as doubles, whose sum has no order."""
+    return len(found) == len(wanted) and all(map(_alike, found, wanted))
+
+
+def _alike(one: str, other: str) -> bool:
+    try:
+        return math.isclose(float(one), float(other), rel_tol=1e-12)
+    except ValueError:
+        return one == other
 
 
 def told(values: Sequence[Any]) -> tuple[str, ...]:

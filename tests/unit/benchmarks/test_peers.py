@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from benchmarks.peers.checks import told
+from benchmarks.peers.checks import alike, told
 from benchmarks.peers.jobs import JOBS
 from benchmarks.peers.picture import drawn
 from benchmarks.peers.report import NONE, faster, page, ratios
@@ -108,3 +108,12 @@ def test_facts_are_alike_for_every_database() -> None:
     day = datetime(2024, 1, 2, 3)  # as a driver gives it
     assert told((1, 2.004, Decimal("3"))) == ("1.00", "2.00", "3.00")
     assert told((date(2024, 1, 2), day, "2024-01-02 00:00")) == ("2024-01-02",) * 3
+
+
+def test_a_sum_of_doubles_may_end_otherwise_and_nothing_else() -> None:
+    wanted = ("6001215.00", "229577310901.20", "1992-01-02")
+    assert alike(("6001215.00", "229577310901.19", "1992-01-02"), wanted)
+    assert not alike(("6001214.00", "229577310901.20", "1992-01-02"), wanted)
+    assert not alike(("6001215.00", "229577310911.20", "1992-01-02"), wanted)
+    assert not alike(("6001215.00", "229577310901.20", "1992-01-03"), wanted)
+    assert not alike(wanted[:2], wanted)
