@@ -147,7 +147,7 @@ class Run:
         if row.state == "cancelled":
             if row.kind == "notebook":
                 raise _with_result(RunCancelled("the run was cancelled", hint=LOADED_STAYS), row)
-            earlier = "An attempt whose worker died may have taken effect: the ledger beside the data knows"
+            earlier = "An attempt whose process died may have taken effect: the ledger beside the data knows"
             raise RunCancelled("the run was cancelled", hint=earlier if row.losses else "The target is unchanged")
         if row.state == "lost":
             raise FatalError(

@@ -197,11 +197,14 @@ def cleanup(
     """
     with reported(debug=debug, as_json=as_json):
         from datapipe.cli.cleanup import cleanup_json, cleanup_lines, old_notebooks, old_records
+        from datapipe.history import store_of_runs
         from datapipe.persistence import Leftover, drop_stages, remove_leftovers
         from datapipe.settings import settings
         from datapipe.workers.spool import sweep_spool  # needs no further library for a folder
 
         # What is elsewhere first: where it cannot be asked, nothing is removed.
+        if runs_older_than is not None:
+            store_of_runs()
         tables: tuple[Leftover, ...] = ()
         if to or settings().dest_db_url:
             tables = drop_stages(to, dry_run=dry_run)

@@ -143,7 +143,9 @@ def _show(stages: Any, task_id: str, *, known: bool = False) -> None:
         try:
             run = attach(task_id)
         except PlanError:  # it is not on record yet, or nothing is
-            if stages.task_status(task_id)["state"] not in (_GOES_ON | {"unknown"} if known else _GOES_ON):
+            if stages.task_status(task_id, search=not known)["state"] not in (
+                _GOES_ON | {"unknown"} if known else _GOES_ON
+            ):
                 return
             time.sleep(_POLL)
             continue

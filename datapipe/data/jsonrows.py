@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from datapipe.data.casting import cast_column
 from datapipe.data.duck import left
-from datapipe.data.names import quote, text_literal
+from datapipe.data.names import json_path, quote, text_literal
 from datapipe.data.types import INTERVAL, duckdb_type, tag
 from datapipe.errors import SchemaError
 
@@ -115,7 +115,7 @@ def _read(value: str, type_: pa.DataType) -> str:
         return f"list_transform(CAST({value} AS JSON[]), lambda x: {_read('x', type_.value_type)})"
     if pa.types.is_struct(type_):
         fields = (
-            f"{quote(f.name)} := {_read(f'json_extract({value}, {text_literal(_path(f.name))})', f.type)}"
+            f"{quote(f.name)} := {_read(f'json_extract({value}, {text_literal(json_path(f.name))})', f.type)}"
             for f in type_
         )
         return f"CASE WHEN json_type({value}) = 'OBJECT' THEN struct_pack({', '.join(fields)}) END"
@@ -123,7 +123,3 @@ def _read(value: str, type_: pa.DataType) -> str:
         return f"CAST({text} AS {duckdb_type(pa.field('', type_))})"
     except SchemaError:
         return text
-
-
-def _path(name: str) -> str:
-    return '$."' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -32,6 +32,17 @@ def text_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def json_path(name: str) -> str:
+    """The path of a key of an object, as DuckDB takes it.
+
+    Examples
+    --------
+    >>> print(json_path('an "odd" key'))
+    $."an \\"odd\\" key"
+    """
+    return '$."' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def find_name(name: str, names: Sequence[str]) -> str | None:
     """The name itself, or the only one that differs in nothing but case.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,6 +35,8 @@ from datapipe.plan import (
 from datapipe.plan.sqltext import tokens
 from datapipe.plan.values import encode_each
 from datapipe.settings import settings
+
+_SEARCH_PATH = re.compile(r"search_path\s*=\s*((?:\\.|\S)+)")  # a blank in it has a backslash
 
 
 def delivery_of(
@@ -149,7 +152,7 @@ def stream_of(source: QuerySource | TableSource | FileSource) -> str:
     if isinstance(source, FileSource):
         return hashed("datapipe stream 1", "files", place_of(source.files))
     url = resolve(source.source_db_url, source.source, default="SOURCE_DB_URL", step="ingestion")
-    place = (where(url), *_options(url))
+    place = (where(url), *_search_path(url))
     cursor = json.dumps(source.incremental.cursor if source.incremental else ())
     if isinstance(source, TableSource):
         return hashed("datapipe stream 1", *place, "table", source.schema_ or "", source.table, cursor)
@@ -158,7 +161,7 @@ def stream_of(source: QuerySource | TableSource | FileSource) -> str:
     return hashed("datapipe stream 1", *place, "query", " ".join(words), given, cursor)
 
 
-def _options(url: DatabaseUrl) -> tuple[str, ...]:
-    """What a URL sets for its sessions, such as a search path, by which the same name may be another table."""
+def _search_path(url: DatabaseUrl) -> tuple[str, ...]:
+    """The search path that a URL sets, by which the same name may be another table."""
     found = to_url(url).query.get("options", ())
-    return (found,) if isinstance(found, str) else found
+    return tuple(_SEARCH_PATH.findall(found if isinstance(found, str) else " ".join(found)))

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from datapipe.data.asking import Asked, Choose, everything
 from datapipe.data.duckerrors import translate
-from datapipe.data.names import quote, text_literal
+from datapipe.data.names import json_path, quote, text_literal
 from datapipe.data.stream import Stream, Workspace, resized
 from datapipe.data.types import tag
 from datapipe.errors import DataError, DatapipeError
@@ -140,17 +140,19 @@ def _read_as(form: Any, declared: Field | None) -> str:
     """The DuckDB type a key is read as: text if its type is declared, since text keeps every digit."""
     if declared is not None and isinstance(form, str) and form != "JSON":
         return "VARCHAR"
-    if _doubles(form) or (declared is not None and tag(declared) == "json"):
-        return "JSON"
-    return _type(form)
+    if declared is not None:
+        return "JSON" if form == "DOUBLE" or tag(declared) == "json" else _type(form)
+    return _type(form, doubles="JSON")
 
 
-def _type(form: Any) -> str:
+def _type(form: Any, *, doubles: str = "DOUBLE") -> str:
+    """The DuckDB type of a form, with one of your choice for its doubles: JSON keeps every digit of a number."""
     if isinstance(form, dict):
-        return f"STRUCT({', '.join(f'{quote(key)} {_type(inner)}' for key, inner in form.items())})"
+        fields = (f"{quote(key)} {_type(inner, doubles=doubles)}" for key, inner in form.items())
+        return f"STRUCT({', '.join(fields)})"
     if isinstance(form, list):
-        return f"{_type(form[0])}[]"
-    return _LEAVES.get(str(form), str(form))
+        return f"{_type(form[0], doubles=doubles)}[]"
+    return doubles if form == "DOUBLE" else _LEAVES.get(str(form), str(form))
 
 
 def _exact(key: str, form: Any) -> str:
@@ -161,7 +163,7 @@ def _exact(key: str, form: Any) -> str:
         return name
     inexact = f"json_type(v) IN ('BIGINT', 'UBIGINT') AND abs(CAST(v AS HUGEINT)) > {MOST_EXACT}"
     # A path with [*] gives a list, and one without a single value.
-    values = [f"json_extract({name}, {text_literal(path)})" for path in doubles]
+    values = [f"json_extract(to_json({name}), {text_literal(path)})" for path in doubles]
     lists = [value if "[*]" in path else f"[{value}]" for path, value in zip(doubles, values, strict=True)]
     found = " OR ".join(f"len(list_filter({each}, lambda v: {inexact})) > 0" for each in lists)
     message = text_literal(f"column {key!r}: a whole number does not fit double exactly")
@@ -177,7 +179,9 @@ def _doubles(form: Any, path: str = "$") -> list[str]:
     (['$'], ['$."a"[*]', '$."c\\\\"d"."e"'])
     """
     if isinstance(form, dict):
-        return [found for key, inner in form.items() for found in _doubles(inner, f"{path}.{json.dumps(key)}")]
+        # DuckDB has no path for an empty key.
+        paths = {key: path + json_path(key).removeprefix("$") for key in form if key}
+        return [found for key, inner in form.items() if key for found in _doubles(inner, paths[key])]
     if isinstance(form, list):
         return _doubles(form[0], f"{path}[*]")
     return [path] if form == "DOUBLE" else []

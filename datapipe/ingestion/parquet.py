@@ -48,9 +48,8 @@ def read_parquet(files: Sequence[Path], work: Workspace, choose: Choose = everyt
 
 def _looked_at(file: Path) -> tuple[int, pa.Schema]:
     """A file's rows and columns. It does not stay open: a folder may have more files than a process may open."""
-    with _named(file):
-        footer = pq.read_metadata(file)
-        return footer.num_rows, _normal(footer.schema.to_arrow_schema())
+    with _open(file) as parquet:
+        return parquet.metadata.num_rows, _normal(parquet.schema_arrow)
 
 
 @contextmanager

@@ -135,15 +135,14 @@ def variable_of(script: Path, name: str) -> Any:
     """What a Python file calls so, once it has run; None if nothing is."""
     if not script.is_file():
         raise PlanError(f"cannot read {str(script)!r}: no such file", hint="Check the path")
-    module = ModuleType(script.stem)
+    module = ModuleType(f"_datapipe_script_{script.stem}")  # no name that the script itself may import
     module.__file__ = str(script)
     code = compile(script.read_text("utf-8"), str(script), "exec", dont_inherit=True)
-    known = sys.modules.setdefault(module.__name__, module)  # where a dataclass looks for the types of its fields
+    sys.modules[module.__name__] = module  # where a dataclass looks for the types of its fields
     try:
         exec(code, vars(module))  # noqa: S102  # the user's own script
     finally:
-        if known is module:
-            del sys.modules[module.__name__]
+        sys.modules.pop(module.__name__, None)
     return vars(module).get(name)
 
 

@@ -244,11 +244,13 @@ class RunStore:
         bool
             Whether it had not ended yet.
         """
-        waits = sa.or_(RUNS.c.state == "queued", sa.and_(RUNS.c.state == "lost", RUNS.c.queue.is_(None)))
+        abandoned = sa.and_(RUNS.c.state == "lost", RUNS.c.queue.is_(None))
+        waits = sa.or_(RUNS.c.state == "queued", abandoned)
         values = {
             "cancel_requested": self._now,
             "state": sa.case((waits, "cancelled"), else_=RUNS.c.state),
             "ended": sa.case((waits, self._now), else_=RUNS.c.ended),
+            "losses": RUNS.c.losses + sa.case((abandoned, 1), else_=0),  # it may have taken effect before
         }
         with self.writing() as conn:
             return self._change(conn, run_id, ("queued", "running", "lost"), None, values)

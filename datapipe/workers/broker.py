@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from datapipe.settings import settings
 
 _HELD, _HELD_SINCE = "unacked", "unacked_index"  # Kombu's names
 _LOOK = 50  # messages at the head of a queue
+_SOME = 500  # messages that are read at once
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def broker_client(timeout: float = 5.0) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
 
 
-def look(client: redis.Redis, queues: Sequence[str], most: int = _LOOK) -> BrokerState:
-    """The state of some queues, with so many of the messages at their heads.
+def look(client: redis.Redis, queues: Sequence[str]) -> BrokerState:
+    """The state of some queues.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def look(client: redis.Redis, queues: Sequence[str], most: int = _LOOK) -> Broke
     pipe = client.pipeline(transaction=True)
     for queue in queues:
         pipe.llen(queue)
-        pipe.lrange(queue, -most, -1)
+        pipe.lrange(queue, -_LOOK, -1)
     pipe.hgetall(_HELD)
     pipe.zrange(_HELD_SINCE, 0, -1, withscores=True)
     *lists, held, since = pipe.execute()
@@ -68,6 +69,14 @@ def look(client: redis.Redis, queues: Sequence[str], most: int = _LOOK) -> Broke
     }
     ages = {_id((_parsed(item) or [None])[0]): now - times.get(tag, now) for tag, item in held.items()}
     return BrokerState(states, {run_id: age for run_id, age in ages.items() if run_id})
+
+
+def waiting(client: redis.Redis, queue: str) -> Iterator[str]:
+    """The ids of the messages that wait in a queue, the very next one first, read some at a time."""
+    last = -1
+    while items := client.lrange(queue, last - _SOME + 1, last):
+        yield from (found for item in reversed(items) if (found := _id(_parsed(item))))
+        last -= _SOME
 
 
 def _id(message: Any) -> str | None:

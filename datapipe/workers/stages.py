@@ -13,7 +13,7 @@ from datapipe.logs import ids
 from datapipe.plan import parse
 from datapipe.settings import settings
 from datapipe.workers.app import app
-from datapipe.workers.broker import broker_client, look
+from datapipe.workers.broker import broker_client, look, waiting
 from datapipe.workers.execution import whole_text
 from datapipe.workers.jobs import Job, do, do_on_worker
 from datapipe.workers.queue import new_id, reaching_broker
@@ -27,8 +27,6 @@ _OPTIONS: Any = {
     "shared": False,  # of this application only
 }
 _STATES = {"SUCCESS": "succeeded", "FAILURE": "failed", "REVOKED": "cancelled"}
-
-_MOST_WAITING = 100_000  # messages of a queue that are searched for a task
 
 
 @app.task(name="datapipe.ingest", **_OPTIONS)  # type: ignore[untyped-decorator]  # Celery has no types
@@ -177,8 +175,13 @@ def _staged(
     return whole_text(work)
 
 
-def task_status(task_id: str) -> dict[str, Any]:
+def task_status(task_id: str, *, search: bool = True) -> dict[str, Any]:
     """What Celery knows of a task.
+
+    Parameters
+    ----------
+    search : bool
+        Whether to look for it in the queue, message by message.
 
     Returns
     -------
@@ -195,7 +198,7 @@ def task_status(task_id: str) -> dict[str, Any]:
     with reaching_broker():
         found = AsyncResult(task_id, app=app)
         state = _STATES.get(found.state)
-        told: dict[str, Any] = {"task_id": task_id, "state": state or _waiting(task_id)}
+        told: dict[str, Any] = {"task_id": task_id, "state": state or (_waiting(task_id) if search else "unknown")}
         if state == "succeeded":
             told["result"] = found.result
         elif state is not None:
@@ -230,7 +233,6 @@ def task_result(task_id: str, *, wait: bool = False, known: bool = False) -> Map
 
 def _waiting(task_id: str) -> str:
     with broker_client() as client:
-        state = look(client, [settings().queue], most=_MOST_WAITING)
-    if task_id in state.held:
-        return "running"
-    return "queued" if any(task_id in queue.head for queue in state.queues.values()) else "unknown"
+        if task_id in look(client, []).held:
+            return "running"
+        return "queued" if task_id in waiting(client, settings().queue) else "unknown"

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import resource
 import uuid
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from sourcefiles import read, write
 
 from datapipe.data.stream import Workspace
-from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ
+from datapipe.data.types import TIMESTAMP, TIMESTAMPTZ, tag
 from datapipe.errors import DataError, DatapipeError, FatalError, PlanError, SchemaError
 from datapipe.ingestion.files import read_files
 from datapipe.plan import FileSource
@@ -223,7 +225,8 @@ def test_a_folder_may_have_more_parquet_files_than_a_process_may_open() -> None:
     for number in range(80):
         pq.write_table(pa.table({"n": [number]}), f"many/{number:02}.parquet")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+    most = max(int(name) for name in os.listdir("/proc/self/fd")) + 32  # noqa: PTH208  # names of numbers
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
     try:
         assert read("many").column("n").to_pylist() == list(range(80))
     finally:
@@ -247,3 +250,9 @@ def test_parquet_files_may_differ_in_what_they_require() -> None:
         pq.write_table(pa.table({"id": [1], "k": [2]}, schema), f"{name}.parquet")
     found = read("*.parquet")
     assert (found.num_rows, [field.nullable for field in found.schema]) == (2, [True, False])
+
+
+def test_parquet_types_of_other_programs_are_known_before_the_rows() -> None:
+    duckdb.execute("COPY (SELECT uuid() AS u, '{}'::JSON AS j) TO 'u.parquet'")
+    found = read("u.parquet")
+    assert (found.num_rows, found.schema.field("u").type, tag(found.schema.field("j"))) == (1, pa.uuid(), "json")

@@ -112,7 +112,7 @@ def test_structures_merge_the_same_in_either_order(a: Any, b: Any, both: Any) ->
     [
         ('{{"b": {}}}', lambda rows: [row["b"] for row in rows]),
         ("[{}]", lambda rows: [row[0] for row in rows]),
-        ('{{"l": [{{"x$.\\"[": {}}}]}}', lambda rows: [row["l"][0]['x$."['] for row in rows]),
+        ('{{"l": [{{"é x$.\\"[": {}}}]}}', lambda rows: [row["l"][0]['é x$."['] for row in rows]),
     ],
     ids=["a key", "a list", "deeper"],
 )
@@ -123,3 +123,12 @@ def test_no_digit_is_lost_in_a_number_further_within(inner: str, values: Any) ->
     write("b.jsonl", "\n".join([*records, f'{{"a": {inner.format(9007199254740993)}}}']))
     with pytest.raises(DataError, match="column 'a': a whole number does not fit double exactly"):
         read("b.jsonl")
+
+
+def test_objects_with_fractions_may_lack_keys_and_be_declared() -> None:
+    content = '{"p": {"x": 1.5}}\n{"p": {"x": 2.5, "y": "s"}}\n{"p": {"x": 3, "": 1.5}}'
+    found = read(write("a.jsonl", content)).column("p").to_pylist()
+    assert [(row["x"], row["y"]) for row in found] == [(1.5, None), (2.5, "s"), (3.0, None)]
+    write("b.jsonl", '{"p": [1.5, 2]}')
+    for type_ in ("DOUBLE[]", "DECIMAL(9,2)[]"):
+        assert read("b.jsonl", columns={"p": type_}).column("p").to_pylist() == [[1.5, 2]]
