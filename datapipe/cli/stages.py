@@ -143,9 +143,8 @@ def _show(stages: Any, task_id: str, *, known: bool = False) -> None:
         try:
             run = attach(task_id)
         except PlanError:  # it is not on record yet, or nothing is
-            if stages.task_status(task_id, search=not known)["state"] not in (
-                _GOES_ON | {"unknown"} if known else _GOES_ON
-            ):
+            state = stages.task_status(task_id, search=not known)["state"]
+            if state not in _GOES_ON and not (known and state == "unknown"):
                 return
             time.sleep(_POLL)
             continue
