@@ -156,8 +156,8 @@ def _moment(value: Any, zoned: bool) -> dt.datetime:
     return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
 
 
-def back(values: tuple[Mark, ...], lag: Span | None) -> tuple[Mark, ...]:
-    """Where reading begins: the values, or the first of them less the lag.
+def back(values: tuple[Mark, ...], lag: Span | None, field: pa.Field) -> tuple[Mark, ...]:
+    """Where reading begins: the values, or the first of them less the lag, or the least that their column holds.
 
     Raises
     ------
@@ -166,8 +166,11 @@ def back(values: tuple[Mark, ...], lag: Span | None) -> tuple[Mark, ...]:
 
     Examples
     --------
-    >>> back((dt.date(2024, 1, 3), 7), dt.timedelta(days=2)), back((10,), 3), back((10, 7), None)
-    ((datetime.date(2024, 1, 1),), (7,), (10, 7))
+    >>> back((dt.date(2024, 1, 3), 7), dt.timedelta(days=2), pa.field("day", pa.date32()))
+    (datetime.date(2024, 1, 1),)
+    >>> id_ = pa.field("id", pa.uint32())
+    >>> back((10,), 3, id_), back((10,), 30, id_), back((10, 7), None, id_)
+    ((7,), (0,), (10, 7))
     """
     if lag is None:
         return values
@@ -181,10 +184,20 @@ def back(values: tuple[Mark, ...], lag: Span | None) -> tuple[Mark, ...]:
     try:
         if isinstance(lag, dt.timedelta) and not isinstance(first, dt.datetime):
             lag = -(-lag // _DAY) * _DAY  # a part of a day is a day
-        return (first - lag,)
+        return (_held(first - lag, field.type),)
     except OverflowError:
         least = type(first).min
         return (least.replace(tzinfo=first.tzinfo) if isinstance(first, dt.datetime) else least,)
+
+
+def _held(value: Mark, type_: pa.DataType) -> Mark:
+    """The greatest value of a type that is not above this one; the least there is, if that is below them all."""
+    if isinstance(value, int) and pa.types.is_integer(type_):
+        return max(value, 0 if pa.types.is_unsigned_integer(type_) else -(1 << type_.bit_width - 1))
+    if isinstance(value, Decimal) and pa.types.is_decimal(type_):
+        least = Decimal(1 - 10**type_.precision).scaleb(-type_.scale, _WIDE)
+        return max(value.quantize(Decimal(1).scaleb(-type_.scale), ROUND_FLOOR, _WIDE), least)
+    return value
 
 
 def at_least(
@@ -194,25 +207,12 @@ def at_least(
     found: pa.Array | None = None
     for place in reversed(range(len(values))):
         column = cursor[place]
-        value = _scalar(values[place], _NUMERIC if _is_numeric(fields[place]) else column.type)
+        value = pa.scalar(values[place], _NUMERIC if _is_numeric(fields[place]) else column.type)
         if found is None:
             found = pc.greater(column, value) if strict else pc.greater_equal(column, value)
         else:
             found = pc.or_kleene(pc.greater(column, value), pc.and_kleene(pc.equal(column, value), found))
     return found
-
-
-def _scalar(value: Mark, type_: pa.DataType) -> pa.Scalar:
-    """A mark as a value of a type; what lies before all of them, as a lag may reach, is the least of them."""
-    if pa.types.is_integer(type_):
-        bits = type_.bit_width
-        least = 0 if pa.types.is_unsigned_integer(type_) else -(1 << bits - 1)
-        return pa.scalar(max(int(value), least), type_)  # type: ignore[arg-type]  # a mark of whole numbers is one
-    if isinstance(value, Decimal) and pa.types.is_decimal(type_):
-        least_decimal = Decimal(-(10**type_.precision - 1)).scaleb(-type_.scale, _WIDE)
-        found = value.quantize(Decimal(1).scaleb(-type_.scale), ROUND_FLOOR, _WIDE)
-        return pa.scalar(max(found, least_decimal), type_)
-    return pa.scalar(value, type_)
 
 
 def greatest(cursor: Sequence[pa.Array], fields: Sequence[pa.Field]) -> tuple[Mark, ...] | None:

@@ -187,7 +187,7 @@ class Increment:
         """From where on all rows that were loaded are among those near the watermark."""
         if self._top is None:
             return None
-        floor, low = back(self._top, self._how.lag), self._begin()
+        floor, low = back(self._top, self._how.lag, self._fields[0]), self._begin()
         return floor if low is None else max(floor, low)
 
     @property
@@ -204,7 +204,7 @@ class Increment:
 
     def _begin(self) -> tuple[Mark, ...] | None:
         if self._since is not None and self._old is not None:
-            low = back(self._old, self._how.lag)
+            low = back(self._old, self._how.lag, self._fields[0])
             # With a lag that has grown, rows would be read again that nobody could know again.
             floor = None if self._since.floor is None else self._typed(self._since.floor, "the watermark")
             return low if floor is None else max(low, floor)
@@ -269,7 +269,7 @@ class Near:
         missing = _any([values.is_null() for values in cursor])
         if self.top is None:
             return missing
-        floor = back(self.top, self._how.lag)
+        floor = back(self.top, self._how.lag, self._fields[0])
         return pc.or_(missing, pc.fill_null(at_least(cursor, floor, self._fields), False))
 
 

@@ -179,9 +179,8 @@ def _doubles(form: Any, path: str = "$") -> list[str]:
     (['$'], ['$."a"[*]', '$."c\\\\"d"."e"'])
     """
     if isinstance(form, dict):
-        # DuckDB has no path for an empty key.
-        paths = {key: path + json_path(key).removeprefix("$") for key in form if key}
-        return [found for key, inner in form.items() if key for found in _doubles(inner, paths[key])]
+        paths = {key: path + json_path(key).removeprefix("$") for key in form}
+        return [found for key, inner in form.items() for found in _doubles(inner, paths[key])]
     if isinstance(form, list):
         return _doubles(form[0], f"{path}[*]")
     return [path] if form == "DOUBLE" else []

@@ -84,7 +84,7 @@ def _id(message: Any) -> str | None:
     return str(found) if found else None
 
 
-def _parsed(item: bytes) -> Any:
+def _parsed(item: bytes | str) -> Any:
     """A message, or None for what no Celery has put there."""
     try:
         return json.loads(item)

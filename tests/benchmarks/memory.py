@@ -86,7 +86,7 @@ def measure(url: str, scale: float, plan: str, folder: Path) -> dict[str, float]
     place = "table" if target == "table" else str(folder / "out.parquet")
     given = [sys.executable, "-c", CHILD, url, table_of(scale), query, place, memory]
     done = subprocess.run(
-        given, check=True, capture_output=True, text=True, env=os.environ | {"DATAPIPE_DISPLAY": "off"}
+        given, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"DATAPIPE_DISPLAY": "off"}
     )
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("DROP TABLE IF EXISTS copied")

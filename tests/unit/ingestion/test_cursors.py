@@ -89,10 +89,21 @@ def test_numerics_without_precision_are_compared_as_numbers() -> None:
 
 
 def test_where_reading_begins() -> None:
-    assert back((AT,), dt.timedelta(hours=1)) == (AT - dt.timedelta(hours=1),)
-    assert back((dt.date(2024, 1, 3),), dt.timedelta(hours=25)) == (dt.date(2024, 1, 1),)
-    assert back((Decimal("1.5"), 2), Decimal("0.5")) == (Decimal(1),)
-    assert back((dt.date.min,), dt.timedelta(days=1)) == (dt.date.min,)
-    for values, lag in (((5,), dt.timedelta(1)), ((AT,), 5), (("a",), 5), ((5,), Decimal("0.5"))):
+    day, at = pa.field("day", pa.date32()), pa.field("at", pa.timestamp("us", "UTC"))
+    number, amount, text = pa.field("n", pa.int64()), pa.field("a", pa.decimal128(4, 1)), pa.field("t", pa.string())
+    assert back((AT,), dt.timedelta(hours=1), at) == (AT - dt.timedelta(hours=1),)
+    assert back((dt.date(2024, 1, 3),), dt.timedelta(hours=25), day) == (dt.date(2024, 1, 1),)
+    assert back((Decimal("1.5"), 2), Decimal("0.5"), amount) == (Decimal(1),)
+    assert back((Decimal("1.5"), 2), Decimal("0.25"), amount) == (Decimal("1.2"),), "rather a row more"
+    assert back((Decimal("1.5"),), Decimal(2000), amount) == (Decimal("-999.9"),)
+    assert back((Decimal("1.5"),), Decimal("0.25"), tagged("n", "numeric")) == (Decimal("1.25"),)
+    assert back((-32000,), 2000, pa.field("n", pa.int16())) == (-32768,)
+    assert back((dt.date.min,), dt.timedelta(days=1), day) == (dt.date.min,)
+    for values, lag, field in (
+        ((5,), dt.timedelta(1), number),
+        ((AT,), 5, at),
+        (("a",), 5, text),
+        ((5,), Decimal("0.5"), number),
+    ):
         with pytest.raises(PlanError, match="lag="):
-            back(values, lag)
+            back(values, lag, field)
