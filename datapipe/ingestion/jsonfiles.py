@@ -161,7 +161,8 @@ def _exact(key: str, form: Any) -> str:
     doubles = _doubles(form)
     if not doubles:
         return name
-    inexact = f"json_type(v) IN ('BIGINT', 'UBIGINT') AND abs(CAST(v AS HUGEINT)) > {MOST_EXACT}"
+    # Both sides of AND are looked at, also for 1e300.
+    inexact = f"json_type(v) IN ('BIGINT', 'UBIGINT') AND abs(TRY_CAST(v AS HUGEINT)) > {MOST_EXACT}"
     # A path with [*] gives a list, and one without a single value.
     values = [f"json_extract(to_json({name}), {text_literal(path)})" for path in doubles]
     lists = [value if "[*]" in path else f"[{value}]" for path, value in zip(doubles, values, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,8 +42,9 @@ def read_parquet(files: Sequence[Path], work: Workspace, choose: Choose = everyt
     schema = pa.schema([field.with_nullable(may) for field, may in zip(head, optional, strict=True)])
     ask = choose(schema).granted(schema)
     read = pa.schema([schema.field(name) for name in ask.names(schema)])
-    batches = _batches(files, head, read, work)
-    yield Stream(read, resized(batches, size=work.batch_bytes), total, asked=Asked(schema, ask))
+    with ExitStack() as held:  # the file that is being read, which is closed if nobody reads it to its end
+        batches = _batches(files, head, read, work, held)
+        yield Stream(read, resized(batches, size=work.batch_bytes), total, asked=Asked(schema, ask))
 
 
 def _looked_at(file: Path) -> tuple[int, pa.Schema]:
@@ -101,15 +102,18 @@ def _check_same(schema: pa.Schema, other: pa.Schema, first: Path, file: Path) ->
 _ONE = "Files read together have the same columns; read them apart otherwise"
 
 
-def _batches(files: Sequence[Path], head: pa.Schema, schema: pa.Schema, work: Workspace) -> Iterator[pa.RecordBatch]:
+def _batches(
+    files: Sequence[Path], head: pa.Schema, schema: pa.Schema, work: Workspace, held: ExitStack
+) -> Iterator[pa.RecordBatch]:
     first_row = 1
     for file in files:
-        with _open(file) as parquet:
-            _check_same(head, _normal(parquet.schema_arrow), files[0], file)  # another may have taken its place
-            for batch in _batches_of(file, parquet, schema.names, work):
-                # A name with a dot may have brought a field of another column along.
-                yield cast_batch(batch.select(schema.names), schema, first_row=first_row)
-                first_row += batch.num_rows
+        parquet = held.enter_context(_open(file))
+        _check_same(head, _normal(parquet.schema_arrow), files[0], file)  # another may have taken its place
+        for batch in _batches_of(file, parquet, schema.names, work):
+            # A name with a dot may have brought a field of another column along.
+            yield cast_batch(batch.select(schema.names), schema, first_row=first_row)
+            first_row += batch.num_rows
+        held.close()
 
 
 def _batches_of(file: Path, parquet: pq.ParquetFile, names: list[str], work: Workspace) -> Iterator[pa.RecordBatch]:

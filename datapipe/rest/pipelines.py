@@ -45,7 +45,7 @@ def create_pipeline(body: PipelineRequest, request: Request, caller: Asking) -> 
 
 
 @router.get(
-    "/pipelines/{pipeline_id:path}/status",
+    "/pipelines/{pipeline_id}/status",
     response_model=RunDetail,
     tags=["pipelines"],
     **reading(),

@@ -39,7 +39,9 @@ def test_s37_copy_is_only_ever_from_and_to_the_client() -> None:
     found = []
     for path in Path(datapipe.__file__).parent.rglob("*.py"):
         found += [line.strip() for line in path.read_text().splitlines() if re.search(r"[\"']COPY [{(]", line)]
-    by_duckdb = "COPY (SELECT * FROM batches) TO '{place}'"  # writes a file of its own, where the plan says
+    by_duckdb = (
+        "COPY (SELECT * FROM batches) TO {text_literal(str(path))}"  # writes a file of its own, where the plan says
+    )
     assert len(found) >= 3
     assert [
         line for line in found if "FROM STDIN" not in line and "TO STDOUT" not in line and by_duckdb not in line
